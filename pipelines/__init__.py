@@ -1,0 +1,9 @@
+"""Many rows, many machines: sources, the plan, work units, engine pools, commits and checks."""
+
+if __name__ == "pipelines":
+    raise ImportError("import anytalk.pipelines (pip install -e .), not the bare folder name")
+
+from .build import Summary, build
+from .check import Report, check
+
+__all__ = ["Report", "Summary", "build", "check"]

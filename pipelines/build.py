@@ -1,0 +1,281 @@
+"""Build a dataset: plan it, make its units, and close it with a manifest."""
+
+import asyncio
+import dataclasses
+import platform
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from anytalk.synth.errors import EngineError
+from anytalk.synth.seed import digest
+
+from . import commit, schema
+from .card import dataset_card
+from .plan import PLAN, Plan, PlannedRow, load_or_make
+from .pool import STAGES, Studio, open_studio
+from .progress import Quiet, Reporter
+from .recipe import Recipe, load_recipe
+from .store import Store, sha256
+from .unit import make_unit
+
+MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
+LIBRARIES = (
+    "anytalk",
+    "ctranslate2",
+    "faster-whisper",
+    "hibari-tts",
+    "numpy",
+    "onnxruntime",
+    "piper-tts",
+    "pyarrow",
+    "pyloudnorm",
+    "ray",
+    "scipy",
+    "snac",
+    "soundfile",
+    "soxr",
+    "torch",
+)
+"""What shapes the bytes; their versions stand in the manifest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a build came to."""
+
+    dataset: str
+    rows_planned: int
+    rows_accepted: int
+    rows_rerolled: int
+    rows_rejected: int
+    rows_deferred: int
+    reasons: dict[str, int]
+    """Rejected rows by reason."""
+    splits: dict[str, int]
+    """Accepted rows by split."""
+    speech_hours: float
+    work_hours: float
+    """Wall-clock time that this run spent on rows; planning and loading models are left out."""
+    speech_hours_per_work_hour: float | None
+    """Of the rows that this run made."""
+    seconds: dict[str, float]
+    """Engine seconds by stage, over all runs."""
+    deferred: list[str]
+    """Why units were deferred."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned row has been accepted or rejected."""
+        return self.rows_deferred == 0
+
+
+def build(
+    recipe: str | Path | Recipe,
+    out: str | Path,
+    *,
+    local: bool = False,
+    progress: Reporter | None = None,
+    **overrides: object,
+) -> Summary:
+    """Build the dataset of a recipe, or go on with one.
+
+    Args:
+        recipe: a YAML file, or a recipe that was loaded already.
+        out: folder or object-store URL; if it holds a part of this very dataset, only what is missing is made.
+        local: run the engines in this process; else as Ray actors. The bytes are the same.
+        progress: who is told how far it is.
+        overrides: recipe values by dotted key: `build("r.yaml", "out", **{"voices.variants": 2})`.
+
+    Raises:
+        SetupError: the recipe, the source, the folder or an engine is not in order; nothing was made.
+    """
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    return asyncio.run(_build(loaded, Store(out), local, progress or Quiet()))
+
+
+async def _build(recipe: Recipe, store: Store, local: bool, progress: Reporter) -> Summary:
+    plan = load_or_make(recipe, store)
+    async with open_studio(recipe, local) as studio:
+        fingerprints = await _fingerprints(recipe, studio)
+        keys = [unit_key(unit, recipe, fingerprints) for unit in plan.units]
+        done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
+        todo = [number for number in range(len(keys)) if number not in done]
+        started = time.monotonic()
+        progress.start("rows", plan.rows, sum(len(plan.units[number]) for number in done))
+        try:
+            made, deferred = await _make_units(todo, plan, keys, recipe, store, studio, fingerprints, progress)
+        finally:
+            progress.stop()
+        work_s = time.monotonic() - started if todo else 0.0
+        licences = await studio.call("voices", "licences")
+    finished = done | made
+    if len(finished) == len(keys):
+        _close(recipe, plan, finished, fingerprints, licences, store)
+    return _summarise(plan, finished, made, deferred, store, work_s)
+
+
+async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
+    """What every model of this build is, exactly."""
+    voices, hearing, judging, codec = await asyncio.gather(*(studio.call(stage, "fingerprint") for stage in STAGES))
+    return {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+
+
+def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any]) -> str:
+    """Hash of everything that a unit's bytes follow from."""
+    models = commit.json_bytes(fingerprints)
+    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), models, *(row.id for row in rows))
+
+
+async def _make_units(
+    todo: list[int],
+    plan: Plan,
+    keys: list[str],
+    recipe: Recipe,
+    store: Store,
+    studio: Studio,
+    fingerprints: Mapping[str, Any],
+    progress: Reporter,
+) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """Make units, some at once; those whose machinery fails are left for the next run."""
+    made: dict[int, dict[str, Any]] = {}
+    deferred: dict[int, str] = {}
+    waiting = iter(todo)
+
+    async def worker() -> None:
+        for number in waiting:
+            try:
+                made[number] = await _make_unit(
+                    number, plan.units[number], keys[number], recipe, store, studio, fingerprints
+                )
+            except EngineError as error:
+                deferred[number] = str(error)
+                progress.say(f"unit {number} is deferred: {error}")
+            rejected = sum(sidecar["rejected"] for sidecar in made.values())
+            progress.advance(len(plan.units[number]), f"{rejected} rejected")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(recipe.resources.units_in_flight):
+            group.create_task(worker())
+    return made, deferred
+
+
+async def _make_unit(
+    number: int,
+    rows: list[PlannedRow],
+    key: str,
+    recipe: Recipe,
+    store: Store,
+    studio: Studio,
+    fingerprints: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Make one unit and commit it."""
+    started = time.monotonic()
+    studio = studio.another()
+    outcome = await make_unit(rows, studio, recipe)
+    width = fingerprints["features"]["width"] if recipe.features.store else None
+    accepted = schema.table(outcome.accepted, schema.row_schema(width, fingerprints))
+    rejected = schema.table(outcome.rejected, schema.reject_schema(fingerprints))
+    facts = {
+        "accepted": len(outcome.accepted),
+        "rejected": len(outcome.rejected),
+        "rerolled": outcome.rerolled,
+        "reasons": commit.count(row["reason"] for row in outcome.rejected),
+        "speech_s": round(outcome.speech_s, 3),
+        "wall_s": round(time.monotonic() - started, 3),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in studio.seconds.items()},
+        "instruction_sets": sorted(studio.instruction_sets),
+    }
+    tables = {"accepted": accepted, "rejected": rejected}
+    return await asyncio.to_thread(
+        commit.commit_unit, store, number, key, rows[0].split, tables, recipe.shards.batch_rows, facts
+    )
+
+
+def _close(
+    recipe: Recipe,
+    plan: Plan,
+    finished: Mapping[int, dict[str, Any]],
+    fingerprints: Mapping[str, Any],
+    licences: Mapping[str, str],
+    store: Store,
+) -> None:
+    """Collect strays, then write the card, the manifest and, last, the checksums."""
+    sidecar_paths = [commit.sidecar_path(number, sidecar["key"]) for number, sidecar in finished.items()]
+    files = {file["path"]: file["sha256"] for sidecar in finished.values() for file in sidecar["files"]}
+    files |= plan.files
+    commit.collect(store, [*files, *sidecar_paths, PLAN])
+    totals = totals_of(plan, finished)
+    manifest = {
+        "format": "anytalk",
+        "schema": schema.SCHEMA_VERSION,
+        "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
+        "fingerprints": fingerprints,
+        "licences": licences,
+        **totals,
+        "libraries": versions(),
+        "machine": {
+            "python": platform.python_version(),
+            "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),
+        },
+    }
+    store.write(CARD, dataset_card(manifest).encode())
+    store.write(MANIFEST, commit.json_bytes(manifest))
+    for path in (CARD, MANIFEST, PLAN, *sidecar_paths):
+        files[path] = sha256(store.read(path))
+    store.write(CHECKSUMS, "".join(f"{files[path]}  {path}\n" for path in sorted(files)).encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that shape the bytes, where they are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Counts over all finished units, and over what the plan itself rejected."""
+    reasons = dict(plan.reasons)
+    splits: dict[str, int] = {}
+    for sidecar in finished.values():
+        splits[sidecar["split"]] = splits.get(sidecar["split"], 0) + sidecar["accepted"]
+        for reason, times in sidecar["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + times
+    return {
+        "rows_accepted": sum(splits.values()),
+        "rows_rerolled": sum(sidecar["rerolled"] for sidecar in finished.values()),
+        "rows_rejected": sum(reasons.values()),
+        "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        "splits": splits,
+        "speech_hours": round(sum(sidecar["speech_s"] for sidecar in finished.values()) / 3600, 4),
+        "seconds": {s: round(sum(sc["seconds"][s] for sc in finished.values()), 1) for s in STAGES},
+        "units": len(finished),
+    }
+
+
+def _summarise(
+    plan: Plan,
+    finished: Mapping[int, dict[str, Any]],
+    made: Mapping[int, dict[str, Any]],
+    deferred: Mapping[int, str],
+    store: Store,
+    work_s: float,
+) -> Summary:
+    totals = totals_of(plan, finished)
+    made_hours = sum(sidecar["speech_s"] for sidecar in made.values()) / 3600
+    totals.pop("units")
+    return Summary(
+        dataset=str(store),
+        rows_planned=plan.rows + plan.rejected,
+        rows_deferred=sum(len(plan.units[number]) for number in deferred),
+        work_hours=round(work_s / 3600, 4),
+        speech_hours_per_work_hour=round(made_hours / (work_s / 3600), 2) if made else None,
+        deferred=list(dict.fromkeys(deferred.values())),
+        **totals,
+    )

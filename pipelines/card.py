@@ -1,0 +1,66 @@
+"""The dataset card: front matter that `datasets.load_dataset` finds the splits by, and what a person should know."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+CARD = """\
+---
+{front}---
+
+# {name}
+
+A spoken-instruction dataset made by [anytalk](https://pypi.org/project/anytalk/): each row is one question and its answer,
+as text, as speech, and encoded for training (Whisper encoder states of the question, SNAC codes of the answer).
+
+| | |
+|---|---|
+| rows | {rows} |
+| hours of speech | {hours} |
+| rejected rows (in `rejects/`, with reasons) | {rejected} |
+| recogniser and features | `{features}` |
+| codec | `{codec}` |
+| licences of the voices | {licences} |
+
+## Load it
+
+```python
+from datasets import Audio, load_dataset
+
+rows = load_dataset("{name}", split="train")            # a local folder works too; the rows are copied to the cache
+rows = rows.cast_column("question_audio", Audio(decode=False))  # bytes; soundfile opens them without more installs
+```
+
+Without a copy, a shard is memory-mapped: `pyarrow.ipc.open_file(pyarrow.memory_map("shards/….arrow")).get_batch(0)`.
+Decoding audio with `datasets` itself needs `torchcodec` and FFmpeg's libraries.
+
+How it was made is in `dataset.json`; `sha256sum -c SHA256SUMS` or `anytalk check` verify it.
+"""
+
+
+def dataset_card(manifest: Mapping[str, Any]) -> str:
+    """Write the card of a finished dataset.
+
+    Args:
+        manifest: content of `dataset.json`.
+    """
+    splits = {split: rows for split, rows in manifest["splits"].items() if rows}
+    files = [f"  - split: {split}\n    path: shards/{split}-*.arrow\n" for split in splits]
+    # Names are written as JSON strings, which YAML reads as they are meant whatever is in them.
+    front = [
+        f"pretty_name: {json.dumps(manifest['recipe']['name'])}\n",
+        "task_categories:\n- automatic-speech-recognition\n- text-to-speech\n",
+        "tags:\n- anytalk\n- spoken-instructions\n- snac\n",
+    ]
+    if files:
+        front += ["configs:\n- config_name: default\n  data_files:\n", *files]
+    return CARD.format(
+        front="".join(front),
+        name=manifest["recipe"]["name"],
+        rows=", ".join(f"{split} {rows:,}" for split, rows in splits.items()) or "none",
+        hours=manifest["speech_hours"],
+        rejected=manifest["rows_rejected"],
+        features=manifest["recipe"]["features"]["model"],
+        codec=manifest["fingerprints"]["codec"]["name"],
+        licences="; ".join(f"{voice}: {licence}" for voice, licence in manifest["licences"].items()),
+    )

@@ -1,0 +1,101 @@
+"""Commit one work unit: a shard, its rejects, and the sidecar that announces them.
+
+Shards are named by the hash of their bytes, so writing one twice does no harm; the sidecar is created exclusively, so
+of two workers that did the same unit one is first and the other's work is thrown away. What no sidecar names is
+collected at the end.
+"""
+
+import collections
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from .store import Store, sha256
+
+
+def arrow_bytes(table: pa.Table, batch_rows: int) -> bytes:
+    """Write an Arrow IPC file, uncompressed so that it can be memory-mapped.
+
+    The file format, not the stream format: a stream that was cut off reads short without an error.
+    """
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=batch_rows)
+    return sink.getvalue()
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON for people and programs: indented, keys in their order, a newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def count(reasons: Iterable[str]) -> dict[str, int]:
+    """How often each reason occurs, the commonest first."""
+    return dict(collections.Counter(sorted(reasons)).most_common())
+
+
+def sidecar_path(number: int, key: str) -> str:
+    """Where the sidecar of a unit lives."""
+    return f"units/{number:06d}-{key[:16]}.json"
+
+
+def commit_unit(
+    store: Store,
+    number: int,
+    key: str,
+    split: str,
+    tables: Mapping[str, pa.Table],
+    batch_rows: int,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a unit's files and announce them.
+
+    Args:
+        store: the dataset.
+        number: the unit's number in plan order.
+        key: hash of everything that the unit's bytes follow from.
+        split: the split of all its rows.
+        tables: `accepted` and `rejected` rows; an empty table writes no file.
+        batch_rows: rows of a record batch.
+        facts: what else the sidecar says.
+
+    Returns:
+        The sidecar that counts: this one, or the one of whoever was first.
+    """
+    files = []
+    for outcome, folder, label in (("accepted", "shards", split), ("rejected", "rejects", "unit")):
+        rows = tables[outcome]
+        if not rows.num_rows:
+            continue
+        content = arrow_bytes(rows, batch_rows)
+        path = f"{folder}/{label}-{number:06d}-{sha256(content)[:16]}.arrow"
+        store.write(path, content)
+        files.append({"path": path, "sha256": sha256(content), "bytes": len(content), "rows": rows.num_rows})
+    sidecar = {"unit": number, "key": key, "split": split, "files": files, **facts}
+    if not store.create(sidecar_path(number, key), json_bytes(sidecar)):
+        sidecar = json.loads(store.read(sidecar_path(number, key)))
+    return sidecar
+
+
+def sidecars(store: Store) -> dict[int, dict[str, Any]]:
+    """Sidecars of all committed units, by number."""
+    found = [json.loads(store.read(path)) for path in store.files("units") if path.endswith(".json")]
+    return {sidecar["unit"]: sidecar for sidecar in sorted(found, key=lambda sidecar: sidecar["unit"])}
+
+
+def collect(store: Store, kept: Iterable[str]) -> list[str]:
+    """Delete shards, rejects, plans and parts that nothing refers to: what killed or beaten workers left.
+
+    Returns:
+        What was deleted.
+    """
+    keep = set(kept)
+    stray = [
+        path for folder in ("shards", "rejects", "units", "plan") for path in store.files(folder) if path not in keep
+    ]
+    for path in stray:
+        store.delete(path)
+    return stray

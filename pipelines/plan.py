@@ -1,0 +1,287 @@
+"""Phase 1: from a source to a committed plan: which rows there are, and which work unit holds which.
+
+The plan is one Arrow file and a `plan.json` that announces it. It is made once: a later run with the same recipe and an
+unchanged source trusts it and reads nothing again.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from anytalk.synth.errors import SetupError
+from anytalk.synth.seed import derive_seed, digest, row_id
+
+from . import commit, schema
+from .recipe import Clean, Recipe, Split
+from .source import BadPair, Pair, Recording, read_pairs, stamp
+from .store import Store, sha256
+
+PLAN = "plan/plan.json"
+SPLITS = ("train", "validation", "test")
+
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("first_id", pa.string()),
+        ("split", pa.string()),
+        ("unit", pa.int32()),
+        ("split_name", pa.string()),
+        ("conversation", pa.string()),
+        ("turn", pa.int16()),
+        ("variant", pa.int16()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("language", pa.string()),
+        *((f"{side}_{part}", pa.string()) for side in ("question", "answer") for part in ("path", "sha256")),
+        ("source", pa.string()),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRow:
+    """One row to be made: a variant of a pair, in its split and work unit."""
+
+    id: str
+    first_id: str
+    """Name of the pair's first variant, which all variants share."""
+    split: str
+    unit: int
+    pair: Pair
+    variant: int
+
+    def seed(self, recipe_seed: int) -> int:
+        """The row's own seed."""
+        return derive_seed(recipe_seed, self.id)
+
+    def named(self) -> str:
+        """The name that follows from the row's content, which `id` must be."""
+        return _id(self.pair, self.variant)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A committed plan."""
+
+    units: list[list[PlannedRow]]
+    rejected: int
+    reasons: dict[str, int]
+    files: dict[str, str]
+    """SHA-256 of each file of the plan, by path."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in all units."""
+        return sum(len(unit) for unit in self.units)
+
+
+def load_or_make(recipe: Recipe, store: Store) -> Plan:
+    """Load the plan of this recipe, or make and commit it.
+
+    Raises:
+        SetupError: the folder holds something else, another recipe's data, or the source has changed since.
+    """
+    if not store.exists(PLAN):
+        if recipe.source.kind != "bundled":
+            stamp(recipe.source)  # A missing source is reported before the folder is touched.
+        _refuse_foreign(store)
+        _make(recipe, store)
+    announced = json.loads(store.read(PLAN))
+    _refuse_other_recipe(recipe, announced["recipe"], store)
+    if [list(entry) for entry in stamp(recipe.source)] != announced["stamp"]:
+        raise SetupError(f"the source has changed since {store} was planned; build it into another folder")
+    return load_committed(store)
+
+
+def _refuse_foreign(store: Store) -> None:
+    files = [path for path in store.files() if not path.startswith(("plan/", "rejects/plan-"))]
+    if files:
+        raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
+
+
+def _refuse_other_recipe(recipe: Recipe, stored: dict[str, Any], store: Store) -> None:
+    wanted = _flatten(recipe.model_dump(mode="json", exclude={"resources"}))
+    found = _flatten(stored)
+    changed = [key for key in wanted | found if wanted.get(key) != found.get(key)]
+    if changed:
+        raise SetupError(
+            f"{store} holds data of another recipe (it differs in {', '.join(changed[:5])}); "
+            "name another folder or restore the recipe"
+        )
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in _flatten(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}
+
+
+def _make(recipe: Recipe, store: Store) -> None:
+    """Read, check, split and order the pairs; commit the plan and what it rejects."""
+    source_stamp = stamp(recipe.source)
+    conversations, rejects = clean(read_pairs(recipe.source), recipe.clean)
+    rows = list(arrange(conversations, recipe))
+    files: dict[str, str] = {}
+    content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)
+    files[f"plan/plan-{sha256(content)[:16]}.arrow"] = sha256(content)
+    store.write(next(iter(files)), content)
+    if rejects:
+        content = commit.arrow_bytes(schema.table(rejects, schema.reject_schema({})), recipe.shards.batch_rows)
+        path = f"rejects/plan-{sha256(content)[:16]}.arrow"
+        files[path] = sha256(content)
+        store.write(path, content)
+    announcement = {
+        "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
+        "stamp": source_stamp,
+        "files": files,
+        "rows": len(rows),
+        "rejected": len(rejects),
+        "reasons": commit.count(row["reason"] for row in rejects),
+    }
+    store.create(PLAN, commit.json_bytes(announcement))
+
+
+def load_committed(store: Store) -> Plan:
+    """Load the plan that a dataset was made from.
+
+    Raises:
+        SetupError: it is damaged.
+    """
+    announced = json.loads(store.read(PLAN))
+    path = next(path for path in announced["files"] if path.startswith("plan/"))
+    content = store.read(path)
+    if sha256(content) != announced["files"][path]:
+        raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
+    units: list[list[PlannedRow]] = []
+    for row in pa.ipc.open_file(content).read_all().to_pylist():
+        if row["unit"] == len(units):
+            units.append([])
+        units[-1].append(_planned(row))
+    return Plan(units, announced["rejected"], announced["reasons"], announced["files"])
+
+
+def _plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
+    names = set(_PLAN_SCHEMA.names)
+    values = []
+    for row in rows:
+        flat = dataclasses.asdict(row.pair) | {"id": row.id, "first_id": row.first_id, "split": row.split}
+        flat |= {"unit": row.unit, "variant": row.variant}
+        for side in ("question", "answer"):
+            recording = flat.pop(f"{side}_recording") or {"path": None, "sha256": None}
+            flat |= {f"{side}_{part}": value for part, value in recording.items()}
+        values.append({key: value for key, value in flat.items() if key in names})
+    return schema.table(values, _PLAN_SCHEMA)
+
+
+def _planned(row: dict[str, Any]) -> PlannedRow:
+    own = {key: row.pop(key) for key in ("id", "first_id", "split", "unit", "variant")}
+    for side in ("question", "answer"):
+        path, sha = row.pop(f"{side}_path"), row.pop(f"{side}_sha256")
+        row[f"{side}_recording"] = Recording(path, sha) if path else None
+    return PlannedRow(pair=Pair(**row), **own)
+
+
+def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair]], list[dict[str, Any]]]:
+    """Gather pairs into conversations and take out what cannot be spoken or was there before.
+
+    Returns:
+        Conversations in source order, turns in order, and reject rows.
+    """
+    conversations: dict[tuple[str, str], list[Pair]] = {}
+    rejects = []
+    for pair in pairs:
+        if isinstance(pair, BadPair):
+            rejects.append(reject(None, pair.reason, pair.detail, pair.source))
+        elif problem := _problem(pair, rules):
+            rejects.append(reject(pair, *problem, pair.source))
+        else:
+            conversations.setdefault((pair.split_name, pair.conversation), []).append(pair)
+    kept: list[list[Pair]] = []
+    seen: dict[str, str] = {}
+    for turns in conversations.values():
+        numbers: dict[int, Pair] = {}
+        for pair in turns:
+            if pair.turn in numbers:
+                known = numbers[pair.turn].source
+                rejects.append(reject(pair, "repeat", f"turn {pair.turn} is at {known} already", pair.source))
+            else:
+                numbers[pair.turn] = pair
+        ordered = [numbers[turn] for turn in sorted(numbers)]
+        said = digest(*(part for pair in ordered for part in _said(pair)))
+        if rules.drop_repeats and said in seen:
+            detail = f"the same as {seen[said]}"
+            rejects += [reject(pair, "repeat", detail, pair.source) for pair in ordered]
+        else:
+            seen[said] = ordered[0].source
+            kept.append(ordered)
+    return kept, rejects
+
+
+def _problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
+    limits = {"question": rules.max_question_characters, "answer": rules.max_answer_characters}
+    for side, limit in limits.items():
+        text = getattr(pair, side)
+        if text is None:
+            continue
+        if not text:
+            return f"empty_{side}", f"the {side} has no text"
+        if not any(character.isalnum() for character in text):
+            return "unspeakable_text", f"the {side} has no word in it: {text[:60]!r}"
+        if len(text) > limit:
+            return "too_long_text", f"the {side} has {len(text)} characters; at most {limit} are allowed"
+    return None
+
+
+def _said(pair: Pair) -> Iterator[str | None]:
+    """What makes two pairs repeats of each other: their words, but for case and spacing, and their recordings."""
+    yield pair.question.casefold()
+    yield pair.answer and pair.answer.casefold()
+    yield from pair.recording_hashes()
+
+
+def reject(pair: Pair | None, reason: str, detail: str, source: str) -> dict[str, Any]:
+    """Row of the rejects for a pair that was never spoken."""
+    texts = {name: getattr(pair, name, None) for name in ("question", "answer", "language")}
+    keys = {name: getattr(pair, name, None) for name in ("split_name", "conversation", "turn")}
+    written = {"question_written": texts["question"], "answer_written": texts["answer"]}
+    name = digest(source, reason, *keys.values(), *texts.values())[:32]
+    end = {"reason": reason, "detail": detail, "source": source, "attempts": []}
+    return {"id": name, "variant": None, **keys, **texts, **written, **end}
+
+
+def split_of(conversation: str, split: Split) -> str:
+    """Split of a conversation, by its hash alone."""
+    share = int(digest("split", conversation)[:12], 16) / 16**12
+    if share < split.test:
+        return "test"
+    return "validation" if share < split.test + split.validation else "train"
+
+
+def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[PlannedRow]:
+    """Order rows by split and source, each conversation whole, and deal them to work units of one split."""
+    unit, filled = -1, 0
+    for split in SPLITS:
+        filled = 0
+        for turns in conversations:
+            if split_of(turns[0].conversation, recipe.split) != split:
+                continue
+            if filled == 0 or filled >= recipe.shards.unit_rows:
+                unit, filled = unit + 1, 0
+            for variant in range(_variants(turns, recipe)):
+                for pair in turns:
+                    yield PlannedRow(_id(pair, variant), _id(pair, 0), split, unit, pair, variant)
+                    filled += 1
+
+
+def _variants(turns: list[Pair], recipe: Recipe) -> int:
+    """A conversation that brings all its own question recordings is not spoken again."""
+    return 1 if all(pair.question_recording for pair in turns) else recipe.voices.variants
+
+
+def _id(pair: Pair, variant: int) -> str:
+    return row_id(
+        pair.split_name, pair.conversation, pair.turn, pair.question, pair.answer, pair.recording_hashes(), variant
+    )

@@ -1,0 +1,187 @@
+"""Engine pools: the same four stages in this process or as Ray actors, behind one awaitable call.
+
+A pool runs one call at a time on each of its engines. What a call returns depends on its arguments alone, so neither
+the number of engines nor where they live changes a byte.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from anytalk.synth.errors import AnyTalkError, EngineError
+
+from .recipe import Recipe
+from .stage import Encoding, Hearing, Judging, Speaking
+
+
+class Work(NamedTuple):
+    """One finished call: what it returned, how long it took, and on what kind of processor."""
+
+    result: Any
+    seconds: float
+    instruction_set: str
+
+
+def work(engine: object, method: str, arguments: tuple[object, ...]) -> Work:
+    """Call a method of an engine here and now."""
+    started = time.perf_counter()
+    result = getattr(engine, method)(*arguments)
+    return Work(result, time.perf_counter() - started, instruction_set())
+
+
+def instruction_set() -> str:
+    """Widest vector instructions of this processor: the low-order bits of the models' output depend on them."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+class Pool(Protocol):
+    """Engines of one kind."""
+
+    async def call(self, method: str, *arguments: object) -> Work:
+        """Call a method of a free engine.
+
+        Raises:
+            EngineError: the engine was lost, and lost again when it was tried anew.
+        """
+
+
+class LocalPool:
+    """One engine in this process; a thread runs it, so that pools work side by side."""
+
+    def __init__(self, engine: object) -> None:
+        self.engine = engine
+        self.lock = asyncio.Lock()
+
+    async def call(self, method: str, *arguments: object) -> Work:
+        """Call a method of the engine."""
+        async with self.lock:
+            return await asyncio.to_thread(work, self.engine, method, arguments)
+
+
+class _Worker:
+    """An engine in a Ray actor."""
+
+    def __init__(self, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        self.engine = make(*arguments)
+
+    def call(self, method: str, arguments: tuple[object, ...]) -> Work:
+        return work(self.engine, method, arguments)
+
+
+class RayPool:
+    """Engines as Ray actors, restarted by Ray when they are lost."""
+
+    def __init__(self, make: Callable[..., object], arguments: tuple[object, ...], count: int, gpus: float) -> None:
+        import ray
+
+        actor = ray.remote(_Worker).options(
+            # A share of a core: two cores hold all four stages, which seldom all work at once.
+            num_cpus=0.25,
+            num_gpus=gpus,
+            max_restarts=3,
+            max_task_retries=2,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )
+        self.free: asyncio.Queue[Any] = asyncio.Queue()
+        for _ in range(count):
+            self.free.put_nowait(actor.remote(make, arguments))
+
+    async def call(self, method: str, *arguments: object) -> Work:
+        """Call a method of a free engine."""
+        import ray
+
+        engine = await self.free.get()
+        try:
+            done: Work = await engine.call.remote(method, arguments)
+            return done
+        except ray.exceptions.RayTaskError as error:
+            # Ray wraps what the engine raised; ours are told apart by class, so they come out as they were.
+            if isinstance(error.cause, AnyTalkError):
+                raise error.cause from None
+            raise
+        except ray.exceptions.RayActorError as error:
+            raise EngineError(f"an engine was lost: {str(error).splitlines()[0]}") from error
+        finally:
+            self.free.put_nowait(engine)
+
+
+STAGES = ("voices", "hearing", "judging", "codec")
+
+
+class Studio:
+    """The four pools of a build as one caller sees them, with a count of the seconds that it used.
+
+    Args:
+        pools: one pool for each name in `STAGES`.
+    """
+
+    def __init__(self, pools: Mapping[str, Pool]) -> None:
+        self.pools = pools
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.instruction_sets: set[str] = set()
+
+    async def call(self, stage: str, method: str, *arguments: object) -> Any:
+        """Call a method of a stage's engine.
+
+        Raises:
+            EngineError: the engine was lost.
+        """
+        done = await self.pools[stage].call(method, *arguments)
+        self.seconds[stage] += done.seconds
+        self.instruction_sets.add(done.instruction_set)
+        return done.result
+
+    def another(self) -> "Studio":
+        """The same pools with a count of their own."""
+        return Studio(self.pools)
+
+
+@contextlib.asynccontextmanager
+async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
+    """Open the engines that a recipe needs, and close them again.
+
+    Args:
+        recipe: names the models and how many of each engine run.
+        local: in this process; else on Ray, on a running cluster where there is one and else on this machine.
+
+    Raises:
+        SetupError: engines are missing; every one of them is named.
+    """
+    made = stages(recipe)
+    if local:
+        yield Studio({stage: LocalPool(make(*arguments)) for stage, (make, arguments, _, _) in made.items()})
+        return
+    import ray
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(
+            address="auto" if os.environ.get("RAY_ADDRESS") else None,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield Studio({stage: RayPool(*parts) for stage, parts in made.items()})
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[object, ...], int, float]]:
+    """What each pool is made of: a class, its arguments, how many, and the GPUs of each."""
+    names = tuple(dict.fromkeys(choice.voice for choice in (*recipe.voices.question, recipe.voices.answer)))
+    r = recipe.resources
+    return {
+        "voices": (Speaking, (names, recipe.audio), r.voices, 0.0),
+        "hearing": (Hearing, (recipe.features, recipe.source.language), r.hearing, r.gpus_hearing),
+        "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
+        "codec": (Encoding, (recipe.codec.model,), r.codec, r.gpus_codec),
+    }

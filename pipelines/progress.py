@@ -1,0 +1,115 @@
+"""Show how far long work is: a live bar on a terminal, plain lines elsewhere, nothing at all when asked for nothing."""
+
+import sys
+import time
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Reporter(Protocol):
+    """Somebody who wants to know."""
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """Work of `total` steps begins; `done` of them were done by an earlier run."""
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """So many more steps are done."""
+
+    def say(self, line: str) -> None:
+        """Something that should be known now."""
+
+    def stop(self) -> None:
+        """The work has ended, well or not."""
+
+
+class Quiet:
+    """Reports nothing."""
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """Do nothing."""
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class Bar:
+    """A live bar with what is left of the time."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, console=console)
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """Draw the bar."""
+        self.task = self.progress.add_task(what, total=total, completed=done, note="")
+        self.progress.start()
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """Move the bar."""
+        self.progress.update(self.task, advance=steps, note=note)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.progress.console.print(line, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        """Leave the bar as it is."""
+        self.progress.stop()
+
+
+class Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self, stream: TextIO, every_s: float = 10.0) -> None:
+        self.stream, self.every_s = stream, every_s
+
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """Begin to count."""
+        self.what, self.total, self.done, self.first = what, total, done, done
+        self.started = self.last = time.monotonic()
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """Count, and print a line when the last one is old."""
+        self.done += steps
+        now = time.monotonic()
+        if now - self.last < self.every_s and self.done < self.total:
+            return
+        self.last = now
+        pace_s = (now - self.started) / max(1, self.done - self.first)
+        left_s = pace_s * (self.total - self.done)
+        self.say(f"{self.what}: {self.done}/{self.total}, {left_s:.0f} s left{', ' + note if note else ''}")
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=self.stream, flush=True)
+
+    def stop(self) -> None:
+        """Do nothing: every line is out already."""
+
+
+def reporter() -> Reporter:
+    """A bar if standard error is a terminal, else lines on it; standard output is left to results."""
+    return Bar(Console(stderr=True)) if sys.stderr.isatty() else Lines(sys.stderr)

@@ -1,0 +1,200 @@
+"""The recipe of a dataset: what to read, how to speak it, what to keep.
+
+How the file is read is in `recipe_file`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from anytalk.synth.judge.policy import Policy
+from anytalk.synth.seed import digest
+
+from .recipe_file import Section, Shorthand, read_recipe
+
+TABLE_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+class Columns(Section):
+    """Which columns of a table hold what. Paths of recordings are relative to the table's folder."""
+
+    question: str = "question"
+    answer: str = "answer"
+    conversation: str = "conversation"
+    turn: str = "turn"
+    split_name: str = "split_name"
+    language: str = "language"
+    question_audio: str = "question_audio"
+    answer_audio: str = "answer_audio"
+
+
+class Source(Shorthand):
+    """Where pairs come from. A plain string is a shorthand: `bundled`, a table's path, or a folder of recordings."""
+
+    kind: Literal["bundled", "jsonl", "csv", "parquet", "recordings"]
+    path: str | None = None
+    columns: Columns = Columns()
+    split_name: str | None = Field(None, description="label for rows that carry none; the file's name by default")
+    language: str = Field("en", description="BCP-47 tag for rows that carry none")
+    limit: int | None = Field(None, ge=1, description="read only the first so many conversations")
+
+    @classmethod
+    def spell_out(cls, value: str) -> dict[str, Any]:
+        """The bundled corpus, a table by its suffix, or else a folder of recordings."""
+        if value == "bundled":
+            return {"kind": "bundled"}
+        return {"kind": TABLE_SUFFIXES.get(Path(value).suffix.lower(), "recordings"), "path": value}
+
+    @model_validator(mode="after")
+    def has_path(self) -> "Source":
+        """Every source but the bundled corpus needs a path."""
+        if (self.path is None) != (self.kind == "bundled"):
+            raise ValueError(f"a {self.kind} source {'takes no' if self.path else 'needs a'} path")
+        return self
+
+
+class Clean(Section):
+    """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
+
+    max_question_characters: int = Field(400, ge=1)
+    max_answer_characters: int = Field(1200, ge=1)
+    drop_repeats: bool = True
+
+
+class Split(Section):
+    """Shares of conversations, by hash: a conversation stays in its split however the set grows."""
+
+    validation: float = Field(0.0, ge=0.0, lt=1.0)
+    test: float = Field(0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def leaves_training(self) -> "Split":
+        """Some share must be left to train on."""
+        if self.validation + self.test >= 1.0:
+            raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
+        return self
+
+
+Speed = Annotated[float, Field(ge=0.5, le=2.0)]
+Pitch = Annotated[float, Field(ge=0.8, le=1.25)]
+
+
+class VoiceChoice(Shorthand):
+    """One voice and the ranges that its speed and pitch are drawn from."""
+
+    voice: str
+    weight: float = Field(1.0, gt=0.0)
+    speed: tuple[Speed, Speed] = (1.0, 1.0)
+    pitch: tuple[Pitch, Pitch] = (1.0, 1.0)
+
+    @classmethod
+    def spell_out(cls, value: str) -> dict[str, Any]:
+        """A bare name is a voice at its natural speed."""
+        return {"voice": value}
+
+    @field_validator("speed", "pitch", mode="before")
+    @classmethod
+    def range_of_one(cls, value: Any) -> Any:
+        """A single number is a range of its own."""
+        return (value, value) if isinstance(value, int | float) else value
+
+
+class Voices(Section):
+    """Who asks and who answers."""
+
+    question: tuple[VoiceChoice, ...] = Field(min_length=1)
+    answer: VoiceChoice
+    variants: int = Field(1, ge=1, le=1000, description="times each pair is spoken, in other voices")
+
+
+class Audio(Section):
+    """What is done to every spoken or recorded utterance."""
+
+    loudness_lufs: float = Field(-20.0, ge=-40.0, le=-10.0)
+    trim_silence: bool = True
+    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0)
+    max_question_s: float = Field(30.0, gt=0.0, le=30.0)
+    max_answer_s: float = Field(60.0, gt=0.0, le=600.0)
+
+
+class Check(Section):
+    """What an utterance must reach, and how often a spoken one is tried again."""
+
+    attempts: int = Field(4, ge=1, le=20)
+    attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
+    mos: Literal["p808", "p835"] = Field(
+        "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
+    )
+    question: Policy = Policy()
+    answer: Policy = Policy()
+
+
+class Codec(Section):
+    """Codec of the answers: `bundled`, a hub id or a folder."""
+
+    model: str = "bundled"
+
+
+class Features(Section):
+    """Whisper model that hears everything and whose encoder states are the questions' features."""
+
+    model: str = "tiny.en"
+    compute_type: Literal["float32", "float16", "int8", "int8_float32"] = "float32"
+    text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
+        "int8", description="arithmetic where only a transcript is wanted: that of the answers"
+    )
+    store: bool = True
+
+
+class Shards(Section):
+    """Shape of what is committed."""
+
+    unit_rows: int = Field(
+        32, ge=1, le=4096, description="rows of a work unit, before its last conversation is completed"
+    )
+    batch_rows: int = Field(8, ge=1, le=1024, description="rows of an Arrow record batch")
+
+
+class Resources(Section):
+    """How many of each engine run. None of this changes a byte."""
+
+    voices: int = Field(1, ge=1)
+    hearing: int = Field(1, ge=1)
+    judging: int = Field(1, ge=1)
+    codec: int = Field(1, ge=1)
+    gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
+    gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
+    units_in_flight: int = Field(3, ge=1)
+
+
+class Recipe(Section):
+    """Everything that a dataset follows from."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(1, ge=0, lt=2**63)
+    source: Source
+    clean: Clean = Clean()
+    split: Split = Split()
+    voices: Voices
+    audio: Audio = Audio()
+    check: Check = Check()
+    codec: Codec = Codec()
+    features: Features = Features()
+    shards: Shards = Shards()
+    resources: Resources = Resources()
+
+    def identity(self) -> str:
+        """Hash of all that the dataset's content follows from."""
+        return digest(self.model_dump_json(exclude={"resources"}))
+
+    def unit_identity(self) -> str:
+        """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
+        kept = self.model_dump_json(include={"voices", "audio", "codec", "features", "shards", "seed"})
+        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Read the recipe of a dataset; see `read_recipe`."""
+    return read_recipe(path, Recipe, overrides)

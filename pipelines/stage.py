@@ -1,0 +1,172 @@
+"""The four engines of a build, each as one object that lives where its work is done: in this process or in a Ray actor.
+
+Every method takes and returns plain values and numpy arrays, so that the same call gives the same bytes in both places.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
+from anytalk.synth.codec import load_codec
+from anytalk.synth.errors import EngineError, SampleError
+from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.judge.dnsmos import Dnsmos
+from anytalk.synth.judge.vad import SileroVad
+from anytalk.synth.voice import SpeakRequest, Voice, load_voice
+
+from .recipe import Audio, Features
+from .source import Recording
+from .store import sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One utterance to be spoken, or read where there is a recording."""
+
+    text: str
+    voice: str
+    seed: int
+    speed: float
+    pitch: float
+    rate_hz: int
+    max_s: float
+    recording: Recording | None = None
+
+    def label(self) -> str:
+        """What the row says of the voice."""
+        if self.recording is not None:
+            return f"recording:{Path(self.recording.path).name}"
+        return f"{self.voice} speed={self.speed:g} pitch={self.pitch:g} seed={self.seed}"
+
+
+class Speaking:
+    """Voices, and all that is done to an utterance before it is stored.
+
+    Args:
+        voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
+        audio: trimming, loudness and limits.
+    """
+
+    def __init__(self, voices: Sequence[str], audio: Audio) -> None:
+        self.voices: dict[str, Voice] = {name: load_voice(name) for name in voices}
+        self.audio = audio
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of every voice."""
+        return {name: voice.fingerprint for name, voice in self.voices.items()}
+
+    def licences(self) -> dict[str, str]:
+        """Of every voice."""
+        return {name: voice.licence for name, voice in self.voices.items()}
+
+    def speak(self, jobs: Sequence[Job]) -> list[Waveform | SampleError]:
+        """Speak or read each job; what comes back is exactly what a 16-bit file will hold."""
+        raw: list[Waveform | SampleError] = [
+            self._read(job) if job.recording else np.zeros(0, np.float32) for job in jobs
+        ]
+        for name, voice in self.voices.items():
+            places = [place for place, job in enumerate(jobs) if not job.recording and job.voice == name]
+            requests = [SpeakRequest(j.text, j.seed, j.speed, j.pitch) for j in (jobs[place] for place in places)]
+            for place, spoken in zip(places, voice.speak(requests), strict=True) if requests else ():
+                raw[place] = self._resampled(spoken, voice.sample_rate_hz, jobs[place].rate_hz)
+        return [self._finished(waveform, job) for waveform, job in zip(raw, jobs, strict=True)]
+
+    def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
+        return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
+
+    def _read(self, job: Job) -> Waveform | SampleError:
+        assert job.recording is not None
+        try:
+            content = Path(job.recording.path).read_bytes()
+        except OSError as error:
+            raise EngineError(f"recording {job.recording.path} cannot be read now: {error}") from error
+        if sha256(content) != job.recording.sha256:
+            raise EngineError(f"recording {job.recording.path} has changed since the plan was made")
+        try:
+            # Silence at the ends does not count, so that a little more than the limit is read.
+            return read_audio(content, job.rate_hz, max_s=job.max_s + 10.0)
+        except SampleError as error:
+            return error
+
+    def _finished(self, waveform: Waveform | SampleError, job: Job) -> Waveform | SampleError:
+        if isinstance(waveform, SampleError):
+            return waveform
+        try:
+            check_waveform(waveform)
+            if self.audio.trim_silence:
+                waveform = trim_silence(waveform, job.rate_hz, self.audio.keep_silence_s)
+            length_s = len(waveform) / job.rate_hz
+            if length_s > job.max_s:
+                raise SampleError("too_long", f"{length_s:.1f} s; at most {job.max_s:g} s are allowed")
+            waveform = set_loudness(waveform, job.rate_hz, self.audio.loudness_lufs)
+        except SampleError as error:
+            return error
+        return sixteen_bit(waveform)
+
+
+def sixteen_bit(waveform: Waveform) -> Waveform:
+    """Round to what 16 bits hold, so that what is judged and encoded is what is stored."""
+    rounded: Waveform = (np.clip(np.rint(waveform * 32768.0), -32768, 32767) / 32768.0).astype(np.float32)
+    return rounded
+
+
+class Hearing:
+    """The recogniser."""
+
+    def __init__(self, features: Features, language: str) -> None:
+        exact = features.model.startswith("openai:") or features.model.endswith(".pt")
+        self.whisper = load_whisper(
+            features.model,
+            language=language,
+            compute_type=features.compute_type,
+            # openai-whisper has one arithmetic for everything.
+            text_compute_type=None if exact else features.text_compute_type,
+        )
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of the model, with the width of its states."""
+        return {**self.whisper.fingerprint, "width": self.whisper.feature_width}
+
+    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+        """Transcripts and features, from one encoder pass each."""
+        return self.whisper.listen(waveforms_16k)
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+        """Transcripts alone."""
+        return self.whisper.transcribe(waveforms_16k)
+
+
+class Judging:
+    """Opinion scores and speech spans."""
+
+    def __init__(self, scale: Literal["p808", "p835"]) -> None:
+        self.dnsmos = Dnsmos(scale)
+        self.vad = SileroVad()
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of both models."""
+        return {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+
+    def judge(self, waveforms_16k: Sequence[Waveform]) -> list[tuple[float, list[tuple[float, float]]]]:
+        """Overall opinion score (1 to 5) and speech spans in seconds, for each utterance."""
+        scores = self.dnsmos.score(waveforms_16k)
+        return [(score, self.vad.speech_spans(w)) for score, w in zip(scores, waveforms_16k, strict=True)]
+
+
+class Encoding:
+    """The codec."""
+
+    def __init__(self, model: str) -> None:
+        self.codec = load_codec(model)
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of the codec."""
+        return dict(self.codec.fingerprint)
+
+    def encode(self, waveforms_24k: Sequence[Waveform]) -> list[np.ndarray]:
+        """Codes of each utterance, (frames, 7) uint16."""
+        return self.codec.encode(waveforms_24k)

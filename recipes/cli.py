@@ -1,0 +1,204 @@
+"""The command line: `anytalk COMMAND`, one function each.
+
+Every command prints a short summary, or with `--json` one JSON object on standard output; progress goes to standard
+error. Exit codes: 0 done, 1 the thing asked about is not well, 2 wrong use, 130 interrupted.
+"""
+
+import dataclasses
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from anytalk.synth.errors import SampleError, SetupError
+
+app = typer.Typer(
+    name="anytalk",
+    help="Build spoken-instruction datasets and train models on them until they talk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+codec_app = typer.Typer(help="Train a small codec, and measure any codec.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure speed beside the naive way, in one run.", no_args_is_help=True)
+app.add_typer(codec_app, name="codec")
+app.add_typer(bench_app, name="bench")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
+]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (SetupError, SampleError) as error:
+        for line in str(error).splitlines():
+            typer.echo(f"anytalk: {line}", err=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anytalk {metadata.version('anytalk')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build spoken-instruction datasets and train models on them until they talk."""
+
+
+def overrides(settings: list[str] | None) -> dict[str, object]:
+    """Read `--set` options.
+
+    Raises:
+        SetupError: one has no equals sign.
+    """
+    found: dict[str, object] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise SetupError(f"--set {setting!r} must be KEY=VALUE, such as --set voices.variants=3")
+        found[key] = value
+    return found
+
+
+def emit(result: object, as_json: bool, text: str) -> None:
+    """Print a result for a program or for a person."""
+    typer.echo(json.dumps(result) if as_json else text)
+
+
+@app.command(
+    epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
+)
+def build(
+    recipe: RecipeName,
+    out: Annotated[str | None, typer.Option(help="Folder or object-store URL; out/NAME by default.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Build a dataset from a recipe, or go on with one that was interrupted."""
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+    from anytalk.pipelines.recipe import load_recipe
+    from anytalk.recipes.shipped import find
+
+    loaded = load_recipe(find(recipe), overrides(settings))
+    target = out or f"out/{loaded.name}"
+    try:
+        summary = pipelines.build(loaded, target, local=local, progress=reporter())
+    except KeyboardInterrupt:
+        _interrupted(f"what is finished is kept in {target}; the same command goes on from there")
+    emit(dataclasses.asdict(summary) | {"complete": summary.complete}, as_json, _build_text(summary))
+    raise typer.Exit(0 if summary.complete else 1)
+
+
+def _interrupted(advice: str) -> NoReturn:
+    typer.echo(f"anytalk: interrupted; {advice}", err=True)
+    raise typer.Exit(130)
+
+
+def _build_text(summary: Any) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
+    splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
+    pace = summary.speech_hours_per_work_hour
+    lines = [
+        f"{summary.dataset}: {'complete' if summary.complete else 'NOT complete'}",
+        f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
+        f"  rejected   {summary.rows_rejected} rows: {reasons}",
+        f"  deferred   {summary.rows_deferred} rows",
+        f"  speech     {summary.speech_hours:.3f} h"
+        + (f", {pace:.1f} h an hour of work" if pace else ", nothing was left to do"),
+        "  seconds    " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary.seconds.items()),
+    ]
+    lines += [f"  deferred because: {reason}" for reason in summary.deferred]
+    if summary.deferred:
+        lines.append("  the same command tries the deferred rows again")
+    return "\n".join(lines)
+
+
+@app.command(epilog="Example:  anytalk check out/quickstart")
+def check(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Verify a dataset: checksums, schema, ids, ranges and lengths of every row."""
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+
+    report = pipelines.check(dataset, progress=reporter())
+    text = "\n".join(
+        [
+            f"{report.dataset}: {'well' if report.well else 'NOT well'}",
+            f"  checked    {report.files} files, {report.rows} rows, {report.rejects} rejects",
+            *(f"  problem    {problem}" for problem in report.problems),
+        ]
+    )
+    emit(dataclasses.asdict(report) | {"well": report.well}, as_json, text)
+    raise typer.Exit(0 if report.well else 1)
+
+
+@app.command(epilog="Example:  anytalk doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Say which engines work here, what to install for the others, and every voice's licence."""
+    from anytalk.recipes import doctor as examination
+
+    findings = examination.examine()
+    emit([dataclasses.asdict(finding) for finding in findings], as_json, examination.describe(findings))
+    raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
+
+
+@codec_app.command("train", epilog="Example:  anytalk codec train codec --out out/codec")
+def codec_train(
+    recipe: RecipeName = "codec",
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("out/codec"),
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a small codec from text to weights, or go on with a run; then measure it."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import train_codec
+
+    loaded = train_codec.load_codec_recipe(recipe, overrides(settings))
+    try:
+        result = train_codec.train(loaded, out, reporter())
+    except KeyboardInterrupt:
+        _interrupted(f"the last checkpoint is in {out}; the same command goes on from there")
+    emit(result, as_json, f"{out}: {result['weights']}\n{train_codec.table(result['figures'])}")
+
+
+@codec_app.command(
+    "eval",
+    epilog="Examples:  anytalk codec eval bundled  |  anytalk codec eval hubertsiuzdak/snac_24khz --voice mine.onnx",
+)
+def codec_eval(
+    codec: Annotated[str, typer.Argument(metavar="CODEC", help="bundled, a folder, a .safetensors file or a hub id.")],
+    voice: Annotated[list[str] | None, typer.Option(help="Voices that speak; repeatable.")] = None,
+    sentences: Annotated[int, typer.Option(min=1, help="Held-out sentences a voice.")] = 100,
+    text: Annotated[
+        Path | None, typer.Option(help="File of sentences, one a line, instead of the shipped ones.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for examples to listen to, before and after.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a codec on held-out sentences: WER, DNSMOS and mel distance before and after, codebook use, speed, size."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import eval_codec
+
+    voices = voice or list(eval_codec.VOICES)
+    figures = eval_codec.evaluate(codec, voices, eval_codec.held_out(text, sentences), reporter(), out)
+    emit(figures, as_json, eval_codec.table(figures))

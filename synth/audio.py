@@ -1,0 +1,284 @@
+"""Waveforms: reading any file, writing FLAC, rate, loudness and silence.
+
+A `Waveform` is mono float32 of shape (samples,), nominally in [-1, 1]. Resampling and decoding may overshoot
+a little; nothing here clips except `flac_bytes`, whose 16 bits have no room above full scale.
+
+Loudness follows ITU-R BS.1770-4 as implemented by pyloudnorm.
+"""
+
+import io
+import warnings
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from .errors import SampleError, SetupError
+
+Waveform = NDArray[np.float32]
+"""Mono samples of shape (samples,), float32, nominally in [-1, 1]."""
+
+PCM16_SCALE = 2**15
+LOUDNESS_BLOCK_S = 0.4
+"""Gating block of BS.1770-4, in seconds."""
+
+SILENCE_FRAME_S = 0.01
+
+
+def check_waveform(waveform: NDArray[Any]) -> None:
+    """Raise unless an array is a usable waveform.
+
+    Args:
+        waveform: what should be float32 samples of shape (samples,).
+
+    Raises:
+        SampleError: `not_float32`, `not_mono`, `empty_audio`, or `nan_audio` for a sample that is not finite.
+    """
+    if waveform.dtype != np.float32:
+        raise SampleError("not_float32", f"samples are {waveform.dtype}, not float32")
+    if waveform.ndim != 1:
+        raise SampleError("not_mono", f"samples have shape {waveform.shape}, not (samples,)")
+    if waveform.size == 0:
+        raise SampleError("empty_audio", "no samples")
+    broken = waveform.size - int(np.count_nonzero(np.isfinite(waveform)))
+    if broken:
+        raise SampleError("nan_audio", f"{broken} of {waveform.size} samples are not finite")
+
+
+def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0) -> Waveform:
+    """Read a recording of any common format as one channel at one rate.
+
+    wav, flac, ogg and mp3 are read by libsndfile; m4a and whatever else ffmpeg knows goes through pydub and
+    the ffmpeg binary of the `imageio-ffmpeg` wheel, never one of the system. Channels are averaged, then
+    resampled.
+
+    Args:
+        source: the file's content, or its path. The content decides the format, not the name.
+        rate_hz: rate of the result.
+        max_s: longest recording accepted, in seconds. At most this much, and a little, is ever decoded.
+
+    Returns:
+        The waveform at `rate_hz`.
+
+    Raises:
+        SampleError: `undecodable_audio` (a missing file too), `empty_audio`, `nan_audio` or `too_long`.
+    """
+    try:
+        samples_TC, source_hz = _decode(source, max_s)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise SampleError("undecodable_audio", f"no such file: {source!s}") from error
+    if len(samples_TC) == 0:
+        raise SampleError("empty_audio", "the recording holds no samples")
+    if len(samples_TC) > max_s * source_hz:
+        raise _too_long(f"more than {max_s:g} s", max_s)
+    mono = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1, dtype=np.float32)
+    # Before resampling, which would smear one NaN over its neighbours.
+    check_waveform(mono)
+    resampled = resample(mono, source_hz, rate_hz)
+    check_waveform(resampled)
+    return resampled
+
+
+def flac_bytes(waveform: Waveform, rate_hz: int) -> bytes:
+    """Encode a waveform as mono 16-bit FLAC.
+
+    A sample x becomes round(32768 x), halves to even, clipped to [-32768, 32767]: a waveform that was read
+    from 16 bits comes back exactly, any other within half a step, and only +1.0 itself loses a whole step.
+    The same samples give the same bytes with the same libsndfile.
+
+    Args:
+        waveform: samples to store.
+        rate_hz: their rate.
+
+    Returns:
+        A FLAC file.
+
+    Raises:
+        SampleError: if `waveform` is not a usable waveform (`check_waveform`).
+    """
+    check_waveform(waveform)
+    steps = np.rint(waveform * np.float32(PCM16_SCALE))
+    pcm = np.clip(steps, -PCM16_SCALE, PCM16_SCALE - 1).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, pcm, rate_hz, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def resample(waveform: Waveform, from_hz: float, to_hz: float) -> Waveform:
+    """Change the rate with soxr's high-quality filter.
+
+    Args:
+        waveform: samples at `from_hz`.
+        from_hz: their rate.
+        to_hz: the rate wanted.
+
+    Returns:
+        The waveform at `to_hz`; `waveform` itself where the rates are equal.
+    """
+    if from_hz == to_hz:
+        return waveform
+    resampled: Waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
+    return resampled
+
+
+def loudness_lufs(waveform: Waveform, rate_hz: int) -> float:
+    """Measure integrated loudness.
+
+    Speech shorter than the standard's 400 ms block is measured in one block of its own length.
+
+    Args:
+        waveform: samples.
+        rate_hz: their rate.
+
+    Returns:
+        Loudness in LUFS; minus infinity where every block lies under the standard's gate of -70 LUFS.
+    """
+    import pyloudnorm  # imports scipy.signal: half a second that readers of audio need not wait
+
+    block_s = min(LOUDNESS_BLOCK_S, len(waveform) / rate_hz)
+    meter = pyloudnorm.Meter(rate_hz, block_size=block_s)
+    # pyloudnorm filters in place and would keep float32.
+    samples = np.asarray(waveform, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        # The mean over no block, when all are under the gate.
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        lufs = float(meter.integrated_loudness(samples))
+    return lufs if np.isfinite(lufs) else -np.inf
+
+
+def set_loudness(waveform: Waveform, rate_hz: int, lufs: float, peak_db: float = -1.0) -> Waveform:
+    """Scale a waveform to a loudness, or as near as its peak allows.
+
+    One gain for all samples, no limiter: where the gain would lift the peak over `peak_db`, the result is
+    quieter than `lufs`. Silence (under -70 LUFS throughout) is returned as it is.
+
+    Args:
+        waveform: samples.
+        rate_hz: their rate.
+        lufs: loudness wanted.
+        peak_db: highest sample allowed, in dB of full scale.
+
+    Returns:
+        The scaled waveform.
+    """
+    measured_lufs = loudness_lufs(waveform, rate_hz)
+    if measured_lufs == -np.inf:
+        return waveform
+    peak = float(np.max(np.abs(waveform)))
+    gain = min(_ratio(lufs - measured_lufs), _ratio(peak_db) / peak)
+    return waveform * np.float32(gain)
+
+
+def trim_silence(waveform: Waveform, rate_hz: int, keep_s: float, threshold_db: float = -40.0) -> Waveform:
+    """Cut what is quiet before the first and after the last sound.
+
+    Quiet is measured in frames of 10 ms against the loudest frame.
+
+    Args:
+        waveform: samples.
+        rate_hz: their rate.
+        keep_s: how much of the quiet to leave at each end, in seconds; nothing is added where there is less.
+        threshold_db: a frame this far under the loudest one is quiet; below 0.
+
+    Returns:
+        A slice of `waveform`; all of it when it is digital silence.
+    """
+    frame_samples = round(SILENCE_FRAME_S * rate_hz)
+    frames = ceil(len(waveform) / frame_samples)
+    padded = np.zeros(frames * frame_samples, np.float64)
+    padded[: len(waveform)] = waveform
+    power = np.square(padded).reshape(frames, frame_samples).mean(axis=1)
+    loudest = power.max(initial=0.0)
+    if loudest == 0.0:
+        return waveform
+    sounding = np.flatnonzero(power >= loudest * _ratio(threshold_db) ** 2)
+    keep_samples = round(keep_s * rate_hz)
+    start = max(0, int(sounding[0]) * frame_samples - keep_samples)
+    end = (int(sounding[-1]) + 1) * frame_samples + keep_samples
+    return waveform[start:end]
+
+
+def _ratio(level_db: float) -> float:
+    """Amplitude ratio of a level in dB."""
+    return float(10.0 ** (level_db / 20.0))
+
+
+def _too_long(found: str, max_s: float) -> SampleError:
+    return SampleError("too_long", f"the recording lasts {found}; the limit is {max_s:g} s")
+
+
+def _decode(source: bytes | Path, max_s: float) -> tuple[NDArray[np.float32], int]:
+    """Decode at most a little over `max_s`: samples of shape (samples, channels), float32, and their rate."""
+    if isinstance(source, bytes):
+        return _decode_file(io.BytesIO(source), max_s)
+    with source.open("rb") as file:
+        return _decode_file(file, max_s)
+
+
+def _decode_file(file: Any, max_s: float) -> tuple[NDArray[np.float32], int]:
+    # By descriptor, so that libsndfile reads it itself and does not judge it by its name (".raw").
+    handle = file if isinstance(file, io.BytesIO) else file.fileno()
+    try:
+        sound = soundfile.SoundFile(handle, closefd=False)
+    except soundfile.LibsndfileError:
+        file.seek(0)
+        return _decode_with_ffmpeg(file, max_s)
+    with sound:
+        if sound.frames > max_s * sound.samplerate:
+            raise _too_long(f"{sound.frames / sound.samplerate:.1f} s", max_s)
+        try:
+            # Bounded by the limit as well: a damaged header may promise less than there is.
+            samples_TC = sound.read(int(max_s * sound.samplerate) + 1, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise SampleError("undecodable_audio", f"{sound.format}: {error}") from error
+        return samples_TC, sound.samplerate
+
+
+def _decode_with_ffmpeg(file: Any, max_s: float) -> tuple[NDArray[np.float32], int]:
+    segment_class, decode_error = _pydub_segment()
+    # from_file would ask ffprobe, which the wheel lacks; this one lets ffmpeg find the format itself. It
+    # stops decoding a second past the limit, which is enough to see that the limit is broken.
+    try:
+        segment = segment_class.from_file_using_temporary_files(file, duration=max_s + 1.0)
+    except decode_error as error:
+        raise SampleError("undecodable_audio", _last_line(str(error))) from error
+    scale = np.float32(2.0 ** (8 * segment.sample_width - 1))
+    samples = np.array(segment.get_array_of_samples()).astype(np.float32) / scale
+    return samples.reshape(-1, segment.channels), segment.frame_rate
+
+
+def _last_line(text: str) -> str:
+    """The line in which ffmpeg says what is wrong, after its banner."""
+    return text.strip().splitlines()[-1].strip()
+
+
+@cache
+def _pydub_segment() -> tuple[Any, type[Exception]]:
+    """Bind pydub's segment class to the wheel's ffmpeg; with it, the error for what it cannot decode."""
+    with warnings.catch_warnings():
+        # pydub 0.25.1 has invalid escapes in its patterns, imports audioop (deprecated in 3.11 and 3.12),
+        # and looks for an ffmpeg on PATH, which is not the one used here.
+        for category in (SyntaxWarning, DeprecationWarning, RuntimeWarning):
+            warnings.simplefilter("ignore", category)
+        from pydub import AudioSegment
+        from pydub.exceptions import CouldntDecodeError
+
+    # A subclass, so that the binary is set for this module and not for everyone who uses pydub in this
+    # process.
+    return type("_Segment", (AudioSegment,), {"converter": str(_ffmpeg_binary())}), CouldntDecodeError
+
+
+def _ffmpeg_binary() -> Path:
+    import imageio_ffmpeg
+
+    # Not imageio_ffmpeg.get_ffmpeg_exe(): it falls back to conda's and the system's.
+    folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
+    binaries = sorted(folder.glob("ffmpeg-*"))
+    if not binaries:
+        raise SetupError(f"no ffmpeg in {folder}; install imageio-ffmpeg from a wheel that holds one for this machine")
+    return binaries[0]

@@ -1,0 +1,113 @@
+"""Speech as codes and back: one interface, SNAC behind it, and a small codec that ships with the package.
+
+codec = load_codec("bundled")
+codes = codec.encode([waveform_T, ...])   # float32 at codec.sample_rate_hz -> list of (frames, 7) uint16
+audio = codec.decode(codes)               # list of float32 waveforms, frames * codec.frame_samples long
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from anytalk.synth.errors import SetupError
+
+from .framing import Waveform
+
+
+class Codec(Protocol):
+    """A codec with SNAC's token geometry: 1 + 2 + 4 codes a frame, in the layer order of `order.py`."""
+
+    @property
+    def name(self) -> str:
+        """What `load_codec` was asked for."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the audio on both sides."""
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples that seven codes stand for."""
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes are below this."""
+
+    @property
+    def decode_left_frames(self) -> int:
+        """Frames of left context after which decoded samples no longer change."""
+
+    @property
+    def decode_lookahead_samples(self) -> int:
+        """Trailing samples of a decode that later frames still change."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights on disk."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Name, revision and SHA-256 of the weights."""
+
+    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+        """Encode utterances of any lengths.
+
+        Args:
+            waveforms: float32 mono, each at least one sample long.
+            sample_rate_hz: their rate, if it is to be checked.
+
+        Returns:
+            For each utterance codes of shape (ceil(samples / frame_samples), 7), uint16. They depend on that utterance alone.
+
+        Raises:
+            SampleError: an utterance is empty, not mono, not finite or of another rate.
+        """
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+        """Decode utterances; the same codes give the same samples.
+
+        Args:
+            codes: integers of shape (frames, 7), below `codebook_size`.
+
+        Returns:
+            For each utterance float32 audio of frames * frame_samples samples.
+
+        Raises:
+            SampleError: codes are of another shape or out of range.
+        """
+
+
+def load_codec(name: str = "bundled", threads: int = 1) -> Codec:
+    """Load a codec.
+
+    Args:
+        name: `bundled`; `fake` for tests; a `.safetensors` file that the codec recipe wrote, or its folder; a folder that holds SNAC
+            (config.json with model.safetensors or pytorch_model.bin); or a hub id such as `hubertsiuzdak/snac_24khz`.
+        threads: of one engine. The lowest bits of the codec's floats depend on it, so it is not left to the machine.
+
+    Raises:
+        SetupError: there is no such codec, or its files are not in order.
+    """
+    path = Path(name)
+    if name == "fake":
+        from .fake import FakeCodec
+
+        return FakeCodec()
+    if name == "bundled":
+        from .bundled import BundledCodec
+
+        with resources.as_file(resources.files("anytalk.synth.codec") / "weights" / "bundled.safetensors") as weights:
+            return BundledCodec(weights, name, threads)
+    if path.suffix == ".safetensors" or (path / "codec.safetensors").is_file():
+        from .bundled import BundledCodec
+
+        weights = path if path.suffix == ".safetensors" else path / "codec.safetensors"
+        if not weights.is_file():
+            raise SetupError(f"codec {weights} does not exist")
+        return BundledCodec(weights, name, threads)
+    from .snac import load_snac
+
+    return load_snac(name, threads)

@@ -1,0 +1,120 @@
+"""Run a codec that `anytalk codec train` wrote, such as the one in this package."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from anytalk.synth.errors import SetupError
+
+from .framing import Waveform, check_codes, check_waveforms, decode_framed, encode_framed, torch_threads
+from .network import CodecConfig, CodecNetwork
+from .order import to_frames, to_levels
+
+FORMAT = "anytalk-codec-1"
+
+
+class BundledCodec:
+    """A small codec with SNAC's token geometry; see `Codec` for the interface.
+
+    Decoding takes no noise, so that it repeats bit for bit.
+
+    Args:
+        weights: file that `weights_bytes` made.
+        name: what to call it.
+        threads: of one call.
+
+    Raises:
+        SetupError: the file is damaged or no codec of ours.
+    """
+
+    def __init__(self, weights: Path, name: str, threads: int = 1) -> None:
+        self.name, self.threads = name, threads
+        self.weights_bytes = weights.stat().st_size if weights.is_file() else 0
+        try:
+            with safe_open(weights, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, OSError) as error:
+            raise SetupError(f"codec {weights} cannot be read: {error}") from error
+        if header.get("format") != FORMAT:
+            raise SetupError(f"codec {weights} is no anytalk codec: its format is {header.get('format')!r}")
+        self.config = CodecConfig(**json.loads(header["config"]))
+        self.fingerprint: Mapping[str, str] = {
+            "name": header["name"],
+            "revision": header["revision"],
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        }
+        self.network = CodecNetwork(self.config).eval()
+        try:
+            self.network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise SetupError(f"codec {weights} does not fit its own sizes: {error}") from error
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the audio on both sides."""
+        return self.config.sample_rate_hz
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples that seven codes stand for."""
+        return self.config.frame_samples
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes are below this."""
+        return self.config.codebook_size
+
+    @property
+    def decode_left_frames(self) -> int:
+        """Frames of left context after which decoded samples no longer change."""
+        return self.config.decoder_left_frames
+
+    @property
+    def decode_lookahead_samples(self) -> int:
+        """Trailing samples of a decode that later frames still change."""
+        return self.config.lookahead_samples
+
+    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+        """Encode utterances; see `Codec.encode`."""
+        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
+        return encode_framed(waveforms, self.frame_samples, self.config.encoder_context_frames, self._encode)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+        """Decode utterances; see `Codec.decode`."""
+        check_codes(codes, self.codebook_size)
+        return decode_framed(codes, self.frame_samples, self.decode_left_frames, 1, self._decode)
+
+    @torch.inference_mode()
+    def _encode(self, audio_BS: np.ndarray) -> np.ndarray:
+        with torch_threads(self.threads):
+            levels = [level.numpy() for level in self.network.encode(torch.from_numpy(audio_BS))]
+        return np.stack([to_frames([level[row] for level in levels]) for row in range(len(audio_BS))])
+
+    @torch.inference_mode()
+    def _decode(self, codes_BFL: np.ndarray) -> np.ndarray:
+        rows = [to_levels(frames) for frames in codes_BFL]
+        levels = [torch.from_numpy(np.stack(level)) for level in zip(*rows, strict=True)]
+        with torch_threads(self.threads):
+            audio: np.ndarray = self.network.decode(levels).clamp(-1.0, 1.0).numpy()
+        return audio
+
+
+def weights_bytes(network: CodecNetwork, name: str, revision: str) -> bytes:
+    """Write a network as half-precision safetensors with its sizes in the header.
+
+    Args:
+        network: what was trained.
+        name: what to call it in fingerprints.
+        revision: which training of it this is.
+    """
+    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
+    config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
+    return save(tensors, {"format": FORMAT, "name": name, "revision": revision, "config": config})

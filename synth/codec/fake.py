@@ -1,0 +1,41 @@
+"""A codec that hears only loudness: for tests of what surrounds a codec."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .framing import Waveform, check_codes, check_waveforms
+from .order import LAYERS
+
+
+class FakeCodec:
+    """Codes are the mean level of each seventh of a frame; decoding hums at that level. See `Codec`."""
+
+    name = "fake"
+    sample_rate_hz = 24_000
+    frame_samples = 2048
+    codebook_size = 4096
+    decode_left_frames = 0
+    decode_lookahead_samples = 0
+    weights_bytes = 0
+    fingerprint: Mapping[str, str] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
+
+    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[NDArray[np.uint16]]:
+        """Measure levels; see `Codec.encode`."""
+        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
+        return [self._levels(np.abs(waveform)) for waveform in waveforms]
+
+    def _levels(self, loudness: Waveform) -> NDArray[np.uint16]:
+        frames = np.pad(loudness, (0, -len(loudness) % self.frame_samples)).reshape(-1, self.frame_samples)
+        levels = [part.mean(axis=1) for part in np.array_split(frames, LAYERS, axis=1)]
+        codes = np.stack(levels, axis=1) * self.codebook_size
+        return np.minimum(codes, self.codebook_size - 1).astype(np.uint16)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+        """Hum; see `Codec.decode`."""
+        check_codes(codes, self.codebook_size)
+        hum = np.sin(2 * np.pi * 8 * np.arange(self.frame_samples) / self.frame_samples).astype(np.float32)
+        return [
+            (frames.mean(axis=1)[:, None] / self.codebook_size * hum).astype(np.float32).reshape(-1) for frames in codes
+        ]

@@ -1,0 +1,14 @@
+"""Hearing: Whisper's features and transcripts behind one small interface.
+
+>>> from anytalk.synth.hearing import FakeWhisper
+>>> import numpy as np
+>>> [heard] = FakeWhisper({16_000: "Hello."}).listen([np.zeros(15_000, np.float32)])
+>>> heard.text, heard.features.shape
+('Hello.', (47, 4))
+"""
+
+from .catalogue import HearingInfo, known_hearing, load_whisper
+from .contract import Heard, Whisper
+from .fake import FakeWhisper
+
+__all__ = ["FakeWhisper", "Heard", "HearingInfo", "Whisper", "known_hearing", "load_whisper"]

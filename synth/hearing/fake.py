@@ -1,0 +1,59 @@
+"""A recogniser without weights, for tests of what comes after hearing."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError
+
+from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+
+
+class FakeWhisper:
+    """Looks transcripts up by the length of the sound, and makes features of its energy.
+
+    Args:
+        texts: what to hear, by length in samples at 16 kHz; the nearest length counts. Empty: nothing is heard.
+        feature_width: D.
+    """
+
+    name = "fake"
+    language = "en"
+    sample_rate_hz = SAMPLE_RATE_HZ
+
+    def __init__(self, texts: Mapping[int, str] | None = None, feature_width: int = 4) -> None:
+        self._texts = dict(sorted((texts or {}).items()))
+        self.feature_width = feature_width
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """The table and the width."""
+        table = hashlib.sha256(repr(self._texts).encode()).hexdigest()
+        return {"model": "fake", "table_sha256": table, "feature_width": str(self.feature_width)}
+
+    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+        """See `Whisper.listen`; feature d of a frame is its energy to the power 1 / (d + 1)."""
+        return [
+            too_long(len(waveform))
+            if len(waveform) > CONTEXT_SAMPLES
+            else Heard(self._text(waveform), self._features(waveform))
+            for waveform in waveforms_16k
+        ]
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+        """See `Whisper.transcribe`."""
+        return [self._text(waveform) for waveform in waveforms_16k]
+
+    def _text(self, waveform: Waveform) -> str:
+        nearest = min(self._texts, key=lambda samples: abs(samples - len(waveform)), default=None)
+        return "" if nearest is None else self._texts[nearest]
+
+    def _features(self, waveform: Waveform) -> np.ndarray:
+        frames = feature_frames(len(waveform))
+        padded = np.zeros(frames * FRAME_SAMPLES, dtype=np.float32)
+        padded[: len(waveform)] = waveform[: len(padded)]
+        energy = np.square(padded.reshape(frames, FRAME_SAMPLES)).mean(axis=1)
+        powers = 1 / np.arange(1, self.feature_width + 1, dtype=np.float32)
+        return np.power(energy[:, None], powers).astype(np.float16)

@@ -1,0 +1,137 @@
+"""Whisper through CTranslate2, the engine of faster-whisper (https://github.com/SYSTRAN/faster-whisper).
+
+Only CTranslate2 and the tokenizer are used: faster-whisper's own spectrogram pads otherwise than Whisper's, and its
+`transcribe` would run the encoder again.
+
+Shapes: B = batch, M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+from tokenizers import Tokenizer
+
+from anytalk.synth.errors import SetupError
+
+from .recogniser import Mel, States
+
+MAX_TOKENS = 448  # n_text_ctx of every Whisper
+
+
+class FasterNetwork:
+    """A Whisper in CTranslate2's format.
+
+    Args:
+        folder: holds model.bin, config.json and tokenizer.json.
+        language: Whisper's code; `en` for a model that knows only English.
+        compute_type: arithmetic of the encoder that makes features. `float32` gives the original's within
+            float16; `int8` is quicker, differs, and differs between instruction sets.
+        text_compute_type: arithmetic where only text is made; None for the same.
+        cpu_threads: threads of a pass.
+
+    Raises:
+        SetupError: if the folder holds no such model, or the model does not know the language.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        language: str,
+        *,
+        compute_type: str = "float32",
+        text_compute_type: str | None = None,
+        cpu_threads: int = 1,
+    ) -> None:
+        for needed in ("model.bin", "config.json", "tokenizer.json"):
+            if not (folder / needed).is_file():
+                raise SetupError(f"{folder} is no Whisper in CTranslate2's format: there is no {needed} in it")
+        self._folder = folder
+        self._compute_type = compute_type
+        self._text_compute_type = text_compute_type or compute_type
+        self._cpu_threads = cpu_threads
+        self._model = self._load(compute_type)
+        alike = self._text_compute_type == compute_type
+        self._text_model = self._model if alike else self._load(self._text_compute_type)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._prompt = self._prompt_ids(language)
+        self._end = self._id("<|endoftext|>")
+
+    def _load(self, compute_type: str) -> ctranslate2.models.Whisper:
+        try:
+            return ctranslate2.models.Whisper(
+                str(self._folder), compute_type=compute_type, inter_threads=1, intra_threads=self._cpu_threads
+            )
+        except (RuntimeError, ValueError) as error:
+            raise SetupError(f"CTranslate2 cannot load {self._folder} as {compute_type}: {error}") from error
+
+    @property
+    def band_count(self) -> int:
+        """M, from the model."""
+        return int(self._model.n_mels)
+
+    @cached_property
+    def width(self) -> int:
+        """D, from a pass over two mel frames; the model does not say it."""
+        return self.encode(np.zeros((self.band_count, 2), np.float32)).shape[1]
+
+    @cached_property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Weights, engine, version, compute types, threads."""
+        with (self._folder / "model.bin").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "weights_sha256": digest,
+            "engine": f"ctranslate2 {version('ctranslate2')}",
+            "compute_type": self._compute_type,
+            "text_compute_type": self._text_compute_type,
+            "cpu_threads": str(self._cpu_threads),
+        }
+
+    def encode(self, mel_MN: Mel) -> States:
+        """Run the encoder on one spectrogram: float32 (N // 2, D)."""
+        return _encode(self._model, mel_MN)
+
+    def encode_for_text(self, mel_MN: Mel) -> States:
+        """Run the encoder in the arithmetic of text."""
+        return _encode(self._text_model, mel_MN)
+
+    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+        """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
+        results = self._text_model.generate(
+            ctranslate2.StorageView.from_array(np.ascontiguousarray(states_BTD)),
+            [self._prompt] * len(states_BTD),
+            beam_size=1,
+            max_length=min(MAX_TOKENS, len(self._prompt) + token_limit),
+        )
+        return [[token for token in result.sequences_ids[0] if token < self._end] for result in results]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Turn ids into text."""
+        return str(self._tokenizer.decode(list(tokens)))
+
+    def _prompt_ids(self, language: str) -> list[int]:
+        if not self._model.is_multilingual:
+            if language != "en":
+                raise SetupError(f"the Whisper in {self._folder} knows only English; it was asked for {language!r}")
+            return [self._id("<|startoftranscript|>"), self._id("<|notimestamps|>")]
+        known = self._tokenizer.token_to_id(f"<|{language}|>")
+        if known is None:
+            raise SetupError(f"Whisper knows no language {language!r}; give a code such as 'en', 'de' or 'zh'")
+        tail = [self._id("<|transcribe|>"), self._id("<|notimestamps|>")]
+        return [self._id("<|startoftranscript|>"), known, *tail]
+
+    def _id(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise SetupError(f"{self._folder / 'tokenizer.json'} has no token {token}: it is not Whisper's")
+        return int(found)
+
+
+def _encode(model: ctranslate2.models.Whisper, mel_MN: Mel) -> States:
+    batch_1MN = np.ascontiguousarray(mel_MN[None])
+    return np.array(model.encode(ctranslate2.StorageView.from_array(batch_1MN)), dtype=np.float32)[0]

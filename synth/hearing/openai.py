@@ -1,0 +1,166 @@
+"""Whisper through `openai-whisper` (https://github.com/openai/whisper, MIT), in torch: the original itself.
+
+The encoder's steps are those of `AudioEncoder.forward` without its demand for 30 seconds; the decoding is
+that of `DecodingTask` at temperature 0 without timestamps, on states that are already there.
+
+Shapes: B = batch, M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width, L = tokens.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anytalk.synth.codec.framing import torch_threads
+from anytalk.synth.errors import SetupError
+from anytalk.synth.extras import import_extra
+
+from .contract import CONTEXT_FRAMES
+from .recogniser import Mel, States
+
+
+class OpenaiNetwork:
+    """A Whisper of openai-whisper, float32 on the CPU.
+
+    Args:
+        source: one of `whisper.available_models()`, or the path of a `.pt` file with `dims` in it. A file is
+            read with `weights_only=True`: it can hold no code.
+        language: Whisper's code; `en` for a model that knows only English.
+        cpu_threads: torch threads of a pass.
+
+    Raises:
+        MissingExtra: if openai-whisper is not installed.
+        SetupError: if there is no such model, it cannot be downloaded or read, or it does not know the language.
+    """
+
+    def __init__(self, source: str, language: str, *, cpu_threads: int = 1) -> None:
+        import_extra("whisper", "the recogniser openai-whisper", "openai-whisper")
+        self._model = _load(source)
+        self._cpu_threads = cpu_threads
+        dims = self._model.dims
+        if dims.n_audio_ctx != CONTEXT_FRAMES:
+            raise SetupError(f"{source} encodes {dims.n_audio_ctx} states at once, not Whisper's {CONTEXT_FRAMES}")
+        self._tokenizer = self._load_tokenizer(source, language)
+        self._prompt = list(self._tokenizer.sot_sequence_including_notimestamps)
+        self._forbidden = [*self._tokenizer.non_speech_tokens, *_task_tokens(self._tokenizer)]
+        self._forbidden_first = [*self._tokenizer.encode(" "), self._tokenizer.eot]
+
+    def _load_tokenizer(self, source: str, language: str) -> Any:
+        from whisper.tokenizer import LANGUAGES, get_tokenizer
+
+        if language not in LANGUAGES:
+            raise SetupError(f"Whisper knows no language {language!r}; give a code such as 'en', 'de' or 'zh'")
+        if not self._model.is_multilingual and language != "en":
+            raise SetupError(f"the Whisper {source} knows only English; it was asked for {language!r}")
+        return get_tokenizer(
+            self._model.is_multilingual,
+            num_languages=self._model.num_languages,
+            language=language,
+            task="transcribe",
+        )
+
+    @property
+    def band_count(self) -> int:
+        """M, from the model's dims."""
+        return int(self._model.dims.n_mels)
+
+    @property
+    def width(self) -> int:
+        """D, from the model's dims."""
+        return int(self._model.dims.n_audio_state)
+
+    @cached_property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Weights (all tensors, by name), engine, version, threads."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return {
+            "weights_sha256": digest.hexdigest(),
+            "engine": f"openai-whisper {version('openai-whisper')} torch {torch.__version__}",
+            "compute_type": "float32",
+            "cpu_threads": str(self._cpu_threads),
+        }
+
+    def encode(self, mel_MN: Mel) -> States:
+        """Run the encoder on one spectrogram: float32 (N // 2, D)."""
+        encoder = self._model.encoder
+        with torch.inference_mode(), torch_threads(self._cpu_threads):
+            x_BDN = F.gelu(encoder.conv1(torch.from_numpy(mel_MN)[None]))
+            x_BTD = F.gelu(encoder.conv2(x_BDN)).permute(0, 2, 1)
+            x_BTD = x_BTD + encoder.positional_embedding[: x_BTD.shape[1]]
+            for block in encoder.blocks:
+                x_BTD = block(x_BTD)
+            states: States = encoder.ln_post(x_BTD)[0].numpy()
+            return states
+
+    def encode_for_text(self, mel_MN: Mel) -> States:
+        """Do the same: there is one arithmetic here."""
+        return self.encode(mel_MN)
+
+    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+        """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
+        limit = min(token_limit, self._model.dims.n_text_ctx - len(self._prompt))
+        cache, hooks = self._model.install_kv_cache_hooks()
+        try:
+            with torch.inference_mode(), torch_threads(self._cpu_threads):
+                spoken_BL = self._greedy(torch.from_numpy(states_BTD), cache, limit)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        end = self._tokenizer.eot
+        return [[token for token in row if token < end] for row in spoken_BL.tolist()]
+
+    def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int) -> Tensor:
+        """Take the likeliest token until every row has ended: ids (B, L), an ended row filled with the end."""
+        end = self._tokenizer.eot
+        step_BL = torch.tensor([self._prompt] * len(states_BTD))
+        spoken: list[Tensor] = []
+        ended_B = torch.zeros(len(states_BTD), dtype=torch.bool)
+        while len(spoken) < limit and not bool(ended_B.all()):
+            logits_BV = self._model.decoder(step_BL, states_BTD, kv_cache=cache)[:, -1]
+            logits_BV[:, self._forbidden] = -torch.inf
+            if not spoken:
+                logits_BV[:, self._forbidden_first] = -torch.inf
+            token_B = logits_BV.argmax(dim=-1).masked_fill(ended_B, end)
+            ended_B = ended_B | (token_B == end)
+            spoken.append(token_B)
+            step_BL = token_B[:, None]
+        return torch.stack(spoken, dim=1)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Turn ids into text."""
+        return str(self._tokenizer.decode(list(tokens)))
+
+
+def _load(source: str) -> Any:
+    import whisper
+
+    is_path = source not in whisper.available_models()
+    if is_path and not Path(source).is_file():
+        known = ", ".join(whisper.available_models())
+        raise SetupError(f"openai-whisper has no model {source!r} and there is no such file; it knows {known}")
+    try:
+        return whisper.load_model(source, device="cpu").float().eval()
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        what = "read" if is_path else "download"
+        raise SetupError(f"openai-whisper cannot {what} {source}: {error}") from error
+
+
+def _task_tokens(tokenizer: Any) -> list[int]:
+    return [
+        tokenizer.transcribe,
+        tokenizer.translate,
+        tokenizer.sot,
+        tokenizer.sot_prev,
+        tokenizer.sot_lm,
+        tokenizer.no_speech,
+    ]

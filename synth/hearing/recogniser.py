@@ -1,0 +1,140 @@
+"""The recogniser: what is the same whichever engine runs the network.
+
+An encoder pass takes one utterance: on one core a batch is no faster (the activations leave the cache), and alone its states
+cannot depend on its neighbours. Decoding reads all weights once a token, so there utterances of one window share a batch.
+
+Shapes: M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError
+
+from .contract import CONTEXT_FRAMES, CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .mel import log_mel
+from .window import cut_long, is_doubtful, window_samples
+
+DECODE_BATCH = 8
+TOKENS_PER_SECOND = 25  # twice fast English, and room for scripts that take several tokens a letter
+TOKENS_AT_LEAST = 12
+
+Mel = NDArray[np.float32]
+States = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """An engine with weights in it: the encoder, and greedy decoding of text without timestamps."""
+
+    @property
+    def band_count(self) -> int:
+        """M, mel bands that the encoder takes."""
+
+    @property
+    def width(self) -> int:
+        """D, width of the encoder's states."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Weights, engine, version, compute type, threads."""
+
+    def encode(self, mel_MN: Mel) -> States:
+        """Run the encoder on one spectrogram of at most 3,000 frames: float32 (N // 2, D)."""
+
+    def encode_for_text(self, mel_MN: Mel) -> States:
+        """Do the same where only a transcript is wanted, and a cheaper arithmetic will do."""
+
+    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+        """Decode a batch greedily: the ids of the text alone, at most `token_limit` each."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Turn ids into text."""
+
+
+class Recogniser:
+    """Implements `Whisper` over a network.
+
+    Args:
+        network: the engine.
+        name: the name under which it was loaded.
+        language: Whisper's code of the language.
+    """
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+
+    def __init__(self, network: Network, name: str, language: str) -> None:
+        self.name = name
+        self.language = language
+        self.encoder_passes = 0
+        self._network = network
+
+    @property
+    def feature_width(self) -> int:
+        """D, the width of the features."""
+        return self._network.width
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Everything that can change a byte."""
+        return {"model": self.name, "language": self.language, **self._network.fingerprint}
+
+    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+        """See `Whisper.listen`. The decoder sees the states of the window that `transcribe` would choose."""
+        heard: list[Heard | SampleError] = [too_long(len(waveform)) for waveform in waveforms_16k]
+        hearable = [row for row, waveform in enumerate(waveforms_16k) if len(waveform) <= CONTEXT_SAMPLES]
+        for batch, frames in _batches(waveforms_16k, hearable):
+            sounds = [waveforms_16k[row] for row in batch]
+            states = [self._encode(sound, CONTEXT_FRAMES, self._network.encode) for sound in sounds]
+            spoken = self._decode([each_TD[:frames] for each_TD in states], sounds)
+            for row, sound, each_TD, tokens in zip(batch, sounds, states, spoken, strict=True):
+                if frames < CONTEXT_FRAMES and is_doubtful(tokens):
+                    [tokens] = self._decode([each_TD], [sound])
+                features_TD = each_TD[: feature_frames(len(sound))].astype(np.float16)
+                heard[row] = Heard(self._network.text(tokens).strip(), features_TD)
+        return heard
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+        """See `Whisper.transcribe`."""
+        cut = [cut_long(waveform) for waveform in waveforms_16k]
+        pieces = [piece for row in cut for piece in row]
+        texts = [""] * len(pieces)
+        encode = self._network.encode_for_text
+        for batch, frames in _batches(pieces, range(len(pieces))):
+            sounds = [pieces[place] for place in batch]
+            spoken = self._decode([self._encode(sound, frames, encode) for sound in sounds], sounds)
+            for place, sound, tokens in zip(batch, sounds, spoken, strict=True):
+                if frames < CONTEXT_FRAMES and is_doubtful(tokens):
+                    [tokens] = self._decode([self._encode(sound, CONTEXT_FRAMES, encode)], [sound])
+                texts[place] = self._network.text(tokens).strip()
+        remaining = iter(texts)
+        return [" ".join(filter(None, islice(remaining, len(row)))) for row in cut]
+
+    def _encode(self, sound: Waveform, frames: int, encode: Callable[[Mel], States]) -> States:
+        """Run one encoder pass over a window of so many states."""
+        mel_MN = log_mel(sound, window_samples=frames * FRAME_SAMPLES, band_count=self._network.band_count)
+        self.encoder_passes += 1
+        return encode(mel_MN)
+
+    def _decode(self, states: Sequence[States], sounds: Sequence[Waveform]) -> list[list[int]]:
+        """Decode utterances of one window, each to at most the tokens that its own length can hold."""
+        limits = [TOKENS_AT_LEAST + TOKENS_PER_SECOND * len(sound) // SAMPLE_RATE_HZ for sound in sounds]
+        spoken = self._network.decode(np.stack(states), max(limits))
+        # Cut afterwards, so that a neighbour's length decides nothing.
+        return [tokens[:limit] for tokens, limit in zip(spoken, limits, strict=True)]
+
+
+def _batches(sounds: Sequence[Waveform], places: Iterable[int]) -> Iterator[tuple[list[int], int]]:
+    """Group utterances by window, in order, a few at a time: (places, states of the window)."""
+    by_window: dict[int, list[int]] = defaultdict(list)
+    for place in places:
+        by_window[window_samples(len(sounds[place]))].append(place)
+    for samples in sorted(by_window):
+        same = by_window[samples]
+        for first in range(0, len(same), DECODE_BATCH):
+            yield same[first : first + DECODE_BATCH], samples // FRAME_SAMPLES

@@ -1,0 +1,52 @@
+"""Engines of judgement that need no weights, for tests of what comes after them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from anytalk.synth.audio import Waveform
+
+from .contract import SAMPLE_RATE_HZ, Span
+
+
+class FakeMos:
+    """Gives every utterance the same score.
+
+    Args:
+        mos: the score.
+    """
+
+    def __init__(self, mos: float = 4.0) -> None:
+        self._mos = mos
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """The score."""
+        return {"model": "fake", "mos": str(self._mos)}
+
+    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float]:
+        """See `Mos.score`."""
+        return [self._mos for _ in waveforms_16k]
+
+
+class FakeVad:
+    """Calls speech whatever lies between the first and the last sample of some loudness.
+
+    Args:
+        threshold: smallest absolute value that counts.
+    """
+
+    def __init__(self, threshold: float = 0.01) -> None:
+        self._threshold = threshold
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """The threshold."""
+        return {"model": "fake", "threshold": str(self._threshold)}
+
+    def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
+        """See `Vad.speech_spans`; at most one stretch."""
+        loud = np.flatnonzero(np.abs(waveform_16k) >= self._threshold)
+        if len(loud) == 0:
+            return []
+        return [(int(loud[0]) / SAMPLE_RATE_HZ, (int(loud[-1]) + 1) / SAMPLE_RATE_HZ)]

@@ -1,0 +1,137 @@
+"""What is measured of one utterance: its transcript against its text, its sound, its pace, its silences.
+
+Words are compared as Whisper's paper does (https://arxiv.org/abs/2212.04356, appendix C): the normaliser makes "twenty" and
+"20", "colour" and "color" the same word.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import jiwer
+import numpy as np
+
+from anytalk.synth.audio import Waveform
+
+from .contract import Span
+
+DECIMALS = 4
+CLIPPED_FROM = 0.999
+CLIPPED_RUN = 3
+"""Fewer samples at full scale in a row are a peak that fits, not a clipped one."""
+SILENT_DB = -120.0
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Measures of one utterance, rounded to four decimals.
+
+    Attributes:
+        wer: word error rate of the transcript; over 1 if there are more errors than words.
+        cer: character error rate of the transcript.
+        mos: mean opinion score, as an engine guesses it.
+        seconds_per_word: from the first to the last speech, over the words of the text; 0 without speech.
+        leading_silence_s: before the first speech; the whole length without speech.
+        trailing_silence_s: after the last speech; the whole length without speech.
+        inner_silence_s: the longest between two stretches of speech.
+        clipped_share: samples in runs of at least three at full scale (0.999), over all samples.
+        peak_db: loudest sample in decibels of full scale, at least -120.
+    """
+
+    wer: float
+    cer: float
+    mos: float
+    seconds_per_word: float
+    leading_silence_s: float
+    trailing_silence_s: float
+    inner_silence_s: float
+    clipped_share: float
+    peak_db: float
+
+
+def measure(
+    *,
+    text: str,
+    transcript: str,
+    language: str,
+    waveform: Waveform,
+    rate_hz: int,
+    spans: Sequence[Span],
+    mos: float,
+) -> Measures:
+    """Measure one utterance from what the engines said of it.
+
+    Args:
+        text: what was to be said, in its spoken form.
+        transcript: what was heard.
+        language: BCP-47 tag of both.
+        waveform: float32, mono, as it will be stored.
+        rate_hz: its rate.
+        spans: stretches of speech in it, in seconds.
+        mos: its mean opinion score.
+
+    Returns:
+        The measures.
+    """
+    normalise = _normaliser(language.split("-")[0].lower())
+    wanted, heard = normalise(text), normalise(transcript)
+    length_s = len(waveform) / rate_hz
+    first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
+    gaps_s = [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)]
+    values = Measures(
+        wer=_error_rate(jiwer.wer, wanted, heard),
+        cer=_error_rate(jiwer.cer, wanted, heard),
+        mos=mos,
+        seconds_per_word=max(0.0, last_s - first_s) / max(1, len(wanted.split())),
+        leading_silence_s=first_s,
+        trailing_silence_s=max(0.0, length_s - last_s),
+        inner_silence_s=max(gaps_s, default=0.0),
+        clipped_share=clipped_share(waveform),
+        peak_db=_peak_db(waveform),
+    )
+    return Measures(**{name: round(float(value), DECIMALS) for name, value in vars(values).items()})
+
+
+def clipped_share(waveform: Waveform) -> float:
+    """Measure how much of a waveform lies in runs at full scale.
+
+    Args:
+        waveform: float32 samples.
+
+    Returns:
+        Share of the samples, 0 to 1.
+
+    >>> clipped_share(np.array([0, 1, 0, 1, 1, 1, 0, -1], np.float32))
+    0.375
+    """
+    loud = np.abs(waveform) >= CLIPPED_FROM
+    edges = np.flatnonzero(np.diff(loud, prepend=False, append=False))
+    lengths = edges[1::2] - edges[::2]
+    return float(lengths[lengths >= CLIPPED_RUN].sum()) / max(1, len(waveform))
+
+
+def _peak_db(waveform: Waveform) -> float:
+    peak = float(np.max(np.abs(waveform), initial=0.0))
+    return max(SILENT_DB, 20 * float(np.log10(peak))) if peak > 0 else SILENT_DB
+
+
+def _error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
+    """Rate against an empty reference is no number: there, something heard counts as all wrong."""
+    if not wanted:
+        return 1.0 if heard else 0.0
+    return rate(wanted, heard)
+
+
+@cache
+def _normaliser(language: str) -> Callable[[str], str]:
+    # Imported here: whisper_normalizer reads a table of spellings, which only those who measure need.
+    if language == "en":
+        from whisper_normalizer.english import EnglishTextNormalizer
+
+        english: Callable[[str], str] = EnglishTextNormalizer()
+        return english
+    from whisper_normalizer.basic import BasicTextNormalizer
+
+    # Without its marks, a word of Hindi or Thai loses its vowels.
+    basic: Callable[[str], str] = BasicTextNormalizer(preserve_marks=True)
+    return lambda text: basic(text).strip()

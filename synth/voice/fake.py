@@ -1,0 +1,53 @@
+"""A voice of tones, for tests of what comes after a voice."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError
+
+from .fingerprint import RENDERING
+from .request import SpeakRequest, speak_each
+
+SECONDS_PER_CHARACTER = 0.06
+"""About the pace of English speech: 17 characters a second."""
+
+
+class FakeVoice:
+    """Says every text as one tone: its pitch follows the name, its length the text.
+
+    Args:
+        name: the part after `fake:`; it decides the tone, 100 to 300 Hz.
+        refuses: a text with this in it is answered with `SampleError("unspeakable_text", ...)`.
+        sample_rate_hz: rate of the tone.
+    """
+
+    language = "en-US"
+    licence = "Apache-2.0"
+
+    def __init__(self, name: str = "tone", *, refuses: str = "[unspeakable]", sample_rate_hz: int = 24_000) -> None:
+        self.name = f"fake:{name}"
+        self.sample_rate_hz = sample_rate_hz
+        self._refuses = refuses
+        self._tone_hz = 100 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big") % 201
+
+    @property
+    def fingerprint(self) -> str:
+        """The name and all that shapes the tone."""
+        tone = f"{self._tone_hz} Hz at {self.sample_rate_hz} Hz"
+        return f"{self.name} {tone} refuses {self._refuses!r} rendering {RENDERING}"
+
+    def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
+        """See `Voice.speak`; the seed decides the tone's phase."""
+        return speak_each(requests, self._speak_one, self.sample_rate_hz)
+
+    def _speak_one(self, text: str, seed: int, speed: float) -> Waveform:
+        if self._refuses in text:
+            return np.zeros(0, np.float32)
+        samples = round(len(text) * SECONDS_PER_CHARACTER / speed * self.sample_rate_hz)
+        phase = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi)
+        time_s = np.arange(samples) / self.sample_rate_hz
+        tone = 0.3 * np.sin(2.0 * np.pi * self._tone_hz * time_s + phase) * np.hanning(samples)
+        return tone.astype(np.float32)

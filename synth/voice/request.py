@@ -1,0 +1,154 @@
+"""What every voice is asked for and gives back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from anytalk.synth.audio import Waveform, check_waveform, resample
+from anytalk.synth.errors import SampleError
+
+SPEED_RANGE = (0.5, 2.0)
+PITCH_RANGE = (0.8, 1.25)
+
+SILENT_PEAK = 1e-4
+"""An engine whose loudest sample is below this (-80 dB of full scale) has said nothing."""
+
+
+@dataclass(frozen=True)
+class SpeakRequest:
+    """One text to say, and how.
+
+    Pitch works the same for every engine: the engine speaks at speed / pitch, and the result is resampled by
+    `pitch`, which brings the tempo back to `speed`. As on a tape that runs faster, formants move with the
+    fundamental, so the result is heard as a smaller or larger speaker rather than the same one straining:
+    another apparent voice, for questions that should not all come from one mouth.
+
+    Attributes:
+        text: what to say, already speakable.
+        seed: source of the engine's randomness, 0 <= seed < 2**64; the same request gives the same bytes.
+        speed: tempo against the engine's own, 0.5 to 2. Engines follow it on average over sentences, not
+            exactly.
+        pitch: ratio of frequencies against the engine's own, 0.8 to 1.25.
+
+    Raises:
+        ValueError: if `seed`, `speed` or `pitch` is out of range.
+    """
+
+    text: str
+    seed: int
+    speed: float = 1.0
+    pitch: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be 0 or more and below 2**64; got {self.seed}")
+        for name, value, (low, high) in (
+            ("speed", self.speed, SPEED_RANGE),
+            ("pitch", self.pitch, PITCH_RANGE),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low:g} to {high:g}; got {value:g}")
+
+
+class Voice(Protocol):
+    """A speaker. Load one with `load_voice`."""
+
+    @property
+    def name(self) -> str:
+        """The name that `load_voice` takes, such as `hibari:heart`."""
+
+    @property
+    def language(self) -> str:
+        """BCP-47 tag of the language it speaks."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of what it returns."""
+
+    @property
+    def licence(self) -> str:
+        """SPDX expression, or a sentence where there is none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Engine, version and SHA-256 of the weights: while it stays the same, so do the bytes."""
+
+    def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
+        """Say some texts.
+
+        One text that cannot be said does not spoil the others: its place in the list holds the error instead
+        of raising it.
+
+        Args:
+            requests: what to say.
+
+        Returns:
+            For each request a waveform at `sample_rate_hz`, or `SampleError("unspeakable_text", ...)`.
+
+        Raises:
+            EngineError: if the engine itself broke down.
+        """
+
+
+SpeakOne = Callable[[str, int, float], Waveform]
+"""An engine's own part: (text, seed, speed) to a waveform, empty where it finds nothing to say."""
+
+
+def speak_each(requests: Sequence[SpeakRequest], speak_one: SpeakOne, rate_hz: int) -> list[Waveform | SampleError]:
+    """Answer requests one by one with an engine that knows no pitch: the body of every `Voice.speak`.
+
+    Args:
+        requests: what to say.
+        speak_one: the engine; the speed that it gets lies between 0.4 and 2.5.
+        rate_hz: rate of the engine's waveforms.
+
+    Returns:
+        As `Voice.speak`.
+    """
+    return [_speak_or_error(request, speak_one, rate_hz) for request in requests]
+
+
+def _speak_or_error(request: SpeakRequest, speak_one: SpeakOne, rate_hz: int) -> Waveform | SampleError:
+    try:
+        check_speakable(request.text)
+        waveform = speak_one(request.text, request.seed, request.speed / request.pitch)
+        if len(waveform) == 0 or float(np.max(np.abs(waveform))) < SILENT_PEAK:
+            raise SampleError("unspeakable_text", f"the voice said nothing for {request.text[:80]!r}")
+        check_waveform(waveform)
+        return resample(waveform, rate_hz * request.pitch, rate_hz)
+    except SampleError as error:
+        # Without its traceback: that would keep the batch's waveforms alive.
+        return error.with_traceback(None)
+
+
+def check_speakable(text: str) -> None:
+    """Raise for a text that no engine can say, or that would break one.
+
+    Args:
+        text: what should be said.
+
+    Raises:
+        SampleError: `unspeakable_text`, if there is no letter or digit in it, or a character that C strings
+            and UTF-8 cannot carry (NUL, half a surrogate pair).
+    """
+    if not any(character.isalnum() for character in text):
+        raise SampleError("unspeakable_text", f"no letter or digit in {text[:80]!r}")
+    broken = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+    if broken is not None:
+        raise SampleError("unspeakable_text", f"the character {broken!r} in {text[:80]!r}")
+
+
+def engine_speed(tempo: float, measured: Sequence[tuple[float, float]]) -> float:
+    """Look up what to ask of an engine whose tempo does not follow its speed setting.
+
+    Args:
+        tempo: tempo wanted, against the engine's own at speed 1.
+        measured: pairs (speed asked for, tempo measured), both rising.
+
+    Returns:
+        The speed to ask for, interpolated; the first or last one measured for a tempo beyond them.
+    """
+    asked, got = zip(*measured, strict=True)
+    return float(np.interp(tempo, got, asked))

