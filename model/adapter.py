@@ -48,13 +48,12 @@ class WhisperAdapter(nn.Module):
             features_NF: one recording's frames, any float dtype.
 
         Returns:
-            (positions, stack * F), in the adapter's dtype and on its device.
+            (positions, stack * F).
         """
         if features_NF.ndim != 2 or features_NF.shape[1] != self.feature_width or not len(features_NF):
             raise ValueError(
                 f"features have shape {tuple(features_NF.shape)}; they need (frames, {self.feature_width})"
             )
-        features_NF = features_NF.to(self.down.weight)
         positions = adapter_positions(len(features_NF), self.stack)
         missing = positions * self.stack - len(features_NF)
         return functional.pad(features_NF, (0, 0, 0, missing)).view(positions, -1)

@@ -152,7 +152,7 @@ class MiniOmni(nn.Module):
         rows, columns, stacked = [], [], []
         for row, entry in enumerate(features):
             for start, features_NF in _placed(entry):
-                frames = self.whisper_adapter.stacked(features_NF)
+                frames = self.whisper_adapter.stacked(features_NF).to(self.audio_embedding.weight)
                 first = start + (offsets[row] if offsets else 0)
                 if start < 0 or first + len(frames) > T:
                     raise ValueError(f"row {row}: features at {first}..{first + len(frames) - 1} of {T} positions")

@@ -21,13 +21,25 @@ from .sampling import GREEDY, Sampling
 class Codec(Protocol):
     """What streaming needs to know of a codec."""
 
-    sample_rate_hz: int
-    frame_samples: int
-    """Samples that one frame stands for."""
-    decode_left_frames: int
-    """Frames before a frame that its samples depend on."""
-    decode_lookahead_samples: int
-    """Samples at the end of a decode that change when another frame follows."""
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the sound that it makes."""
+        ...
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples that one frame stands for."""
+        ...
+
+    @property
+    def decode_left_frames(self) -> int:
+        """Frames before a frame that its samples depend on."""
+        ...
+
+    @property
+    def decode_lookahead_samples(self) -> int:
+        """Samples at the end of a decode that change when another frame follows."""
+        ...
 
     def decode(self, codes: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
         """Decode each (frames, layers) array to frames * frame_samples samples."""

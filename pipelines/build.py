@@ -225,7 +225,12 @@ def _close(
     store.write(MANIFEST, commit.json_bytes(manifest))
     for path in (CARD, MANIFEST, PLAN, *sidecar_paths):
         files[path] = sha256(store.read(path))
-    store.write(CHECKSUMS, "".join(f"{files[path]}  {path}\n" for path in sorted(files)).encode())
+    store.write(CHECKSUMS, checksums_bytes(files))
+
+
+def checksums_bytes(files: Mapping[str, str]) -> bytes:
+    """Checksums by path as `sha256sum` writes and reads them."""
+    return "".join(f"{files[path]}  {path}\n" for path in sorted(files)).encode()
 
 
 def versions() -> dict[str, str]:

@@ -10,8 +10,8 @@ CARD = """\
 
 # {name}
 
-A spoken-instruction dataset made by [anytalk](https://pypi.org/project/anytalk/): each row is one question and its answer,
-as text, as speech, and encoded for training (Whisper encoder states of the question, SNAC codes of the answer).
+A spoken-instruction dataset made by [anytalk](https://pypi.org/project/anytalk/): each row is one question and its
+answer, as text, as speech, and encoded for training (Whisper encoder states of the question, SNAC codes of the answer).
 
 | | |
 |---|---|

@@ -18,7 +18,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
 from . import commit, schema
-from .build import CARD, CHECKSUMS, MANIFEST, totals_of
+from .build import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
 from .plan import PLAN, Plan, load_committed
 from .progress import Quiet, Reporter
 from .store import Store, sha256
@@ -87,19 +87,18 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
 
 def _checksum_problems(store: Store, progress: Reporter) -> Iterator[str]:
     """Every file is listed, every listed file is there, and its SHA-256 is the listed one."""
-    listed: dict[str, str] = {}
-    for line in store.read(CHECKSUMS).decode(errors="replace").splitlines():
-        digest, separator, path = line.partition("  ")
-        if not separator or len(digest) != 64:
-            yield f"{CHECKSUMS}: not a checksum line: {line[:90]!r}"
-        listed[path] = digest
-    present = [path for path in store.files() if path != CHECKSUMS]
+    content = store.read(CHECKSUMS)
+    lines = content.decode(errors="replace").split("\n")
+    listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
+    if checksums_bytes(listed) != content:
+        yield f"{CHECKSUMS}: not a sorted list of checksums"
+    present = {path for path in store.files() if path != CHECKSUMS}
     progress.start("checksums", len(present))
     try:
         for path in sorted({*present, *listed}):
             if path not in listed:
                 yield f"{path}: not listed in {CHECKSUMS}"
-            elif not store.exists(path):
+            elif path not in present:
                 yield f"{path}: listed in {CHECKSUMS} but missing"
             elif sha256(store.read(path)) != listed[path]:
                 yield f"{path}: its bytes have changed (SHA-256 differs from {CHECKSUMS})"
@@ -151,7 +150,8 @@ def _unit_problems(
     for name in sorted({*found, *planned}):
         times = found.count(name)
         if times != 1 or name not in planned:
-            yield f"unit {sidecar['unit']}: row {name} is there {times} times and {'' if name in planned else 'not '}planned"
+            plans = "planned" if name in planned else "not planned"
+            yield f"unit {sidecar['unit']}: row {name} is there {times} times and {plans}"
     for row in unit:
         if row.id != row.named():
             yield f"unit {sidecar['unit']}: row {row.id} is not named by its content"

@@ -53,16 +53,20 @@ class Pool(Protocol):
 
 
 class LocalPool:
-    """One engine in this process; a thread runs it, so that pools work side by side."""
+    """Engines in this process; threads run them, so that they and other pools work side by side."""
 
-    def __init__(self, engine: object) -> None:
-        self.engine = engine
-        self.lock = asyncio.Lock()
+    def __init__(self, make: Callable[..., object], arguments: tuple[object, ...], count: int) -> None:
+        self.free: asyncio.Queue[object] = asyncio.Queue()
+        for _ in range(count):
+            self.free.put_nowait(make(*arguments))
 
     async def call(self, method: str, *arguments: object) -> Work:
-        """Call a method of the engine."""
-        async with self.lock:
-            return await asyncio.to_thread(work, self.engine, method, arguments)
+        """Call a method of a free engine."""
+        engine = await self.free.get()
+        try:
+            return await asyncio.to_thread(work, engine, method, arguments)
+        finally:
+            self.free.put_nowait(engine)
 
 
 class _Worker:
@@ -156,7 +160,7 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
     """
     made = stages(recipe)
     if local:
-        yield Studio({stage: LocalPool(make(*arguments)) for stage, (make, arguments, _, _) in made.items()})
+        yield Studio({stage: LocalPool(make, arguments, count) for stage, (make, arguments, count, _) in made.items()})
         return
     import ray
 
@@ -181,7 +185,12 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
     r = recipe.resources
     return {
         "voices": (Speaking, (names, recipe.audio), r.voices, 0.0),
-        "hearing": (Hearing, (recipe.features, recipe.source.language), r.hearing, r.gpus_hearing),
+        "hearing": (
+            Hearing,
+            (recipe.features, recipe.source.language),
+            r.hearing or os.cpu_count() or 1,
+            r.gpus_hearing,
+        ),
         "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
         "codec": (Encoding, (recipe.codec.model,), r.codec, r.gpus_codec),
     }

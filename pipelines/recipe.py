@@ -20,21 +20,21 @@ TABLE_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parque
 class Columns(Section):
     """Which columns of a table hold what. Paths of recordings are relative to the table's folder."""
 
-    question: str = "question"
-    answer: str = "answer"
-    conversation: str = "conversation"
-    turn: str = "turn"
-    split_name: str = "split_name"
-    language: str = "language"
-    question_audio: str = "question_audio"
-    answer_audio: str = "answer_audio"
+    question: str = Field("question", description="text, or transcript of the recording")
+    answer: str = Field("answer", description="text, or transcript of the recording")
+    conversation: str = Field("conversation", description="optional: groups turns")
+    turn: str = Field("turn", description="optional: number of the turn, from 0")
+    split_name: str = Field("split_name", description="optional: label of the row's source")
+    language: str = Field("language", description="optional: BCP-47 tag")
+    question_audio: str = Field("question_audio", description="optional: path of a recording")
+    answer_audio: str = Field("answer_audio", description="optional: path of a recording")
 
 
 class Source(Shorthand):
     """Where pairs come from. A plain string is a shorthand: `bundled`, a table's path, or a folder of recordings."""
 
-    kind: Literal["bundled", "jsonl", "csv", "parquet", "recordings"]
-    path: str | None = None
+    kind: Literal["bundled", "jsonl", "csv", "parquet", "recordings"] = Field(description="what is read")
+    path: str | None = Field(None, description="file, or folder of recordings; none for the bundled corpus")
     columns: Columns = Columns()
     split_name: str | None = Field(None, description="label for rows that carry none; the file's name by default")
     language: str = Field("en", description="BCP-47 tag for rows that carry none")
@@ -58,16 +58,16 @@ class Source(Shorthand):
 class Clean(Section):
     """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
 
-    max_question_characters: int = Field(400, ge=1)
-    max_answer_characters: int = Field(1200, ge=1)
-    drop_repeats: bool = True
+    max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
+    max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
+    drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
 
 
 class Split(Section):
     """Shares of conversations, by hash: a conversation stays in its split however the set grows."""
 
-    validation: float = Field(0.0, ge=0.0, lt=1.0)
-    test: float = Field(0.0, ge=0.0, lt=1.0)
+    validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
 
     @model_validator(mode="after")
     def leaves_training(self) -> "Split":
@@ -84,10 +84,10 @@ Pitch = Annotated[float, Field(ge=0.8, le=1.25)]
 class VoiceChoice(Shorthand):
     """One voice and the ranges that its speed and pitch are drawn from."""
 
-    voice: str
-    weight: float = Field(1.0, gt=0.0)
-    speed: tuple[Speed, Speed] = (1.0, 1.0)
-    pitch: tuple[Pitch, Pitch] = (1.0, 1.0)
+    voice: str = Field(description="engine and voice, such as hibari:heart; see anytalk doctor")
+    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
+    speed: tuple[Speed, Speed] = Field((1.0, 1.0), description="range of speeds, 0.5 to 2")
+    pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -112,17 +112,17 @@ class Voices(Section):
 class Audio(Section):
     """What is done to every spoken or recorded utterance."""
 
-    loudness_lufs: float = Field(-20.0, ge=-40.0, le=-10.0)
-    trim_silence: bool = True
-    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0)
-    max_question_s: float = Field(30.0, gt=0.0, le=30.0)
-    max_answer_s: float = Field(60.0, gt=0.0, le=600.0)
+    loudness_lufs: float = Field(-20.0, ge=-40.0, le=-10.0, description="integrated loudness (BS.1770)")
+    trim_silence: bool = Field(True, description="cut silence at both ends")
+    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0, description="how much of it stays")
+    max_question_s: float = Field(30.0, gt=0.0, le=30.0, description="longer questions are rejected")
+    max_answer_s: float = Field(60.0, gt=0.0, le=600.0, description="longer answers are rejected")
 
 
 class Check(Section):
     """What an utterance must reach, and how often a spoken one is tried again."""
 
-    attempts: int = Field(4, ge=1, le=20)
+    attempts: int = Field(4, ge=1, le=20, description="times that a side may be spoken")
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: Literal["p808", "p835"] = Field(
         "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
@@ -134,18 +134,20 @@ class Check(Section):
 class Codec(Section):
     """Codec of the answers: `bundled`, a hub id or a folder."""
 
-    model: str = "bundled"
+    model: str = Field("bundled", description="bundled, a folder, a .safetensors file, or a hub id of SNAC")
 
 
 class Features(Section):
     """Whisper model that hears everything and whose encoder states are the questions' features."""
 
-    model: str = "tiny.en"
-    compute_type: Literal["float32", "float16", "int8", "int8_float32"] = "float32"
+    model: str = Field("tiny.en", description="a Whisper: tiny.en, small, a hub id, a folder, openai:small, a .pt file")
+    compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
+        "float32", description="arithmetic of the features; float32 gives the original's"
+    )
     text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
         "int8", description="arithmetic where only a transcript is wanted: that of the answers"
     )
-    store: bool = True
+    store: bool = Field(True, description="store the features, which are most of a shard")
 
 
 class Shards(Section):
@@ -160,20 +162,20 @@ class Shards(Section):
 class Resources(Section):
     """How many of each engine run. None of this changes a byte."""
 
-    voices: int = Field(1, ge=1)
-    hearing: int = Field(1, ge=1)
-    judging: int = Field(1, ge=1)
-    codec: int = Field(1, ge=1)
+    voices: int = Field(1, ge=1, description="engines that speak")
+    hearing: int | None = Field(None, ge=1, description="engines that listen, most of the work; one a core by default")
+    judging: int = Field(1, ge=1, description="engines that judge")
+    codec: int = Field(1, ge=1, description="engines that encode")
     gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
     gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
-    units_in_flight: int = Field(3, ge=1)
+    units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
 
 
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(1, ge=0, lt=2**63)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the dataset")
+    seed: int = Field(1, ge=0, lt=2**63, description="all randomness follows from it and from the rows")
     source: Source
     clean: Clean = Clean()
     split: Split = Split()

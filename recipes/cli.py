@@ -152,6 +152,46 @@ def check(
     raise typer.Exit(0 if report.well else 1)
 
 
+@app.command(epilog="Example:  anytalk train talker --data out/quickstart --out out/talker")
+def train(
+    recipe: RecipeName,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="Folder that anytalk build wrote; repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the run; out/NAME by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one run through Ray Train.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files as well.")] = False,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe, stage after stage, or go on with a run."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes.train import TrainingStopped
+    from anytalk.recipes.train import train as run_training
+    from anytalk.recipes.training_recipe import load_training_recipe
+
+    loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
+    target = out or f"out/{loaded.name}"
+    try:
+        summary = run_training(loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard)
+    except KeyboardInterrupt:
+        _interrupted(f"the last checkpoint is in {target}; the same command goes on from there")
+    except TrainingStopped as error:
+        typer.echo(f"anytalk: {error}", err=True)
+        raise typer.Exit(1) from error
+    emit(summary, as_json, _training_text(summary))
+
+
+def _training_text(summary: dict[str, Any]) -> str:
+    lines = [f"{summary['run']}: {summary['step']} steps, loss {summary['loss']:.3f}"]
+    if summary["best_loss"] is not None:
+        lines.append(f"  validation {summary['best_loss']:.3f} at step {summary['best_step']}, the last stage's lowest")
+    pace = f", {summary['positions_per_s']:,.0f} a second" if summary["positions_per_s"] else ""
+    lines.append(f"  positions  {summary['positions']:,}{pace}")
+    lines.append(f"  best       {summary['best']}")
+    return "\n".join(lines)
+
+
 @app.command(epilog="Example:  anytalk doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Say which engines work here, what to install for the others, and every voice's licence."""
@@ -195,10 +235,50 @@ def codec_eval(
     out: Annotated[Path | None, typer.Option(help="Folder for examples to listen to, before and after.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a codec on held-out sentences: WER, DNSMOS and mel distance before and after, codebook use, speed, size."""
+    """Measure a codec on held-out sentences: WER, DNSMOS and mels before and after, codebook use, speed, size."""
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import eval_codec
 
     voices = voice or list(eval_codec.VOICES)
     figures = eval_codec.evaluate(codec, voices, eval_codec.held_out(text, sentences), reporter(), out)
     emit(figures, as_json, eval_codec.table(figures))
+
+
+@bench_app.command("build", epilog="Example:  anytalk bench build --conversations 24")
+def bench_build(
+    recipe: RecipeName = "quickstart",
+    conversations: Annotated[int, typer.Option(min=1, help="How many of the recipe's conversations.")] = 24,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a build in seconds of speech a second, beside the plain script that does one row at a time."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_build as bench
+
+    figures = bench.bench_build(recipe, conversations, local, reporter())
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in figures["seconds"].items())
+    naive = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in figures["naive_seconds"].items())
+    lines = [
+        f"build: {figures['value']} {figures['unit']}, naive {figures['naive']}, {figures['ratio']} times as fast",
+        f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']}: all stage seconds spread over all cores",
+        f"  {figures['rows']} rows, {figures['speech_s']} s of speech; stages: {stages}; naive: {naive}",
+        f"  {figures['machine']}; commit {figures['commit']}",
+    ]
+    emit(figures, as_json, "\n".join(lines))
+
+
+@bench_app.command("codec", epilog="Examples:  anytalk bench codec  |  anytalk bench codec bundled --seconds 30 --json")
+def bench_codec(
+    codec: Annotated[
+        str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure a codec in seconds of speech a second, beside the plain loop over its network."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_codec as bench
+
+    figures = bench.bench_codec(codec, seconds, cores, reporter())
+    emit(figures, as_json, bench.text(figures))

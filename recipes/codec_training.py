@@ -37,12 +37,12 @@ class CodecTraining:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
 
-    steps: int = 5_800
+    steps: int = 5_200
     batch: int = 8
     crop_frames: int = 16
     learning_rate: float = 5e-4
     warmup_steps: int = 200
-    decay_steps: int = 1_200
+    decay_steps: int = 900
     adversarial_from: int = 3_500
     """Step from which the discriminator takes part; before it only spectra count."""
     adversarial_crops: int = 4

@@ -70,7 +70,9 @@ def evaluate(
     Returns:
         Figures by voice, the use of each codebook over all of them, and the size in megabytes.
     """
-    codec, whisper, dnsmos = load_codec(codec_name), load_whisper("tiny.en"), Dnsmos()
+    codec, whisper = load_codec(codec_name), load_whisper("tiny.en")
+    # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
+    dnsmos = Dnsmos(max_windows=1)
     speaking = Speaking(voices, Audio())
     codes: list[np.ndarray] = []
     figures: dict[str, Any] = {}

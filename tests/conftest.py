@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from anytalk.pipelines import commit, schema
 
 ANYTHING = dict.fromkeys(
     (
@@ -58,3 +61,52 @@ def write_jsonl(tmp_path):
         return path
 
     return write
+
+
+FINGERPRINTS = {
+    "codec": {"name": "fake", "revision": "1", "sha256": "0" * 64},
+    "features": {"model": "fake", "compute_type": "float32", "width": 6},
+}
+
+
+@pytest.fixture
+def write_dataset(tmp_path):
+    """Write the shards of a tiny dataset with random codes and features, and give its folder."""
+
+    def write(name="dataset", splits=None, fingerprints=FINGERPRINTS, seed=0, change=None, rows_a_shard=5) -> Path:
+        folder = tmp_path / name
+        (folder / "shards").mkdir(parents=True)
+        (folder / "dataset.json").write_text("{}")
+        rng = np.random.default_rng(seed)
+        wanted = schema.row_schema(fingerprints["features"]["width"], fingerprints)
+        for split, count in (splits or {"train": 20, "validation": 6}).items():
+            rows = [_random_row(rng, name, split, number, wanted) for number in range(count)]
+            for row in rows if change else ():
+                change(row)
+            for start in range(0, count, rows_a_shard):
+                content = commit.arrow_bytes(schema.table(rows[start : start + rows_a_shard], wanted), 2)
+                (folder / "shards" / f"{split}-{start:06d}-{commit.sha256(content)[:16]}.arrow").write_bytes(content)
+        return folder
+
+    return write
+
+
+WORDS = ("a", "bird", "can", "do", "every", "fine", "game", "here", "in", "june", "kids", "like", "my", "new", "old")
+
+
+def _random_row(rng, name, split, number, wanted):
+    frames, width = int(rng.integers(3, 40)), wanted.field("question_features").type.value_type.list_size
+    return dict.fromkeys(wanted.names) | {
+        "id": f"{name}-{split}-{number}",
+        "split_name": name,
+        "conversation": f"{split}-{number // 2}",
+        "turn": number % 2,
+        "variant": 0,
+        "question": " ".join(rng.choice(WORDS, rng.integers(2, 8))) + "?",
+        "answer": " ".join(rng.choice(WORDS, rng.integers(2, 12))) + ".",
+        "language": "en",
+        "question_features": rng.standard_normal((frames, width)).astype(np.float16),
+        "answer_codes": rng.integers(0, 4096, (int(rng.integers(1, 20)), 7)).astype(np.uint16),
+        "attempts": 1,
+        "seed": number,
+    }

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
+
 from anytalk.pipelines import build, check
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import load_recipe

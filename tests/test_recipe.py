@@ -1,6 +1,7 @@
 """Recipes: shorthands, overrides, and one clear line for each mistake."""
 
 import pytest
+
 from anytalk.pipelines.recipe import Recipe, load_recipe
 from anytalk.synth.errors import SetupError
 

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pyarrow as pa
-from anytalk.pipelines import commit, schema
 from datasets import Features
+
+from anytalk.pipelines import commit, schema
 
 PRINTS = {"codec": {"name": "fake"}}
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+
 from anytalk.pipelines.recipe import Source
 from anytalk.pipelines.source import BadPair, Pair, read_pairs, stamp
 from anytalk.synth.errors import SetupError

@@ -60,7 +60,7 @@ class Codec(Protocol):
             sample_rate_hz: their rate, if it is to be checked.
 
         Returns:
-            For each utterance codes of shape (ceil(samples / frame_samples), 7), uint16. They depend on that utterance alone.
+            For each utterance codes of shape (ceil(samples / frame_samples), 7), uint16, which depend on it alone.
 
         Raises:
             SampleError: an utterance is empty, not mono, not finite or of another rate.
@@ -84,8 +84,9 @@ def load_codec(name: str = "bundled", threads: int = 1) -> Codec:
     """Load a codec.
 
     Args:
-        name: `bundled`; `fake` for tests; a `.safetensors` file that the codec recipe wrote, or its folder; a folder that holds SNAC
-            (config.json with model.safetensors or pytorch_model.bin); or a hub id such as `hubertsiuzdak/snac_24khz`.
+        name: `bundled`; `fake` for tests; a `.safetensors` file that the codec recipe wrote, or its folder; a folder
+            that holds SNAC (config.json with model.safetensors or pytorch_model.bin); or a hub id such as
+            `hubertsiuzdak/snac_24khz`.
         threads: of one engine. The lowest bits of the codec's floats depend on it, so it is not left to the machine.
 
     Raises:

@@ -83,6 +83,7 @@ def encode_framed(
     context_frames: int,
     encode: Callable[[np.ndarray], np.ndarray],
     batch_frames: int = 4 * CHUNK_FRAMES,
+    chunk_frames: int = CHUNK_FRAMES,
 ) -> list[np.ndarray]:
     """Encode utterances of any lengths with a network that takes equal ones.
 
@@ -92,6 +93,7 @@ def encode_framed(
         context_frames: frames on either side that a code depends on.
         encode: from audio (B, S), S a multiple of the frame, to codes (B, F, 7).
         batch_frames: frames of a batch, at most.
+        chunk_frames: frames that run at once, context apart.
     """
     padded = [np.pad(w.astype(np.float32), (0, -len(w) % frame_samples)) for w in waveforms]
 
@@ -100,7 +102,7 @@ def encode_framed(
         return encode(np.stack([padded[place][window] for place in places]))
 
     counts = [len(waveform) // frame_samples for waveform in padded]
-    return _in_batches(counts, context_frames, context_frames, batch_frames, run)
+    return in_batches(counts, context_frames, context_frames, batch_frames, chunk_frames, run)
 
 
 def decode_framed(
@@ -126,29 +128,43 @@ def decode_framed(
         audio_BS = decode(np.stack([codes[place][first:last] for place in places]).astype(np.int64))
         return audio_BS.reshape(len(places), last - first, frame_samples)
 
-    framed = _in_batches([len(frames) for frames in codes], left_frames, right_frames, batch_frames, run)
+    counts = [len(frames) for frames in codes]
+    framed = in_batches(counts, left_frames, right_frames, batch_frames, CHUNK_FRAMES, run)
     return [audio.reshape(-1) for audio in framed]
 
 
-def _in_batches(
+def in_batches(
     counts: Sequence[int],
     left: int,
     right: int,
     batch_frames: int,
+    chunk_frames: int,
     run: Callable[[list[int], int, int], np.ndarray],
 ) -> list[np.ndarray]:
-    """Run utterances of equal frame counts together, and long ones in chunks with context."""
+    """Run utterances of equal frame counts together, and long ones in chunks with context.
+
+    Args:
+        counts: frames of each utterance.
+        left: frames of context before a chunk.
+        right: frames of context after it.
+        batch_frames: frames of a batch, at most; an utterance that has more runs alone.
+        chunk_frames: frames that run at once, context apart.
+        run: from utterances' places, the first frame and the one after the last, to results (B, F, ...).
+
+    Returns:
+        For each utterance its result, frames first.
+    """
     results: list[np.ndarray] = [np.empty(0)] * len(counts)
     places_by_count: dict[int, list[int]] = {}
     for place, count in enumerate(counts):
         places_by_count.setdefault(count, []).append(place)
     for count, same in places_by_count.items():
-        width = max(1, batch_frames // min(count, CHUNK_FRAMES))
+        width = max(1, batch_frames // min(count, chunk_frames))
         for start in range(0, len(same), width):
             places = same[start : start + width]
             parts = []
-            for first in range(0, count, CHUNK_FRAMES):
-                last = min(count, first + CHUNK_FRAMES)
+            for first in range(0, count, chunk_frames):
+                last = min(count, first + chunk_frames)
                 outer_first, outer_last = max(0, first - left), min(count, last + right)
                 part = run(places, outer_first, outer_last)
                 parts.append(part[:, first - outer_first : last - outer_first])

@@ -1,9 +1,9 @@
 """Whisper's log-mel spectrogram, without torch and without computing the silence that pads it.
 
-Source: `log_mel_spectrogram(pad_or_trim(audio))` in https://github.com/openai/whisper (whisper/audio.py, v20250625); the
-filters are librosa's `filters.mel(sr=16000, n_fft=400)` with Slaney's scale and norm
-(https://librosa.org/doc/latest/generated/librosa.filters.mel.html), computed here as faster-whisper computes them.
-Differences to the original stay below 2e-5, the rounding of its float32 FFT.
+Source: `log_mel_spectrogram(pad_or_trim(audio))` in https://github.com/openai/whisper (whisper/audio.py, v20250625);
+the filters are librosa's `filters.mel` with Slaney's scale and norm
+(https://librosa.org/doc/latest/generated/librosa.filters.mel.html). Differences to the original stay below 5e-5, the
+rounding of a float32 FFT.
 
 Shapes: M = mel bands, F = FFT bins (201), N = mel frames of 10 ms.
 """
@@ -69,7 +69,8 @@ def _hann_window() -> NDArray[np.float32]:
 def _filters(band_count: int) -> csr_array:
     """Build the mel filters (M, F).
 
-    They are sparse: a dense product would cost more and go through a threaded BLAS, whose sums depend on the thread count.
+    They are sparse: a dense product would cost more and go through a threaded BLAS, whose sums depend on the number of
+    threads.
     """
     return csr_array(mel_filters(band_count))
 

@@ -1,7 +1,8 @@
 """The recogniser: what is the same whichever engine runs the network.
 
-An encoder pass takes one utterance: on one core a batch is no faster (the activations leave the cache), and alone its states
-cannot depend on its neighbours. Decoding reads all weights once a token, so there utterances of one window share a batch.
+An encoder pass takes one utterance: on one core a batch is slower (the activations leave the cache), and alone its
+states cannot depend on its neighbours. Decoding reads all weights once a token, so there utterances of one window share
+a batch.
 
 Shapes: M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
 """
@@ -21,7 +22,7 @@ from .contract import CONTEXT_FRAMES, CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RAT
 from .mel import log_mel
 from .window import cut_long, is_doubtful, window_samples
 
-DECODE_BATCH = 8
+DECODE_STATES = 6_400  # of a batch: 16 utterances of 8 s, 4 of 30 s; for `small` half a gigabyte of keys and values
 TOKENS_PER_SECOND = 25  # twice fast English, and room for scripts that take several tokens a letter
 TOKENS_AT_LEAST = 12
 
@@ -135,6 +136,7 @@ def _batches(sounds: Sequence[Waveform], places: Iterable[int]) -> Iterator[tupl
     for place in places:
         by_window[window_samples(len(sounds[place]))].append(place)
     for samples in sorted(by_window):
-        same = by_window[samples]
-        for first in range(0, len(same), DECODE_BATCH):
-            yield same[first : first + DECODE_BATCH], samples // FRAME_SAMPLES
+        same, frames = by_window[samples], samples // FRAME_SAMPLES
+        count = max(1, DECODE_STATES // frames)
+        for first in range(0, len(same), count):
+            yield same[first : first + count], frames

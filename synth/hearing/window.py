@@ -1,8 +1,8 @@
 """Windows for a transcript: how much the encoder is shown, where long speech is cut, when to listen again.
 
-Whisper was trained on 30 seconds and nothing else. On fewer it still transcribes, at a fraction of the cost, but without
-silence at the end tiny.en does not find its end: it says the last sentence twice, or for ever. So a window leaves a tail
-of silence after the speech, windows come in a few fixed lengths, and a transcript that repeats its end is not believed.
+Whisper was trained on 30 seconds and nothing else. On fewer it still transcribes, at a fraction of the cost, but
+without silence after the speech tiny.en does not find the end: it says the last sentence twice, or for ever. So windows
+come in a few fixed lengths and leave a tail of silence, and a transcript that repeats its end is not believed.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """How listeners would rate the sound: DNSMOS, its ONNX files run directly.
 
 Source: https://github.com/microsoft/DNS-Challenge/tree/master/DNSMOS (CC-BY-4.0; https://arxiv.org/abs/2110.01763), as
-packed by the wheel `speechmos` 0.0.1.1 (MIT; `speechmos/dnsmos.py`). That module imports librosa, so its few steps are done here: the windows, the
-polynomial, and for the scale P.808 librosa's `feature.melspectrogram` and `power_to_db` with the arguments given there.
+packed by the wheel `speechmos` 0.0.1.1 (MIT; `speechmos/dnsmos.py`). That module imports librosa, so its few steps are
+done here: the windows, the polynomial, and for the scale P.808 librosa's `feature.melspectrogram` and `power_to_db`
+(as of librosa 0.11) with the arguments given there.
 
 Shapes: W = windows, N = frames of 10 ms, F = FFT bins, M = mel bands.
 """
@@ -32,10 +33,11 @@ class Dnsmos:
     """Implements `Mos`.
 
     Args:
-        scale: `p835`, the overall quality of ITU-T P.835 (`ovrl_mos` in the original), 0.5 s a window on one core; or `p808`, the single rating of ITU-T P.808 (`p808_mos`), from a
-            network that takes 0.02 s.
-        max_windows: the original scores a window every second, twelve of them in 20 seconds; with a number, at
-            most that many, spread evenly from the first to the last. None for the original's.
+        scale: `p835`, the overall quality of ITU-T P.835 (`ovrl_mos` in the original), 0.45 s a window on one
+            core; or `p808`, the rating of ITU-T P.808 (`p808_mos`), from a network that takes 0.02 s.
+        max_windows: the original scores a window every second: eleven of them in 20 seconds, and seven of the
+            same second repeated. With a number, at most that many, spread evenly from the first to the last
+            (1: the middle one). None for the original's.
         threads: of one call.
     """
 

@@ -1,12 +1,13 @@
 """What is measured of one utterance: its transcript against its text, its sound, its pace, its silences.
 
-Words are compared as Whisper's paper does (https://arxiv.org/abs/2212.04356, appendix C): the normaliser makes "twenty" and
-"20", "colour" and "color" the same word.
+Words are compared as Whisper's paper does (https://arxiv.org/abs/2212.04356, appendix C): the normaliser makes
+"twenty" and "20", "colour" and "color" the same word.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import jiwer
 import numpy as np
@@ -77,7 +78,7 @@ def measure(
     wanted, heard = normalise(text), normalise(transcript)
     length_s = len(waveform) / rate_hz
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
-    gaps_s = [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)]
+    gaps_s = [after[0] - before[1] for before, after in pairwise(spans)]
     values = Measures(
         wer=_error_rate(jiwer.wer, wanted, heard),
         cer=_error_rate(jiwer.cer, wanted, heard),
@@ -125,13 +126,15 @@ def _error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> f
 @cache
 def _normaliser(language: str) -> Callable[[str], str]:
     # Imported here: whisper_normalizer reads a table of spellings, which only those who measure need.
+    normalise: Callable[[str], str]
     if language == "en":
         from whisper_normalizer.english import EnglishTextNormalizer
 
-        english: Callable[[str], str] = EnglishTextNormalizer()
-        return english
-    from whisper_normalizer.basic import BasicTextNormalizer
+        normalise = EnglishTextNormalizer()
+    else:
+        from whisper_normalizer.basic import BasicTextNormalizer
 
-    # Without its marks, a word of Hindi or Thai loses its vowels.
-    basic: Callable[[str], str] = BasicTextNormalizer(preserve_marks=True)
-    return lambda text: basic(text).strip()
+        # Without its marks, a word of Hindi or Thai loses its vowels.
+        normalise = BasicTextNormalizer(preserve_marks=True)
+    # Of an ellipsis the English normaliser leaves a full stop, as if it were a word.
+    return lambda text: " ".join(word for word in normalise(text).split() if any(map(str.isalnum, word)))

@@ -1,4 +1,7 @@
-"""Which utterances are good enough. Measures are stored, verdicts are not: another policy can judge the same rows again."""
+"""Which utterances are good enough.
+
+Measures are stored, verdicts follow from them: another policy can judge the same rows again.
+"""
 
 from dataclasses import dataclass
 

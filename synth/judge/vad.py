@@ -1,9 +1,9 @@
 """Where somebody speaks: Silero VAD, its ONNX run directly.
 
-The wheel `silero-vad` (https://github.com/snakers4/silero-vad, v6.2.3, MIT) imports torch for its smallest function, so its
-two steps are done here: the frames of `silero_vad/sequence_vad.py` (one call for all of them, where the streaming model takes one a
-call), and the state machine of `get_speech_timestamps_from_probs` in `silero_vad/utils_vad.py` at its default settings
-(no longest stretch).
+The wheel `silero-vad` (https://github.com/snakers4/silero-vad, v6.2.3, MIT) imports torch for its smallest function, so
+its two steps are done here: the frames of `silero_vad/sequence_vad.py` (one call for 16 s of them, where the streaming
+model takes one a call), and the state machine of `get_speech_timestamps_from_probs` in `silero_vad/utils_vad.py` at its
+default settings (no longest stretch).
 
 Shapes: N = frames of 512 samples.
 """

@@ -1,0 +1,136 @@
+"""What training minimises: the cross-entropy of every stream, only where labels stand.
+
+A prompt carries no label, so its positions never meet a head: the hidden states of labelled positions are gathered
+first, and with a text vocabulary of 152,000 that is most of the memory that a plain loop takes.
+
+The original never stated its loss weights. The default here is SLAM-Omni's
+(https://github.com/X-LANCE/SLAM-LLM, examples/s2s): the mean over a step's labels in each stream, then the mean over
+streams, (text + the sum of seven audio losses) / 8. A stream without any label in a step counts on neither side of that
+mean, so a text-only stage minimises the text loss itself and not an eighth of it.
+
+Shapes: B = batch, K = streams (codec layers, then text), L = codec layers, T = positions, D = width, N = labelled
+positions, V = vocabulary of one stream.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from .layout import IGNORE
+from .network import Features, MiniOmni
+
+
+class StreamLoss(nn.Module):
+    """The model with its heads applied to labelled positions; a module, so that FSDP can wrap it.
+
+    Args:
+        model: what is trained.
+        chunk: labelled positions whose logits exist at once; they are computed again in the backward pass. 0 keeps all.
+    """
+
+    def __init__(self, model: MiniOmni, chunk: int = 0) -> None:
+        super().__init__()
+        self.model = model
+        self.chunk = chunk
+
+    def forward(
+        self,
+        streams_BKT: Tensor,
+        labels_BKT: Tensor,
+        features: Features | None = None,
+        *,
+        text: bool = True,
+        audio: bool = True,
+    ) -> Tensor:
+        """Sum the cross-entropy of each stream over its labels.
+
+        Args:
+            streams_BKT: shifted ids, int64, padded on the right.
+            labels_BKT: local ids, int64, `IGNORE` where nothing is learned; on the CPU they cost no synchronisation.
+            features: see `MiniOmni.hidden`.
+            text: whether text may be labelled; else its head is left out.
+            audio: whether speech may be labelled; else the TTS adapter and the audio head are left out. A head that is
+                in takes part even where a batch has no label for it, so that all processes run the same modules.
+
+        Returns:
+            (K,) float32; 0 for a stream without labels.
+        """
+        model, layers = self.model, self.model.layout.layers
+        hidden = model.hidden(streams_BKT, features, audio=audio)
+        sums_K = hidden.text.new_zeros(layers + 1, dtype=torch.float32)
+        if text:
+            states_ND, labels_N1 = _labelled(hidden.text, labels_BKT[:, layers:])
+            sums_K = sums_K + functional.pad(self._sum(_text_sums, states_ND, labels_N1), (layers, 0))
+        if audio:
+            assert hidden.audio is not None
+            states_ND, labels_NL = _labelled(hidden.audio, labels_BKT[:, :layers])
+            sums_K = sums_K + functional.pad(self._sum(_audio_sums, states_ND, labels_NL), (0, 1))
+        return sums_K + self._untouched(features)
+
+    def _sum(self, sums: Callable[[MiniOmni, Tensor, Tensor], Tensor], states_ND: Tensor, labels_NX: Tensor) -> Tensor:
+        if not self.chunk or len(states_ND) <= self.chunk:
+            return sums(self.model, states_ND, labels_NX)
+        parts = [
+            checkpoint(sums, self.model, states, labels, use_reentrant=False)
+            for states, labels in zip(states_ND.split(self.chunk), labels_NX.split(self.chunk), strict=True)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def _untouched(self, features: Features | None) -> Tensor | float:
+        """Zero, through the Whisper adapter where nobody speaks: its gradient is zero then, and not missing."""
+        adapter = self.model.whisper_adapter
+        if not torch.is_grad_enabled() or not adapter.down.weight.requires_grad:
+            return 0.0
+        if features is not None and any(entry is not None and len(entry) for entry in features):
+            return 0.0
+        silence = adapter.stacked(torch.zeros(1, adapter.feature_width))
+        return 0.0 * adapter(silence).float().sum()
+
+
+def _labelled(states_BTD: Tensor, labels_BXT: Tensor) -> tuple[Tensor, Tensor]:
+    """Gather the positions that carry a label in any of some streams; one position without, where there are none."""
+    flat_NX = labels_BXT.transpose(1, 2).flatten(0, 1)
+    at_N = (flat_NX != IGNORE).any(1).nonzero().flatten()
+    if not len(at_N):
+        at_N = at_N.new_zeros(1)
+    chosen_NX = flat_NX[at_N].to(states_BTD.device, non_blocking=True)
+    return states_BTD.flatten(0, 1).index_select(0, at_N.to(states_BTD.device, non_blocking=True)), chosen_NX
+
+
+def _text_sums(model: MiniOmni, states_ND: Tensor, labels_N1: Tensor) -> Tensor:
+    logits_NV = model.text_head(states_ND).float()
+    loss = functional.cross_entropy(logits_NV, labels_N1[:, 0], ignore_index=IGNORE, reduction="sum")
+    return loss[None]
+
+
+def _audio_sums(model: MiniOmni, states_ND: Tensor, labels_NL: Tensor) -> Tensor:
+    logits_NLV = model.audio_heads(states_ND).float()
+    losses_NL = functional.cross_entropy(
+        logits_NLV.flatten(0, 1), labels_NL.flatten(), ignore_index=IGNORE, reduction="none"
+    )
+    return losses_NL.view(labels_NL.shape).sum(0)
+
+
+def label_counts(labels_BKT: Tensor) -> Tensor:
+    """Count the labels of each stream: (K,) int64."""
+    return (labels_BKT != IGNORE).sum((0, 2))
+
+
+def weighted_mean(sums_K: Tensor, counts_K: Tensor, weights_K: Tensor | None = None) -> Tensor:
+    """Average streams: each by its own labels, then all by their weights.
+
+    Args:
+        sums_K: summed cross-entropy of each stream, of one batch or of many.
+        counts_K: labels of each stream over the whole step; a stream without any is left out.
+        weights_K: weight of each stream, text last; equal when None.
+
+    >>> weighted_mean(torch.tensor([6.0, 0.0, 2.0]), torch.tensor([3, 0, 4]))
+    tensor(1.2500)
+    """
+    weights_K = torch.ones_like(sums_K) if weights_K is None else weights_K.to(sums_K)
+    weights_K = weights_K * (counts_K > 0).to(sums_K)
+    shares_K = weights_K / weights_K.sum().clamp(min=torch.finfo(sums_K.dtype).tiny)
+    return (shares_K * sums_K / counts_K.clamp(min=1).to(sums_K)).sum()

@@ -1,0 +1,76 @@
+"""The record of a run: a JSON line for each step and evaluation, and TensorBoard where it is asked for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anytalk.synth.extras import import_extra
+
+METRICS = "metrics.jsonl"
+
+
+class Tensorboard:
+    """Scalars for TensorBoard.
+
+    Args:
+        folder: where its event files go.
+
+    Raises:
+        MissingExtra: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import_extra("tensorboard", "TensorBoard", "tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Write every number."""
+        for key, value in metrics.items():
+            if isinstance(value, int | float) and key != "step":
+                self._writer.add_scalar(key, value, metrics["step"])  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._writer.close()  # type: ignore[no-untyped-call]
+
+
+class MetricsLog:
+    """metrics.jsonl, cut back to where the run goes on.
+
+    Args:
+        run: folder of the run.
+        step: steps that the checkpoint has seen; lines of later ones are dropped, for they will come again.
+        tensorboard: write RUN/tensorboard as well.
+
+    Raises:
+        MissingExtra: tensorboard is asked for and not installed.
+    """
+
+    def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
+        self._tensorboard = Tensorboard(run / "tensorboard") if tensorboard else None
+        path = run / METRICS
+        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", buffering=1)
+
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Add a line."""
+        self._file.write(json.dumps(metrics) + "\n")
+        if self._tensorboard is not None:
+            self._tensorboard.write(metrics)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines of a file; a killed run may have cut its last one."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text().split("\n")[:-1] if line]

@@ -1,0 +1,446 @@
+"""SNAC at 24 kHz through the `snac` package, faster on a CPU, repeatable, and for utterances of any lengths.
+
+Source: SNAC (arXiv 2410.14411), https://github.com/hubertsiuzdak/snac, version 1.2.1. The network and its weights are
+the package's own. What is faster here: weight norm is folded into the weights once, and the activation and the
+residual sum work in place in the same order of operations, so that an utterance of at most `CHUNK_FRAMES` gets the
+package's latents bit for bit; a longer one runs in chunks whose intermediates stay cheap to allocate.
+
+Shapes: B batch, S samples, F frames, L layers.
+"""
+
+import hashlib
+import json
+import math
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from anytalk.synth.errors import SetupError
+
+from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
+from .framing import Waveform, check_codes, check_waveforms, encode_framed, in_batches, torch_threads
+from .order import LEVEL_STRIDES, to_frames, to_levels
+
+with warnings.catch_warnings():
+    # snac 1.2.1 scripts its activation when it is imported, which recent torch calls deprecated.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    from snac import SNAC
+    from snac.layers import DecoderBlock, NoiseBlock, ResidualUnit, Snake1d
+
+CONFIG = {
+    "sampling_rate": 24_000,
+    "encoder_dim": 48,
+    "encoder_rates": [2, 4, 8, 8],
+    "decoder_dim": 1024,
+    "decoder_rates": [8, 8, 4, 2],
+    "attn_window_size": None,
+    "codebook_size": 4096,
+    "codebook_dim": 8,
+    "vq_strides": list(LEVEL_STRIDES),
+    "noise": True,
+    "depthwise": True,
+}
+"""config.json of hubertsiuzdak/snac_24khz."""
+
+STEP_SAMPLES = math.prod(CONFIG["encoder_rates"])  # type: ignore[arg-type]
+FRAME_SAMPLES = LEVEL_STRIDES[0] * STEP_SAMPLES
+
+CHUNK_FRAMES = 48
+"""Frames that run at once on a CPU (4.1 s): the largest intermediates then stay below 32 MiB, above which glibc maps
+and clears fresh pages for each of them; 11 s at once took 1.4 times as long here as in pieces."""
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def load_snac(
+    name: str,
+    threads: int = 1,
+    *,
+    noise_seed: int = 0,
+    compiled: bool = False,
+    device: str = "cpu",
+    half: bool = False,
+) -> "SnacCodec":
+    """Load SNAC from the hub or from a folder.
+
+    Args:
+        name: folder of config.json with model.safetensors or pytorch_model.bin, or a hub id.
+        threads: of one call on a CPU.
+        noise_seed: seed of the noise that decoding adds.
+        compiled: encode through `torch.compile`: a minute at the first call, then faster. Needs a C++ compiler.
+        device: where torch runs it. On a GPU utterances of equal frame counts share a batch.
+        half: encode in half precision, all but the quantiser; for a GPU. Some codes differ, so measure before use.
+
+    Raises:
+        SetupError: the weights are not there, are damaged, or belong to another SNAC than the one at 24 kHz.
+    """
+    folder, revision = find_folder(name)
+    network = read_network(folder)
+    if compiled and not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
+        raise SetupError("a compiled SNAC needs a C++ compiler; install g++ or clang++, or leave it uncompiled")
+    weights = weights_file(folder)
+    fingerprint = {
+        "name": name if revision else folder.resolve().name,
+        "revision": revision or "folder",
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    codec = SnacCodec(network, name, fingerprint, weights.stat().st_size, threads, noise_seed, device)
+    if half:
+        codec.network.encoder.half()
+    if compiled:
+        codec.network.encoder = torch.compile(codec.network.encoder, dynamic=True)
+    return codec
+
+
+class SnacCodec:
+    """SNAC; see `Codec` for the interface, and `load_snac`.
+
+    On a CPU each utterance runs by itself, so that nothing else can change its codes or its samples, not even their
+    last bits; batches are no faster there. On a GPU a batch may change last bits, as its kernels depend on its size.
+
+    Decoding adds noise in each block of the decoder. Each utterance draws it anew from `noise_seed`, in the order of
+    the package: the samples are those of the package after `torch.manual_seed(noise_seed)`, and where long speech is
+    cut does not matter. The noise depends on an utterance's frame count, however: if a part of the frames is
+    decoded, as in streaming, its samples are those of the whole but for the noise.
+
+    Args:
+        network: the package's network; it is changed.
+        name: what `load_codec` was asked for.
+        fingerprint: name, revision and SHA-256 of the weights.
+        weights_bytes: size of the weights on disk.
+        threads: of one call on a CPU.
+        noise_seed: seed of the noise that decoding adds.
+        device: where torch runs it.
+    """
+
+    sample_rate_hz = 24_000
+    frame_samples = FRAME_SAMPLES
+
+    def __init__(
+        self,
+        network: Any,
+        name: str,
+        fingerprint: Mapping[str, str],
+        weights_bytes: int,
+        threads: int = 1,
+        noise_seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.name, self.threads, self.weights_bytes = name, threads, weights_bytes
+        self.fingerprint: Mapping[str, str] = fingerprint
+        self.codebook_size: int = network.codebook_size
+        self.noise_seed, self.device = noise_seed, torch.device(device)
+        on_cpu = self.device.type == "cpu"
+        self.chunk_frames = CHUNK_FRAMES if on_cpu else GPU_CHUNK_FRAMES
+        self.batch_frames = 1 if on_cpu else 4 * GPU_CHUNK_FRAMES
+        self.encoder_context_frames, self.decode_left_frames, self.decode_lookahead_samples = context(network)
+        speed_up(network)
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self._decoder_layers = list(_layers(network.decoder))
+        noisy = any(isinstance(layer, NoiseBlock) for layer in self._decoder_layers)
+        steps = np.cumprod(network.decoder_rates) * LEVEL_STRIDES[0]
+        self._noise_steps = [int(step) for step in steps] if noisy else []
+        """For each block of the decoder, the noise samples of one frame."""
+
+    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+        """Encode utterances; see `Codec.encode`."""
+        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
+        context_frames = self.encoder_context_frames
+        return encode_framed(
+            waveforms, self.frame_samples, context_frames, self._encode, self.batch_frames, self.chunk_frames
+        )
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+        """Decode utterances; see `Codec.decode`."""
+        check_codes(codes, self.codebook_size)
+        counts = [len(frames) for frames in codes]
+        noise: dict[int, list[Tensor]] = {}
+
+        def run(places: list[int], first: int, last: int) -> np.ndarray:
+            count = counts[places[0]]
+            if count not in noise:
+                noise.clear()  # Frame counts come one after the other, and each one's noise is as large as its audio.
+                noise[count] = self._noise(count)
+            parts = [
+                part[first * step : last * step] for part, step in zip(noise[count], self._noise_steps, strict=True)
+            ]
+            audio_BS = self._decode(np.stack([codes[place][first:last] for place in places]), parts)
+            return audio_BS.reshape(len(places), last - first, self.frame_samples)
+
+        right = -(-self.decode_lookahead_samples // self.frame_samples)
+        framed = in_batches(counts, self.decode_left_frames, right, self.batch_frames, self.chunk_frames, run)
+        return [audio.reshape(-1) for audio in framed]
+
+    def _noise(self, frames: int) -> list[Tensor]:
+        """Noise of each block of the decoder for one utterance, 1-D, in the order in which the package draws it."""
+        generator = torch.Generator().manual_seed(self.noise_seed)
+        return [torch.randn(frames * steps, generator=generator) for steps in self._noise_steps]
+
+    @torch.inference_mode()
+    def _encode(self, audio_BS: np.ndarray) -> np.ndarray:
+        dtype = next(self.network.encoder.parameters()).dtype
+        with torch_threads(self.threads):
+            audio_B1S = torch.from_numpy(audio_BS)[:, None].to(self.device, dtype)
+            _, codes = self.network.quantizer(self.network.encoder(audio_B1S).float())
+            levels = [level.cpu().numpy() for level in codes]
+        return np.stack([to_frames([level[row] for level in levels]) for row in range(len(audio_BS))])
+
+    @torch.inference_mode()
+    def _decode(self, codes_BFL: np.ndarray, noise: list[Tensor]) -> np.ndarray:
+        rows = [to_levels(frames) for frames in codes_BFL]
+        levels = [torch.from_numpy(np.stack(level)).to(self.device) for level in zip(*rows, strict=True)]
+        parts = iter(noise)
+        with torch_threads(self.threads):
+            x = self.network.quantizer.from_codes(levels)
+            for layer in self._decoder_layers:
+                x = layer.linear(x).mul_(next(parts).to(x)).add_(x) if isinstance(layer, NoiseBlock) else layer(x)
+            audio: np.ndarray = x[:, 0].cpu().numpy()
+        return audio
+
+
+def _layers(decoder: Any) -> Iterator[nn.Module]:
+    """A decoder's layers in order, with the noise blocks laid open."""
+    for part in decoder.model:
+        yield from part.block if isinstance(part, DecoderBlock) else (part,)
+
+
+def find_folder(name: str) -> tuple[Path, str | None]:
+    """Find SNAC's files on disk, or bring them from the hub.
+
+    Args:
+        name: a folder or a hub id.
+
+    Returns:
+        The folder, and for a hub id the commit.
+
+    Raises:
+        SetupError: it is no folder, and the hub does not give it.
+    """
+    if Path(name).is_dir():
+        return Path(name), None
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=["config.json", *WEIGHT_FILES]))
+    except (OSError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(
+            f"codec {name!r} is no folder, and the hub did not give it either ({first}); go online, set HF_ENDPOINT "
+            f"to a mirror, or name a folder with config.json and {' or '.join(WEIGHT_FILES)}"
+        ) from error
+    return folder, folder.name
+
+
+def weights_file(folder: Path) -> Path:
+    """The file of a folder that holds SNAC's weights.
+
+    Raises:
+        SetupError: there is none.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise SetupError(f"codec {folder} holds no weights: neither {' nor '.join(WEIGHT_FILES)} is there")
+
+
+def read_network(folder: Path) -> Any:
+    """Build the package's own network from a folder, as it is.
+
+    Args:
+        folder: holds config.json, and model.safetensors or pytorch_model.bin. The latter may hold nothing but tensors.
+
+    Returns:
+        A `snac.SNAC` in eval mode.
+
+    Raises:
+        SetupError: a file is missing or damaged, the sizes are not those of SNAC at 24 kHz, or tensors do not fit.
+    """
+    config = _read_config(folder)
+    weights = weights_file(folder)
+    tensors = _read_tensors(weights)
+    try:
+        with torch.random.fork_rng(devices=[]):  # The package starts from random weights.
+            network = SNAC(**config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SetupError(f"codec {folder}: SNAC cannot be built from its config.json: {error}") from error
+    try:
+        found = network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # Sizes; strictness about names comes next, in fewer words than torch's.
+        first = str(error).strip().splitlines()[-1].strip()
+        raise SetupError(f"codec {weights} does not fit its config.json: {first}") from error
+    if found.missing_keys or found.unexpected_keys:
+        missing, extra = _listed(found.missing_keys), _listed(found.unexpected_keys)
+        raise SetupError(f"codec {weights} does not fit its config.json: missing {missing}; extra {extra}")
+    return network.eval()
+
+
+def _listed(keys: Sequence[str], most: int = 3) -> str:
+    if not keys:
+        return "none"
+    return f"{len(keys)} ({', '.join(keys[:most])}{', ...' if len(keys) > most else ''})"
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SetupError(f"codec {folder} holds no config.json: it is no SNAC") from error
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise SetupError(f"{file} holds no sizes of a network")
+    wanted = {key: CONFIG[key] for key in ("sampling_rate", "vq_strides", "codebook_size", "attn_window_size")}
+    wrong = [
+        f"{key} is {config.get(key, 'missing')}, not {value}"
+        for key, value in wanted.items()
+        if config.get(key, "") != value
+    ]
+    for key in ("encoder_rates", "decoder_rates"):
+        rates = config.get(key)
+        if (
+            not isinstance(rates, list)
+            or not all(isinstance(rate, int) for rate in rates)
+            or math.prod(rates) != STEP_SAMPLES
+        ):
+            wrong.append(f"{key} is {rates}, whose product is not {STEP_SAMPLES}")
+    if wrong:
+        raise SetupError(f"{file} is not of SNAC at 24 kHz (hubertsiuzdak/snac_24khz): {'; '.join(wrong)}")
+    return config
+
+
+def _read_tensors(weights: Path) -> dict[str, Tensor]:
+    try:
+        if weights.suffix == ".safetensors":
+            tensors = load_file(weights)
+        else:
+            tensors = torch.load(weights, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(f"codec {weights} is damaged or holds more than tensors: {first}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise SetupError(f"codec {weights} holds no table of tensors")
+    return {key: tensor.float() for key, tensor in tensors.items()}
+
+
+def context(network: Any) -> tuple[int, int, int]:
+    """Derive from the layers how far SNAC hears and speaks.
+
+    Returns:
+        Frames on either side that a code depends on; frames on the left that a decoded sample depends on; samples at
+        the end of a decode that later frames change.
+    """
+    # One frame spans four steps, and every level of a step depends on all of its frame.
+    rest = FRAME_SAMPLES - STEP_SAMPLES
+    before, after = reach_samples(reversed(list(_convolutions(network.encoder))))
+    heard_frames = max(-(-before // FRAME_SAMPLES), (rest + after) // FRAME_SAMPLES)
+    before, after = reach_samples(_convolutions(network.decoder))
+    return heard_frames, (rest + after) // FRAME_SAMPLES, before
+
+
+def _convolutions(network: Any) -> Iterable[nn.Conv1d | nn.ConvTranspose1d]:
+    return (layer for layer in network.modules() if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d))
+
+
+def reach_samples(convolutions: Iterable[nn.Conv1d | nn.ConvTranspose1d]) -> tuple[int, int]:
+    """Add up how far around its own first sample one step at the coarse end reaches.
+
+    An encoder's step depends on these samples, a decoder's step changes them. Both are the same sum, since convolutions
+    that do not change the rate are symmetric here.
+
+    Args:
+        convolutions: from the coarse end to the samples, one after the other.
+
+    Returns:
+        Samples before the step's first sample, and after it.
+    """
+    before = after = 0
+    step_samples = STEP_SAMPLES
+    for layer in convolutions:
+        step_samples //= layer.stride[0]
+        padding = layer.padding[0]
+        assert isinstance(padding, int)
+        before += padding * step_samples
+        after += (layer.dilation[0] * (layer.kernel_size[0] - 1) - padding) * step_samples
+    assert step_samples == 1
+    return before, after
+
+
+class _Snake(nn.Module):
+    """x + sin(alpha x)^2 / alpha in one new array instead of five, with the package's order of operations."""
+
+    alpha: Tensor
+    reciprocal: Tensor
+
+    def __init__(self, alpha: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("alpha", alpha.detach(), persistent=False)
+        self.register_buffer("reciprocal", (alpha.detach() + 1e-9).reciprocal(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sine = (x * self.alpha).sin_()
+        return sine.mul_(sine).mul_(self.reciprocal).add_(x)
+
+
+class _Residual(nn.Module):
+    """The package's residual unit, with the sum in place; its convolutions keep the length."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return y.add_(x)
+
+
+def speed_up(network: nn.Module) -> None:
+    """Fold weight norm, and replace activations and residual units by ones that allocate less.
+
+    Args:
+        network: a `snac.SNAC`; it is changed, can no longer be trained, and computes the same bits.
+    """
+    for layer in list(network.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
+    _replace(network)
+
+
+def _replace(network: nn.Module) -> None:
+    for name, part in list(network.named_children()):
+        if isinstance(part, Snake1d):
+            setattr(network, name, _Snake(part.alpha))
+            continue
+        _replace(part)
+        if isinstance(part, ResidualUnit):
+            setattr(network, name, _Residual(part.block))
+
+
+def write_random_snac(folder: Path, seed: int, **sizes: int) -> None:
+    """Write a SNAC of random weights, which hears and speaks noise at the real one's speed.
+
+    Args:
+        folder: becomes a folder that `load_snac` reads.
+        seed: of the weights.
+        sizes: instead of those in `CONFIG`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = CONFIG | sizes
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SNAC(**config)
+    for key, tensor in network.named_parameters():
+        if key.endswith("bias"):  # Else they outweigh the sound, and most codes are the same.
+            nn.init.zeros_(tensor)
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / "model.safetensors")

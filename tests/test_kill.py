@@ -1,0 +1,107 @@
+"""Killed anywhere, a build goes on to the same bytes, and leaves nothing else behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(24)]
+
+
+def command(recipe, out, *more):
+    return [sys.executable, "-m", "anytalk.recipes", "build", str(recipe), "--out", str(out), *more]
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in ("shards", "rejects")
+        for path in (folder / part).glob("*")
+    }
+
+
+def start(recipe, out, *more):
+    return subprocess.Popen(
+        command(recipe, out, *more), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def kill_at_sidecar(process, out, count):
+    """Send SIGKILL to the whole process group when so many sidecars have appeared."""
+    deadline = time.monotonic() + 300
+    while len(list((out / "units").glob("*.json"))) < count:
+        assert process.poll() is None, "the build ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted build, its recipe, and room for more; one row in four is rejected."""
+    import json
+
+    import yaml
+
+    folder = tmp_path_factory.mktemp("kill")
+    rows = [pair if n % 4 else {**pair, "question": f"[unspeakable] {n}"} for n, pair in enumerate(PAIRS)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    anything = dict.fromkeys(("max_wer", "min_mos", "min_seconds_per_word", "max_seconds_per_word"))
+    anything |= dict.fromkeys(("max_leading_silence_s", "max_trailing_silence_s", "max_inner_silence_s"))
+    recipe = {
+        "name": "kill",
+        "source": str(folder / "pairs.jsonl"),
+        "voices": {"question": ["fake:ann"], "answer": "fake:eve"},
+        "check": {"question": anything, "answer": anything},
+        "features": {"model": "fake"},
+        "codec": {"model": "fake"},
+        "shards": {"unit_rows": 4, "batch_rows": 2},
+        "resources": {"units_in_flight": 2},
+    }
+    (folder / "kill.yaml").write_text(yaml.safe_dump(recipe))
+    subprocess.run(command(folder / "kill.yaml", folder / "whole", "--local"), check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_killed_build_goes_on_to_the_same_bytes(whole, count):
+    out = whole / f"killed-{count}"
+    kill_at_sidecar(start(whole / "kill.yaml", out, "--local"), out, count)
+    assert not (out / "dataset.json").exists()
+    subprocess.run(command(whole / "kill.yaml", out, "--local"), check=True, capture_output=True)
+    assert contents(out) == contents(whole / "whole")
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {str(path.relative_to(whole / "whole")) for path in (whole / "whole").rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
+    out = whole / "killed-ray"
+    kill_at_sidecar(start(whole / "kill.yaml", out), out, 2)
+    subprocess.run(command(whole / "kill.yaml", out), check=True, capture_output=True)
+    assert contents(out) == contents(whole / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole):
+    out = whole / "interrupted"
+    process = subprocess.Popen(
+        command(whole / "kill.yaml", out, "--local"), start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not list((out / "units").glob("*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    subprocess.run(command(whole / "kill.yaml", out, "--local"), check=True, capture_output=True)
+    assert contents(out) == contents(whole / "whole")
