@@ -81,6 +81,6 @@ def tts_adapter(backbone: PreTrainedConfig, layers: int) -> PreTrainedModel:
     tokens = dict.fromkeys(["bos_token_id", "eos_token_id", "pad_token_id"])
     shape |= {"num_hidden_layers": layers, "vocab_size": 1, **tokens}
     config = AutoConfig.for_model(**shape)
-    adapter = AutoModel.from_config(config, dtype=torch.get_default_dtype())  # type: ignore[no-untyped-call]
+    adapter = AutoModel.from_config(config, dtype=torch.get_default_dtype())
     adapter.set_input_embeddings(None)
     return cast(PreTrainedModel, adapter)

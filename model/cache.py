@@ -42,7 +42,7 @@ class DecodingCache:
         self.tts_adapter.batch_select_indices(rows)
 
 
-class _PreallocatedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class _PreallocatedLayer(CacheLayerMixin):
     """One block's keys and values, each (B, H, positions, D).
 
     `StaticCache` of transformers returns all its positions, filled or not, and attention then reads 2048

@@ -75,7 +75,9 @@ class StreamLoss(nn.Module):
             return sums(self.model, states_ND, labels_NX)
         parts = [
             checkpoint(sums, self.model, states, labels, use_reentrant=False)
-            for states, labels in zip(states_ND.split(self.chunk), labels_NX.split(self.chunk), strict=True)
+            for states, labels in zip(
+                torch.split(states_ND, self.chunk), torch.split(labels_NX, self.chunk), strict=True
+            )
         ]
         return torch.stack(parts).sum(0)
 

@@ -348,9 +348,7 @@ def _placed(entry: Tensor | Sequence[tuple[int, Tensor]] | None) -> Sequence[tup
 
 
 def _random_backbone(shape: PreTrainedConfig) -> PreTrainedModel:
-    backbone = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-        shape, dtype=torch.get_default_dtype()
-    )
+    backbone = AutoModelForCausalLM.from_config(shape, dtype=torch.get_default_dtype())
     return cast(PreTrainedModel, backbone)
 
 
@@ -359,7 +357,7 @@ def _table(backbone: PreTrainedModel) -> Tensor:
 
 
 def _head(backbone: PreTrainedModel) -> nn.Linear:
-    return cast(nn.Linear, backbone.get_output_embeddings())  # type: ignore[no-untyped-call]
+    return cast(nn.Linear, backbone.get_output_embeddings())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from anytalk.synth.errors import EngineError
+from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.seed import digest
 
 from . import commit, schema
@@ -118,8 +118,18 @@ async def _build(recipe: Recipe, store: Store, local: bool, progress: Reporter) 
 
 
 async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
-    """What every model of this build is, exactly."""
-    voices, hearing, judging, codec = await asyncio.gather(*(studio.call(stage, "fingerprint") for stage in STAGES))
+    """What every model of this build is, exactly.
+
+    Raises:
+        SetupError: engines are missing; every one of them is named.
+    """
+    calls = [studio.call(stage, "fingerprint") for stage in STAGES]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    if missing := [str(error) for error in found if isinstance(error, SetupError)]:
+        raise SetupError("\n".join(missing))
+    if broken := next((error for error in found if isinstance(error, BaseException)), None):
+        raise broken
+    voices, hearing, judging, codec = found
     return {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
 
 

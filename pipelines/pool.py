@@ -29,13 +29,6 @@ class Work(NamedTuple):
     instruction_set: str
 
 
-def work(engine: object, method: str, arguments: tuple[object, ...]) -> Work:
-    """Call a method of an engine here and now."""
-    started = time.perf_counter()
-    result = getattr(engine, method)(*arguments)
-    return Work(result, time.perf_counter() - started, instruction_set())
-
-
 def instruction_set() -> str:
     """Widest vector instructions of this processor: the low-order bits of the models' output depend on them."""
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
@@ -52,31 +45,37 @@ class Pool(Protocol):
         """
 
 
+class Worker:
+    """An engine, made at its first call, so that a missing one is an error of that call wherever it runs."""
+
+    def __init__(self, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        self.make, self.arguments = make, arguments
+        self.engine: object | None = None
+
+    def call(self, method: str, arguments: tuple[object, ...]) -> Work:
+        """Call a method of the engine here and now."""
+        if self.engine is None:
+            self.engine = self.make(*self.arguments)
+        started = time.perf_counter()
+        result = getattr(self.engine, method)(*arguments)
+        return Work(result, time.perf_counter() - started, instruction_set())
+
+
 class LocalPool:
     """Engines in this process; threads run them, so that they and other pools work side by side."""
 
     def __init__(self, make: Callable[..., object], arguments: tuple[object, ...], count: int) -> None:
-        self.free: asyncio.Queue[object] = asyncio.Queue()
+        self.free: asyncio.Queue[Worker] = asyncio.Queue()
         for _ in range(count):
-            self.free.put_nowait(make(*arguments))
+            self.free.put_nowait(Worker(make, arguments))
 
     async def call(self, method: str, *arguments: object) -> Work:
         """Call a method of a free engine."""
-        engine = await self.free.get()
+        worker = await self.free.get()
         try:
-            return await asyncio.to_thread(work, engine, method, arguments)
+            return await asyncio.to_thread(worker.call, method, arguments)
         finally:
-            self.free.put_nowait(engine)
-
-
-class _Worker:
-    """An engine in a Ray actor."""
-
-    def __init__(self, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
-        self.engine = make(*arguments)
-
-    def call(self, method: str, arguments: tuple[object, ...]) -> Work:
-        return work(self.engine, method, arguments)
+            self.free.put_nowait(worker)
 
 
 class RayPool:
@@ -85,7 +84,7 @@ class RayPool:
     def __init__(self, make: Callable[..., object], arguments: tuple[object, ...], count: int, gpus: float) -> None:
         import ray
 
-        actor = ray.remote(_Worker).options(
+        actor = ray.remote(Worker).options(
             # A share of a core: two cores hold all four stages, which seldom all work at once.
             num_cpus=0.25,
             num_gpus=gpus,
@@ -155,8 +154,7 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
         recipe: names the models and how many of each engine run.
         local: in this process; else on Ray, on a running cluster where there is one and else on this machine.
 
-    Raises:
-        SetupError: engines are missing; every one of them is named.
+    An engine is loaded when it is first called; `SetupError` comes from that call if it cannot be.
     """
     made = stages(recipe)
     if local:

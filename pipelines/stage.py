@@ -12,7 +12,7 @@ import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
 from anytalk.synth.codec import load_codec
-from anytalk.synth.errors import EngineError, SampleError
+from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.hearing import Heard, load_whisper
 from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.vad import SileroVad
@@ -49,11 +49,22 @@ class Speaking:
     Args:
         voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
         audio: trimming, loudness and limits.
+
+    Raises:
+        SetupError: voices are missing; every one of them is named.
     """
 
     def __init__(self, voices: Sequence[str], audio: Audio) -> None:
-        self.voices: dict[str, Voice] = {name: load_voice(name) for name in voices}
+        self.voices: dict[str, Voice] = {}
         self.audio = audio
+        missing = []
+        for name in voices:
+            try:
+                self.voices[name] = load_voice(name)
+            except SetupError as error:
+                missing.append(str(error))
+        if missing:
+            raise SetupError("\n".join(missing))
 
     def fingerprint(self) -> dict[str, str]:
         """Of every voice."""

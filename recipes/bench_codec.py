@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from importlib import resources
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.eval_codec import held_out
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.codec import Codec, load_codec
@@ -99,7 +99,7 @@ def bench_codec(name: str | None, seconds: float, cores: int, progress: Reporter
 def utterances(seconds: float, rate_hz: int) -> list[Waveform]:
     """Speech of one, two or three sentences an utterance, until there is enough."""
     voice = load_voice("hibari:heart")
-    sentences = cycle(held_out(None, None))
+    sentences = cycle((resources.files("anytalk.synth") / "corpus" / "holdout.txt").read_text("utf-8").splitlines())
     spoken: list[Waveform] = []
     for count in cycle(SENTENCES_AN_UTTERANCE):
         [waveform] = voice.speak([SpeakRequest(" ".join(islice(sentences, count)), seed=len(spoken))])

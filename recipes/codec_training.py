@@ -237,7 +237,7 @@ class CodecTrainer:
         self.discriminator.requires_grad_(True)
         loss = discriminator_loss(self.discriminator(real_BS), self.discriminator(made_BS))
         self.critic.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.critic.step()
         return loss.item()
 
@@ -247,9 +247,9 @@ class CodecTrainer:
         # Early on the average would hold mostly the random start.
         weight = 1.0 - min(self.training.ema, (self.step + 1) / (self.step + 10))
         for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            mean.data.lerp_(now.data, weight)
-        for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            mean.copy_(now)
+            mean.lerp_(now, weight)
+        for mean_buffer, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            mean_buffer.copy_(buffer)
 
     def state(self) -> dict[str, object]:
         """Everything that the next step depends on; tensors, numbers and containers of them only."""

@@ -2,9 +2,9 @@
 
 Each task walks through its rows in passes, each pass a new permutation. A *window* takes so many samples of each task
 as the task's weight says, sorts them by length, cuts them into batches that hold at most so many positions, and
-shuffles the batches. Windows and batches are numbered, so a place in the sequence is two numbers; they are the whole state of a
-loader. A *step* is the next so many batches, and worker r of W takes every W-th of them: the steps are the same for
-one worker and for many, and so is what was seen when a run goes on with another number.
+shuffles the batches. Windows and batches are numbered, so a place in the sequence is two numbers; they are the whole
+state of a loader. A *step* is the next so many batches, and worker r of W takes every W-th of them: the steps are the
+same for one worker and for many, and so is what was seen when a run goes on with another number.
 """
 
 from collections import deque

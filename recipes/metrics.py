@@ -24,17 +24,17 @@ class Tensorboard:
         import_extra("tensorboard", "TensorBoard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Write every number."""
         for key, value in metrics.items():
             if isinstance(value, int | float) and key != "step":
-                self._writer.add_scalar(key, value, metrics["step"])  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(key, value, metrics["step"])
 
     def close(self) -> None:
         """Write what is buffered."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class MetricsLog:

@@ -60,7 +60,8 @@ class StepCost:
         self._attention = layers * shape.num_attention_heads * head_width
         self._position = sum(_linear(stack) for stack in stacks)
         self._feature = _linear(model.whisper_adapter)
-        self._text = _linear(cast(nn.Module, model.backbone.get_output_embeddings()))
+        head = model.backbone.get_output_embeddings()
+        self._text = _linear(cast(nn.Module, head))
         self._audio = _linear(model.audio_head) if audio else 0
 
     def flops(

@@ -347,7 +347,7 @@ class StageTraining:
                 batch_K = self._sums(batch)
                 objective = weighted_mean(batch_K, counts_K, self.weights_K)
                 # FSDP averages gradients over workers; the loss is a mean over all of them already.
-                (objective * self.group.workers if sharded else objective).backward()  # type: ignore[no-untyped-call]
+                (objective * self.group.workers if sharded else objective).backward()
                 sums_K += batch_K.detach()
             sums_K = self.group.sum(sums_K)
             if not sharded:

@@ -33,8 +33,8 @@ def parts(model: MiniOmni) -> dict[Part, list[nn.Parameter]]:
     return {
         "whisper_adapter": list(model.whisper_adapter.parameters()),
         "tts_adapter": list(model.tts_adapter.parameters()) if model.tts_adapter is not None else [],
-        "audio_head": [model.audio_head.weight],
-        "audio_embedding": [model.audio_embedding.weight],
+        "audio_head": list(model.audio_head.parameters()),
+        "audio_embedding": list(model.audio_embedding.parameters()),
         "new_text_rows": [table, head],
         "text_embedding": [table],
         "text_head": [head],
@@ -44,12 +44,13 @@ def parts(model: MiniOmni) -> dict[Part, list[nn.Parameter]]:
 
 def text_table(model: MiniOmni) -> nn.Parameter:
     """Give the weight of the text embeddings."""
-    return cast(nn.Embedding, model.backbone.get_input_embeddings()).weight
+    return cast(nn.Parameter, cast(nn.Embedding, model.backbone.get_input_embeddings()).weight)
 
 
 def text_head(model: MiniOmni) -> nn.Parameter:
     """Give the weight of the text head; the text table where they are tied."""
-    return cast(nn.Linear, model.backbone.get_output_embeddings()).weight
+    head = cast(nn.Linear, model.backbone.get_output_embeddings())
+    return cast(nn.Parameter, head.weight)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,15 @@ def test_a_missing_engine_is_named_before_the_first_row(tmp_path, setting, named
     assert named in lines[0]
 
 
+@pytest.mark.slow
+def test_missing_engines_are_all_named_on_ray_too(tmp_path):
+    settings = ["--set", "voices.answer=hibari:hart", "--set", "codec.model=/no/such/folder"]
+    lines = refused("build", "quickstart", "--out", tmp_path / "out", *settings)
+    assert len(lines) == 2
+    assert "heart" in lines[0]
+    assert "/no/such/folder" in lines[1]
+
+
 def test_a_missing_extra_gives_the_line_that_installs_it(monkeypatch):
     from anytalk.synth.errors import MissingExtra
     from anytalk.synth.voice import catalogue, load_voice

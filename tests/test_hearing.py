@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 import torch
@@ -241,15 +242,22 @@ def test_int8_is_for_text_and_leaves_the_features_alone(
     assert mixed.fingerprint != tiny_en.fingerprint
 
 
-@pytest.mark.slow
-def test_speech_over_thirty_seconds_is_transcribed_whole(tiny_en: Recogniser, spoken: list[Waveform]):
-    pause = np.zeros(RATE_HZ // 2, np.float32)
-    long = np.concatenate([part for _ in range(9) for part in (spoken[1], pause)])
-    assert len(long) > 24 * RATE_HZ
-    longer = np.concatenate([long, spoken[2], pause, long])
-    text = tiny_en.transcribe([longer])[0]
-    assert text.count("tallest mountain") == 18
-    assert "Turn left at the next corner" in text
+@pytest.mark.slow  # forty seconds of speech
+def test_speech_over_thirty_seconds_is_transcribed_whole(tiny_en: Recogniser):
+    story = (
+        "Once upon a time, a crow found a piece of cheese and flew up to a branch. A clever fox came by and told the "
+        "crow how lovely her voice must be. The crow opened her beak to sing, and the cheese fell straight down to the "
+        "fox. Water boils at a lower temperature in the mountains. To make a simple omelette, beat two eggs with a "
+        "pinch of salt, melt some butter in a pan, and cook them gently until they are just set. Most adults need "
+        "seven hours of sleep every night. The capital of Australia is Canberra, although many people think that it is "
+        "Sydney. Turn left at the next corner, then walk straight on for about ten minutes."
+    )
+    voice = load_voice("hibari:heart")
+    [waveform] = voice.speak([SpeakRequest(story, seed=0)])
+    sound = resample(waveform, voice.sample_rate_hz, RATE_HZ)
+    assert len(sound) > 32 * RATE_HZ
+    normalise = EnglishTextNormalizer()
+    assert jiwer.wer(normalise(story), normalise(tiny_en.transcribe([sound])[0])) < 0.03
 
 
 @pytest.mark.parametrize("samples", [1, 319, 320, 16_000, 479_999, 480_000])

@@ -39,7 +39,7 @@ with warnings.catch_warnings():
     from snac import SNAC
     from snac.layers import DecoderBlock, NoiseBlock, ResidualUnit, Snake1d
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "sampling_rate": 24_000,
     "encoder_dim": 48,
     "encoder_rates": [2, 4, 8, 8],
@@ -54,7 +54,7 @@ CONFIG = {
 }
 """config.json of hubertsiuzdak/snac_24khz."""
 
-STEP_SAMPLES = math.prod(CONFIG["encoder_rates"])  # type: ignore[arg-type]
+STEP_SAMPLES = math.prod(CONFIG["encoder_rates"])
 FRAME_SAMPLES = LEVEL_STRIDES[0] * STEP_SAMPLES
 
 CHUNK_FRAMES = 48
@@ -426,7 +426,7 @@ def _replace(network: nn.Module) -> None:
             setattr(network, name, _Residual(part.block))
 
 
-def write_random_snac(folder: Path, seed: int, **sizes: int) -> None:
+def write_random_snac(folder: Path, seed: int, **sizes: int | None) -> None:
     """Write a SNAC of random weights, which hears and speaks noise at the real one's speed.
 
     Args:

@@ -74,7 +74,7 @@ def measure(
     Returns:
         The measures.
     """
-    normalise = _normaliser(language.split("-")[0].lower())
+    normalise = normaliser(language.split("-")[0].lower())
     wanted, heard = normalise(text), normalise(transcript)
     length_s = len(waveform) / rate_hz
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
@@ -124,7 +124,12 @@ def _error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> f
 
 
 @cache
-def _normaliser(language: str) -> Callable[[str], str]:
+def normaliser(language: str) -> Callable[[str], str]:
+    """Text normaliser that words are compared after: Whisper's for English, its basic one elsewhere.
+
+    Args:
+        language: ISO 639-1 code, such as `en`.
+    """
     # Imported here: whisper_normalizer reads a table of spellings, which only those who measure need.
     normalise: Callable[[str], str]
     if language == "en":
