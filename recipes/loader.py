@@ -27,24 +27,41 @@ Place = tuple[int, int]
 """Window, and batch within it."""
 
 
-def cut_batches(lengths_N: NDArray[np.int64], positions: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Group samples of like length.
+def cut_batches(
+    lengths_N: NDArray[np.int64], positions: int, rng: np.random.Generator, padding: float = 0.05
+) -> list[NDArray[np.int64]]:
+    """Group samples of like length, into batches as full as the padding allows.
 
     Args:
         lengths_N: positions of each sample, each at most `positions`.
         positions: a batch's samples times its longest must not exceed this.
         rng: orders samples of one length, and the batches.
+        padding: largest share of all positions that may be padding. Where full batches would have more, as few or
+            very different samples do, those that mix the most lengths are made smaller.
 
     Returns:
         Batches of indices; each index stands in exactly one.
     """
     order = np.lexsort((rng.permutation(len(lengths_N)), -lengths_N))
-    batches, start = [], 0
-    while start < len(order):
-        count = positions // int(lengths_N[order[start]])
-        batches.append(order[start : start + count])
-        start += count
-    return [batches[index] for index in rng.permutation(len(batches))]
+    falling = lengths_N[order]
+    for share in (1.0, 0.5, 0.35, 0.25, 0.18, 0.13, 0.09, 0.07, padding):
+        counts = _cut(falling, positions, share)
+        padded = int(sum(falling[start] * count for start, count in counts))
+        if 1.0 - falling.sum() / max(1, padded) <= padding:
+            break
+    return [order[start : start + count] for start, count in (counts[index] for index in rng.permutation(len(counts)))]
+
+
+def _cut(falling_N: NDArray[np.int64], positions: int, share: float) -> list[tuple[int, int]]:
+    """Cut falling lengths from the longest on: start and count of batches with at most a share of padding each."""
+    counts, start = [], 0
+    while start < len(falling_N):
+        longest = int(falling_N[start])
+        fitting = falling_N[start : start + positions // longest]
+        means = fitting.cumsum() / np.arange(1, len(fitting) + 1)  # they fall as well
+        counts.append((start, int((means >= (1.0 - share) * longest).sum())))
+        start += counts[-1][1]
+    return counts
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,7 @@ class Loader:
         positions: largest batch, padding included.
         max_positions: longest sample.
         window: samples that are sorted together.
+        padding: largest share of a window's positions that may be padding.
         context_turns: see `candidates`.
         batches_per_step: over all workers.
         rank: this worker.
@@ -132,6 +150,7 @@ class Loader:
         positions: int,
         max_positions: int = 2048,
         window: int = 4096,
+        padding: float = 0.05,
         context_turns: int = 0,
         batches_per_step: int = 1,
         rank: int = 0,
@@ -141,7 +160,7 @@ class Loader:
         if batches_per_step % workers:
             raise SetupError(f"{workers} workers cannot share loader.batches_per_step {batches_per_step} equally")
         self._rows, self._layout, self._stack = rows, layout, stack
-        self._seed, self._positions = seed, positions
+        self._seed, self._positions, self._padding = seed, positions, padding
         self._tasks = list(tasks)
         self.found = {task: candidates(task, rows, layout, stack, max_positions, context_turns) for task in tasks}
         for task, found in self.found.items():
@@ -179,7 +198,7 @@ class Loader:
         rng = np.random.default_rng([self._seed, derive_seed("window", window)])
         return [
             [samples[index] for index in batch.tolist()]
-            for batch in cut_batches(np.concatenate(lengths), self._positions, rng)
+            for batch in cut_batches(np.concatenate(lengths), self._positions, rng, self._padding)
         ]
 
     def _new_permutation(self, task_index: int, number: int) -> NDArray[np.int64]:

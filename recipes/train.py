@@ -272,6 +272,7 @@ class StageTraining:
             positions=settings.positions,
             max_positions=settings.max_positions,
             window=settings.window,
+            padding=settings.padding,
             context_turns=self.recipe.data.context_turns,
             batches_per_step=settings.batches_per_step,
             rank=self.group.rank,

@@ -122,6 +122,7 @@ class Loading(Section):
     batches_per_step: int = Field(1, ge=1, description="over all workers; they are accumulated and shared out")
     max_positions: int = Field(2048, ge=8, description="longer samples are left out and counted")
     window: int = Field(4096, ge=1, description="samples that are sorted by length together")
+    padding: float = Field(0.05, ge=0.0, le=1.0, description="largest share of a window that may be padding")
     prefetch: int = Field(2, ge=0, description="steps that are loaded ahead, in two threads")
 
     @model_validator(mode="after")

@@ -183,18 +183,19 @@ def test_a_state_of_other_rows_is_refused(write_dataset):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=300), st.integers(200, 1000))
-def test_batches_hold_every_sample_once_and_keep_the_budget(lengths, positions):
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=300), st.integers(200, 1000), st.sampled_from([0.05, 0.3, 1]))
+def test_batches_hold_every_sample_once_and_keep_the_budget(lengths, positions, padding):
     lengths = np.array(lengths)
-    batches = cut_batches(lengths, positions, np.random.default_rng(0))
+    batches = cut_batches(lengths, positions, np.random.default_rng(0), padding)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     assert max(len(batch) * lengths[batch].max() for batch in batches) <= positions
+    assert 1 - lengths.sum() / sum(len(batch) * lengths[batch].max() for batch in batches) <= padding + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("samples", "positions"), [(4096, 16_384), (4096, 8192), (600, 4096)], ids=["cluster", "one-gpu", "quickstart"]
+    ("samples", "positions"), [(4096, 16_384), (4096, 8192), (500, 4096)], ids=["cluster", "one-gpu", "quickstart"]
 )
-def test_padding_is_under_five_percent(samples, positions):
+def test_padding_is_under_five_percent_and_batches_are_full(samples, positions):
     """Questions of about 5 s at 50 positions a second, answers of about 12 s at 11.7, and a third of text tasks."""
     rng = np.random.default_rng(0)
     question_s, answer_s = rng.lognormal(1.5, 0.5, samples).clip(0.6, 30), rng.lognormal(2.4, 0.6, samples).clip(1, 60)
@@ -204,6 +205,7 @@ def test_padding_is_under_five_percent(samples, positions):
     batches = cut_batches(lengths, positions, rng)
     padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
     assert 1 - lengths.sum() / padded < 0.05
+    assert padded / (len(batches) * positions) > 0.85
 
 
 @pytest.mark.parametrize("kind", ["schema", "codec", "features", "width"])

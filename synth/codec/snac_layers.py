@@ -1,0 +1,153 @@
+"""SNAC's layers: how far they reach, and faster ones in their place.
+
+Source: the layers of the `snac` package 1.2.1 (snac/layers.py), which compute the same.
+Shapes: B batch, C channels, T steps.
+"""
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from .order import LEVEL_STRIDES
+
+with warnings.catch_warnings():
+    # snac 1.2.1 scripts its activation when it is imported, which recent torch calls deprecated.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+    from snac.layers import ResidualUnit, Snake1d
+
+CACHED_VALUES = 2**16
+"""Values (256 KiB) that go through channel-wise operations together: half of a common second-level cache."""
+
+
+def reach_frames(network: Any, step_samples: int) -> tuple[int, int, int]:
+    """Derive from the layers how far SNAC hears and speaks.
+
+    Args:
+        network: a `snac.SNAC`.
+        step_samples: samples of a step at the coarse end, four of which are a frame.
+
+    Returns:
+        Frames on either side that a code depends on; frames on the left that a decoded sample depends on; samples at
+        the end of a decode that later frames change.
+    """
+    frame_samples = LEVEL_STRIDES[0] * step_samples
+    # One frame spans four steps, and every level of a step depends on all of its frame.
+    rest = frame_samples - step_samples
+    before, after = reach_samples(reversed(list(_convolutions(network.encoder))), step_samples)
+    heard_frames = max(-(-before // frame_samples), (rest + after) // frame_samples)
+    before, after = reach_samples(_convolutions(network.decoder), step_samples)
+    return heard_frames, (rest + after) // frame_samples, before
+
+
+def _convolutions(network: Any) -> Iterable[nn.Conv1d | nn.ConvTranspose1d]:
+    return (layer for layer in network.modules() if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d))
+
+
+def reach_samples(convolutions: Iterable[nn.Conv1d | nn.ConvTranspose1d], step_samples: int) -> tuple[int, int]:
+    """Add up how far around its own first sample one step at the coarse end reaches.
+
+    An encoder's step depends on these samples, a decoder's step changes them. Both are the same sum, since convolutions
+    that do not change the rate are symmetric here.
+
+    Args:
+        convolutions: from the coarse end to the samples, one after the other.
+        step_samples: samples of a step at the coarse end.
+
+    Returns:
+        Samples before the step's first sample, and after it.
+    """
+    before = after = 0
+    for layer in convolutions:
+        step_samples //= layer.stride[0]
+        padding = layer.padding[0]
+        assert isinstance(padding, int)
+        before += padding * step_samples
+        after += (layer.dilation[0] * (layer.kernel_size[0] - 1) - padding) * step_samples
+    assert step_samples == 1
+    return before, after
+
+
+class _Snake(nn.Module):
+    """x + sin(alpha x)^2 / alpha in one new array instead of five, with the package's order of operations."""
+
+    alpha: Tensor
+    reciprocal: Tensor
+
+    def __init__(self, alpha: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("alpha", alpha.detach(), persistent=False)
+        self.register_buffer("reciprocal", (alpha.detach() + 1e-9).reciprocal(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.channels(x, slice(None))
+
+    def channels(self, x: Tensor, some: slice) -> Tensor:
+        """Activate the channels `some`, which are all that `x` holds."""
+        sine = (x * self.alpha[:, some]).sin_()
+        return sine.mul_(sine).mul_(self.reciprocal[:, some]).add_(x)
+
+
+class _Residual(nn.Module):
+    """The package's residual unit, made for one thread of a CPU.
+
+    All but its last convolution treats each channel by itself, so a few channels at a time go through it and stay in
+    the cache meanwhile. The depthwise convolution is a sum of shifted copies: where it is dilated, that takes half of
+    oneDNN's time.
+    """
+
+    def __init__(self, block: Iterable[Any]) -> None:
+        super().__init__()
+        self.before, self.depthwise, self.after, self.pointwise = block
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
+        _, channels, steps = x_BCT.shape
+        width = max(1, CACHED_VALUES // steps)
+        hidden_BCT = torch.empty_like(x_BCT)
+        for start in range(0, channels, width):
+            some = slice(start, start + width)
+            mixed = self._mix(self.before.channels(x_BCT[:, some], some), some)
+            hidden_BCT[:, some] = self.after.channels(mixed, some)
+        out_BCT: Tensor = self.pointwise(hidden_BCT).add_(x_BCT)
+        return out_BCT
+
+    def _mix(self, x: Tensor, some: slice) -> Tensor:
+        """Convolve each channel of `some` over time."""
+        weight = self.depthwise.weight[some, 0]
+        taps, steps = weight.shape[1], x.shape[-1]
+        y = torch.addcmul(self.depthwise.bias[some, None], x, weight[:, taps // 2, None])
+        for tap in range(taps):
+            shift = (tap - taps // 2) * self.depthwise.dilation[0]
+            if shift and abs(shift) < steps:
+                into, source = (
+                    slice(max(0, -shift), steps - max(0, shift)),
+                    slice(max(0, shift), steps - max(0, -shift)),
+                )
+                y[..., into].addcmul_(x[..., source], weight[:, tap, None])
+        return y
+
+
+def speed_up(network: nn.Module, in_cache: bool) -> None:
+    """Fold weight norm, and replace what the package spends most of its time on.
+
+    Args:
+        network: a `snac.SNAC`; it is changed, and can no longer be trained.
+        in_cache: replace residual units as well; for a CPU.
+    """
+    for layer in list(network.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
+    _replace(network, in_cache)
+
+
+def _replace(network: nn.Module, in_cache: bool) -> None:
+    for name, part in list(network.named_children()):
+        if isinstance(part, Snake1d):
+            setattr(network, name, _Snake(part.alpha))
+            continue
+        _replace(part, in_cache)
+        if in_cache and isinstance(part, ResidualUnit) and part.block[1].groups == part.block[1].in_channels:
+            setattr(network, name, _Residual(part.block))
