@@ -183,7 +183,8 @@ def train(
 
 
 def _training_text(summary: dict[str, Any]) -> str:
-    lines = [f"{summary['run']}: {summary['step']} steps, loss {summary['loss']:.3f}"]
+    loss = "" if summary["loss"] is None else f", loss {summary['loss']:.3f}"
+    lines = [f"{summary['run']}: {summary['step']} steps{loss}"]
     if summary["best_loss"] is not None:
         lines.append(f"  validation {summary['best_loss']:.3f} at step {summary['best_step']}, the last stage's lowest")
     pace = f", {summary['positions_per_s']:,.0f} a second" if summary["positions_per_s"] else ""

@@ -69,8 +69,7 @@ class StftDiscriminator(nn.Module):
         for size, stack in zip(self.SIZES, self.stacks, strict=True):
             window = self.get_buffer(f"window_{size}")
             spectrum_BFT = torch.stft(audio_BS, size, size // 4, window=window, normalized=True, return_complex=True)
-            # Compressed as in the loss: on plain spectra it sees the strong low bands alone, and high ones turn to buzz.
-            x = _compress(spectrum_BFT, spectrum_BFT.abs()).permute(0, 3, 2, 1)  # (B, 2, T, F)
+            x = torch.view_as_real(spectrum_BFT).permute(0, 3, 2, 1)  # (B, 2, T, F)
             layers = []
             for layer in stack.children():
                 x = layer(x)

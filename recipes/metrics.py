@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from anytalk.synth.extras import import_extra
 
 METRICS = "metrics.jsonl"
@@ -74,3 +76,19 @@ def _lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
     return [line for line in path.read_text().split("\n")[:-1] if line]
+
+
+def by_stream(sums_K: Tensor, counts_K: Tensor) -> dict[str, float]:
+    """Mean loss of each stream that has labels: `text`, `audio_0`, ..."""
+    streams = [f"audio_{layer}" for layer in range(len(sums_K) - 1)] + ["text"]
+    pairs = zip(streams, sums_K.tolist(), counts_K.tolist(), strict=True)
+    return {name: total / count for name, total, count in pairs if count}
+
+
+def note(metrics: Mapping[str, Any]) -> str:
+    """What the progress bar says of a step."""
+    text = f"text {metrics['text']:.2f} " if "text" in metrics else ""
+    audio = [f"{value:.2f}" for key, value in metrics.items() if key.startswith("audio_")]
+    losses = text + (f"audio {' '.join(audio)}" if audio else "")
+    speed = f"{metrics['positions_per_s']:,.0f} positions/s, {metrics['share_of_peak']:.0%} of peak"
+    return f"{metrics['stage']}: {losses.strip()}; {speed}"

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from anytalk.model.checkpoint import read_config
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.layout import Layout
 from anytalk.model.network import MiniOmni
@@ -89,6 +90,20 @@ def encoder(tokenizer: Tokenizer) -> Encode:
 
 
 # Models
+
+
+def codebook_size(recipe: Model) -> int:
+    """Codes per layer of the model that `start_model` will build.
+
+    Raises:
+        SetupError: its checkpoint is none.
+    """
+    if recipe.checkpoint is None:
+        return recipe.codebook_size
+    try:
+        return MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint))).layout.codebook_size
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 def start_model(recipe: Model, origin: Origin, tokenizer: Tokenizer, seed: int) -> MiniOmni:

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from anytalk.model.config import MiniOmniConfig
 from anytalk.model.layout import adapter_positions
 from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
 from anytalk.pipelines.progress import Quiet, Reporter
@@ -35,11 +34,11 @@ from anytalk.recipes import checkpoint
 from anytalk.recipes.checkpoint import Progress
 from anytalk.recipes.group import Group, blocks, shard
 from anytalk.recipes.loader import Loader, candidates
-from anytalk.recipes.machine import commit_id, machine
-from anytalk.recipes.metrics import MetricsLog
-from anytalk.recipes.rows import Origin, Rows, origin, shard_paths, texts
+from anytalk.recipes.metrics import MetricsLog, by_stream, note
+from anytalk.recipes.rows import Rows
+from anytalk.recipes.run_folder import SUMMARY, TOKENIZER, Tally, prepare, read_summary
 from anytalk.recipes.sample import Batch
-from anytalk.recipes.starting_point import encoder, load_tokenizer, make_tokenizer, start_model
+from anytalk.recipes.starting_point import codebook_size, encoder, load_tokenizer, start_model
 from anytalk.recipes.throughput import StepCost, matmul_rate
 from anytalk.recipes.trainable import choose, gradient_norm, learning_rate, make_optimiser
 from anytalk.recipes.training_recipe import Model, TrainingRecipe
@@ -76,6 +75,10 @@ def train(
         TrainingStopped: the loss became NaN or infinite, or memory ran out.
     """
     run = Path(out).absolute()
+    if recipe.loader.batches_per_step % workers:
+        raise SetupError(
+            f"{workers} workers cannot share loader.batches_per_step {recipe.loader.batches_per_step} equally"
+        )
     prepare(recipe, run)
     if workers == 1:
         return work(recipe, run, Group.current(), progress or Quiet(), tensorboard)
@@ -83,45 +86,6 @@ def train(
 
     train_on_ray(recipe, run, workers, tensorboard)
     return read_summary(run)
-
-
-def prepare(recipe: TrainingRecipe, run: Path) -> None:
-    """Claim the run's folder and write its tokenizer, once, before any worker starts.
-
-    Raises:
-        SetupError: the folder holds something else, or there is nothing to train on.
-    """
-    if not recipe.data.datasets:
-        raise SetupError("no dataset: name one with --data or under data.datasets")
-    shards = [path for dataset in recipe.data.datasets for path in shard_paths(dataset, recipe.data.train)]
-    if not shards:
-        raise SetupError(f"{', '.join(recipe.data.datasets)}: no shard of split {recipe.data.train}")
-    path, identity = run / "recipe.json", recipe.identity()
-    if path.is_file():
-        if changed := sorted(_changed(json.loads(path.read_text())["identity"], identity)):
-            raise SetupError(f"{run} holds the run of another recipe: {', '.join(changed)} differ; name another folder")
-    elif run.is_dir() and any(run.iterdir()):
-        raise SetupError(f"{run} is not empty and holds no training run; name another folder")
-    run.mkdir(parents=True, exist_ok=True)
-    if not (run / "tokenizer").is_dir():
-        partial = run / ".tokenizer.partial"
-        make_tokenizer(recipe.model, texts(recipe.data.datasets, recipe.data.train), partial)
-        partial.replace(run / "tokenizer")
-    facts = {"identity": identity, "commit": commit_id(), "machine": machine()}
-    path.write_text(json.dumps(recipe.model_dump(mode="json") | facts, indent=2) + "\n")
-    checkpoint.sweep(run)
-
-
-def _changed(before: Any, now: Any, key: str = "") -> Iterator[str]:
-    """Name the keys of two trees that differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in {*before, *now}:
-            yield from _changed(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, pair in enumerate(zip(before, now, strict=True)):
-            yield from _changed(*pair, f"{key}.{index}")
-    elif before != now:
-        yield key
 
 
 def work(
@@ -137,11 +101,10 @@ def work(
         tensorboard: write RUN/tensorboard as well.
     """
     # What is trained on
-    tokenizer = load_tokenizer(run / "tokenizer")
-    shards = [path for dataset in recipe.data.datasets for path in shard_paths(dataset, recipe.data.train)]
-    made_by = origin(shards)
-    rows = _rows(recipe, recipe.data.train, tokenizer)
-    held_out = _rows(recipe, recipe.data.validation, tokenizer) if recipe.data.validation else None
+    tokenizer = load_tokenizer(run / TOKENIZER)
+    datasets, codes = recipe.data.datasets, codebook_size(recipe.model)
+    rows = Rows(datasets, recipe.data.train, encoder(tokenizer), codes)
+    held_out = Rows(datasets, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
 
     # Where it stands
     at = Progress()
@@ -160,7 +123,7 @@ def work(
         while at.step < total:
             if at.stage_step == recipe.stages[at.stage].steps:
                 at = Progress(step=at.step, stage=at.stage + 1)
-            with StageTraining(recipe, run, at, group, rows, held_out, made_by, tokenizer) as current:
+            with StageTraining(recipe, run, at, group, rows, held_out, tokenizer) as current:
                 for line in current.notes():
                     progress.say(line)
                 while at.stage_step < current.stage.steps:
@@ -169,7 +132,7 @@ def work(
                     if log:
                         log.write(metrics)
                     tally.add(metrics)
-                    progress.advance(1, _note(metrics))
+                    progress.advance(1, note(metrics))
                     if at.step % recipe.checkpoint.every == 0 or at.stage_step == current.stage.steps:
                         at, evaluation = current.evaluate_and_save(at)
                         tally.validation_loss = evaluation.get("validation_loss", tally.validation_loss)
@@ -180,35 +143,13 @@ def work(
         progress.stop()
         if log:
             log.close()
-    if tally.steps == 0 and (run / "summary.json").is_file():
+    if tally.steps == 0 and (run / SUMMARY).is_file():
         return read_summary(run)
     summary = tally.summary(run, at, time.monotonic() - started)
     if group.leads:
-        (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     group.wait()
     return summary
-
-
-def read_summary(run: Path) -> dict[str, Any]:
-    """Read what a finished run came to."""
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    return summary
-
-
-def _rows(recipe: TrainingRecipe, split: str, tokenizer: Tokenizer) -> Rows:
-    codebook_size = recipe.model.codebook_size
-    if recipe.model.checkpoint is not None:
-        codebook_size = _checkpoint_config(recipe.model).layout.codebook_size
-    return Rows(recipe.data.datasets, split, encoder(tokenizer), codebook_size)
-
-
-def _checkpoint_config(recipe: Model) -> MiniOmniConfig:
-    from anytalk.model.checkpoint import read_config
-
-    try:
-        return MiniOmniConfig.from_dict(read_config(Path(str(recipe.checkpoint))))
-    except ValueError as error:
-        raise SetupError(str(error)) from error
 
 
 class StageTraining:
@@ -226,14 +167,13 @@ class StageTraining:
         group: Group,
         rows: Rows,
         held_out: Rows | None,
-        made_by: Origin,
         tokenizer: Tokenizer,
     ) -> None:
         self.recipe, self.run, self.group = recipe, run, group
         self.stage = recipe.stages[at.stage]
         folder = checkpoint.latest(run)
         start = Model(checkpoint=str(folder)) if folder else recipe.model
-        self.model = start_model(start, made_by, tokenizer, derive_seed(recipe.seed, "weights"))
+        self.model = start_model(start, rows.origin, tokenizer, derive_seed(recipe.seed, "weights"))
         self.model.to(group.device).train()
         self.text = any(task.writes for task in self.stage.tasks)
         self.audio = any(task.speaks for task in self.stage.tasks)
@@ -367,7 +307,7 @@ class StageTraining:
             "step": at.step + 1,
             "stage": self.stage.name,
             "loss": loss,
-            **_by_stream(sums_K, counts_K),
+            **by_stream(sums_K, counts_K),
             "learning_rate": rate,
             "gradient_norm": norm,
             "samples": step.samples,
@@ -463,7 +403,7 @@ class StageTraining:
                 counts_K += label_counts(batch.labels).to(counts_K)
         self.model.train()
         sums_K, counts_K = self.group.sum(sums_K), self.group.sum(counts_K)
-        losses = _by_stream(sums_K, counts_K)
+        losses = by_stream(sums_K, counts_K)
         total = float(weighted_mean(sums_K, counts_K, self.weights_K))
         return {"validation_loss": total, **{f"validation_{key}": value for key, value in losses.items()}}
 
@@ -476,53 +416,3 @@ class StageTraining:
         keep = self.recipe.checkpoint.keep
         checkpoint.save(self.run, at, self.model, self.optimiser, self.trainable.named, self.group, keep)
         return at, {"step": at.step, "stage": self.stage.name, **figures} if figures else {}
-
-
-def _by_stream(sums_K: Tensor, counts_K: Tensor) -> dict[str, float]:
-    """Mean loss of each stream that has labels: `text`, `audio_0`, ..."""
-    streams = [f"audio_{layer}" for layer in range(len(sums_K) - 1)] + ["text"]
-    pairs = zip(streams, sums_K.tolist(), counts_K.tolist(), strict=True)
-    return {name: total / count for name, total, count in pairs if count}
-
-
-def _note(metrics: Mapping[str, Any]) -> str:
-    """What the progress bar says of a step."""
-    text = f"text {metrics['text']:.2f} " if "text" in metrics else ""
-    audio = [f"{value:.2f}" for key, value in metrics.items() if key.startswith("audio_")]
-    losses = text + (f"audio {' '.join(audio)}" if audio else "")
-    speed = f"{metrics['positions_per_s']:,.0f} positions/s, {metrics['share_of_peak']:.0%} of peak"
-    return f"{metrics['stage']}: {losses.strip()}; {speed}"
-
-
-@dataclass
-class Tally:
-    """What this process has done so far."""
-
-    first_step: int
-    steps: int = 0
-    positions: int = 0
-    step_seconds: float = 0.0
-    loss: float | None = None
-    validation_loss: float | None = None
-
-    def add(self, metrics: Mapping[str, Any]) -> None:
-        """Count a step."""
-        self.steps += 1
-        self.positions += metrics["positions"]
-        self.step_seconds += metrics["seconds"]
-        self.loss = metrics["loss"]
-
-    def summary(self, run: Path, at: Progress, seconds: float) -> dict[str, Any]:
-        """Give the run's summary."""
-        best = run / checkpoint.BEST
-        return {
-            "run": str(run),
-            **{key: value for key, value in asdict(at).items() if key in ("step", "best_step", "best_loss")},
-            "best": str(best) if best.exists() else None,
-            "loss": self.loss,
-            "validation_loss": self.validation_loss,
-            "steps_here": self.steps,
-            "positions": self.positions,
-            "positions_per_s": round(self.positions / self.step_seconds, 1) if self.step_seconds else None,
-            "seconds": round(seconds, 1),
-        }

@@ -97,6 +97,18 @@ def test_long_speech_in_chunks_is_the_packages_in_one_run(small):
     np.testing.assert_allclose(codec.decode([codes])[0], package_audio(small, codes, seed=0), rtol=0, atol=1e-6)
 
 
+def test_alphas_of_any_size_give_the_packages_codes(small):
+    tensors = load_file(small / "model.safetensors")
+    for number, key in enumerate(key for key in tensors if key.endswith("alpha")):
+        alphas = torch.tensor([0.0, 1e-20, 1e-5, -0.5, 3.0, 20.0]).roll(number)
+        tensors[key] = alphas.repeat(-(-tensors[key].numel() // 6))[: tensors[key].numel()].reshape(tensors[key].shape)
+    save_file(tensors, small / "model.safetensors")
+    waveform, codes = sound(12 * FRAME), random_codes(5)
+    assert (load_snac(str(small)).encode([waveform])[0] == package_codes(small, waveform)).mean() > 0.999
+    decoded = load_snac(str(small)).decode([codes])[0]
+    np.testing.assert_allclose(decoded, package_audio(small, codes, seed=0), rtol=0, atol=1e-5)
+
+
 def test_where_long_speech_is_cut_does_not_matter(small):
     codec, waveform, codes = load_snac(str(small)), sound(23 * FRAME), random_codes(23)
     whole_codes, whole_audio = codec.encode([waveform])[0], codec.decode([codes])[0]
@@ -258,6 +270,8 @@ def test_the_sizes_are_those_of_the_published_snac(real_size):
 
 
 @pytest.mark.slow
+# Inductor's own imports.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_codec_gives_the_same_codes(small):
     waveforms = [sound(3 * FRAME), sound(5 * FRAME)]

@@ -20,8 +20,9 @@ from anytalk.recipes import checkpoint
 from anytalk.recipes.cli import app
 from anytalk.recipes.group import Group
 from anytalk.recipes.rows import Rows, origin
+from anytalk.recipes.run_folder import prepare
 from anytalk.recipes.starting_point import encoder, load_tokenizer, start_model
-from anytalk.recipes.train import StageTraining, TrainingStopped, prepare, train
+from anytalk.recipes.train import StageTraining, TrainingStopped, train
 from anytalk.recipes.training_recipe import TrainingRecipe, load_training_recipe
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.seed import derive_seed
@@ -207,6 +208,8 @@ def test_a_finished_run_is_left_as_it_is(write_dataset, tmp_path):
     first = train(recipe, tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     assert train(recipe, tmp_path / "run") == first
+    (tmp_path / "run" / "summary.json").unlink()  # as when it was killed just before the end
+    assert train(recipe, tmp_path / "run")["best"] == first["best"]
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
@@ -223,6 +226,8 @@ def test_another_recipe_or_other_rows_are_refused(write_dataset, tmp_path):
         train(a_recipe(write_dataset("other", seed=9), stages=[a_stage(steps=3)]), run)
     with pytest.raises(SetupError, match="is not empty and holds no training run"):
         train(a_recipe(folder), folder)
+    with pytest.raises(SetupError, match=r"3 workers cannot share loader.batches_per_step 2 equally"):
+        train(a_recipe(folder), tmp_path / "three", workers=3)
 
 
 # Starting points
@@ -307,7 +312,7 @@ def stage_training(recipe, run):
     rows = Rows(recipe.data.datasets, "train", encoder(tokenizer), 4096)
     start = checkpoint.Progress()
     alone = Group(torch.device("cpu"))
-    return StageTraining(recipe, run, start, alone, rows, None, rows.origin, tokenizer), start
+    return StageTraining(recipe, run, start, alone, rows, None, tokenizer), start
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
@@ -352,7 +357,8 @@ import torch.distributed as dist
 from pathlib import Path
 from anytalk.pipelines.progress import Quiet
 from anytalk.recipes.group import Group
-from anytalk.recipes.train import prepare, work
+from anytalk.recipes.run_folder import prepare
+from anytalk.recipes.train import work
 from anytalk.recipes.training_recipe import TrainingRecipe
 torch.set_num_threads(1)
 rank, meeting = int(sys.argv[1]), sys.argv[2]
