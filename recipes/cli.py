@@ -152,7 +152,7 @@ def check(
     raise typer.Exit(0 if report.well else 1)
 
 
-@app.command(epilog="Example:  anytalk train talker --data out/quickstart --out out/talker")
+@app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")
 def train(
     recipe: RecipeName,
     data: Annotated[

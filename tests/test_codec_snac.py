@@ -263,6 +263,25 @@ def test_a_compiled_codec_needs_a_compiler(small, monkeypatch):
         load_snac(str(small), compiled=True)
 
 
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [({"half": True}, "half precision is for a GPU"), ({"device": "cuda:99"}, "cannot run on 'cuda:99'")],
+)
+def test_what_only_a_gpu_can_do_is_refused_without_one(small, monkeypatch, choice, says):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SetupError, match=says):
+        load_snac(str(small), **choice)
+
+
+def test_batches_as_on_a_gpu_give_the_same(small):
+    codec = load_snac(str(small))
+    waveforms, codes = [sound(3 * FRAME, seed) for seed in range(5)], [random_codes(3, seed) for seed in range(5)]
+    alone = codec.encode(waveforms), codec.decode(codes)
+    codec.batch_frames = 1024
+    assert np.mean(np.array(codec.encode(waveforms)) == np.array(alone[0])) > 0.99
+    np.testing.assert_allclose(codec.decode(codes), alone[1], rtol=0, atol=1e-6)
+
+
 def test_the_sizes_are_those_of_the_published_snac(real_size):
     network = read_network(real_size)
     assert sum(parameter.numel() for parameter in network.parameters()) == 19_842_914

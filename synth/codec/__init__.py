@@ -38,7 +38,7 @@ class Codec(Protocol):
 
     @property
     def decode_left_frames(self) -> int:
-        """Frames of left context after which decoded samples no longer change."""
+        """Frames of left context after which decoded samples no longer change, but for noise that SNAC adds."""
 
     @property
     def decode_lookahead_samples(self) -> int:

@@ -81,13 +81,17 @@ def load_snac(
         noise_seed: seed of the noise that decoding adds.
         compiled: encode through `torch.compile`: a minute at the first call, then faster. Needs a C++ compiler.
         device: where torch runs it. On a GPU utterances of equal frame counts share a batch.
-        half: encode in half precision, all but the quantiser; for a GPU. Some codes differ, so measure before use.
+        half: encode in half precision, all but the quantiser; on a GPU only. Some codes differ: measure before use.
 
     Raises:
         SetupError: the weights are not there, are damaged, or belong to another SNAC than the one at 24 kHz.
     """
     folder, revision = find_folder(name)
     network = read_network(folder)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SetupError(f"SNAC cannot run on {device!r}: torch finds no GPU; leave it on the CPU")
+    if half and device == "cpu":
+        raise SetupError("SNAC in half precision is for a GPU; name one, such as cuda, or leave it in full precision")
     if compiled and not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
         raise SetupError("a compiled SNAC needs a C++ compiler; install g++ or clang++, or leave it uncompiled")
     weights = weights_file(folder)
