@@ -79,7 +79,8 @@ def load_snac(
         name: folder of config.json with model.safetensors or pytorch_model.bin, or a hub id.
         threads: of one call on a CPU.
         noise_seed: seed of the noise that decoding adds.
-        compiled: encode through `torch.compile`: a minute at the first call, then faster. Needs a C++ compiler.
+        compiled: encode the package's layers through `torch.compile`, which needs a C++ compiler and half a minute at
+            the first call. Without AVX-512 it was slower than leaving this off: measure before use.
         device: where torch runs it. On a GPU utterances of equal frame counts share a batch.
         half: encode in half precision, all but the quantiser; on a GPU only. Some codes differ: measure before use.
 
