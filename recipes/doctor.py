@@ -13,6 +13,10 @@ from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import known_voices, load_voice
 
 
+DEFAULT_VOICE = "hibari:heart"
+"""The one voice that comes with the package."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """One engine and how it is."""
@@ -29,14 +33,19 @@ def examine() -> list[Finding]:
     """Load every engine that is installed."""
     findings = []
     for voice in known_voices():
-        works, note = _tried(load_voice, voice.name) if voice.installed else (False, _install(voice.extra))
-        findings.append(Finding("voice", voice.name, works, voice.extra is not None, voice.licence, note))
+        works, note = (
+            _tried(load_voice, voice.name)
+            if voice.installed
+            else (False, _install(voice.extra, f"{voice.note}; not on this disk"))
+        )
+        findings.append(Finding("voice", voice.name, works, voice.name != DEFAULT_VOICE, voice.licence, note))
     downloaded = []
     for hearing in known_hearing():
         if hearing.installed and "download" in hearing.note:
             downloaded.append(hearing.name)
             continue
-        works, note = _tried(load_whisper, hearing.name) if hearing.installed else (False, _install(hearing.extra))
+        missing = (False, _install(hearing.extra, hearing.note))
+        works, note = _tried(load_whisper, hearing.name) if hearing.installed else missing
         findings.append(Finding("hearing", hearing.name, works, hearing.extra is not None, hearing.licence, note))
     note = f"named in a recipe, downloaded from the hub at first use: {', '.join(downloaded)}"
     findings.append(Finding("hearing", "other Whispers", True, True, "MIT", note))
@@ -64,8 +73,8 @@ def _tried(make: object, *arguments: str) -> tuple[bool, str]:
     return True, ""
 
 
-def _install(extra: str | None) -> str:
-    return f'pip install "anytalk[{extra}]"' if extra else "not installed; reinstall anytalk"
+def _install(extra: str | None, note: str) -> str:
+    return f'pip install "anytalk[{extra}]"' if extra else note
 
 
 def describe(findings: Sequence[Finding]) -> str:
