@@ -12,7 +12,6 @@ from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import known_voices, load_voice
 
-
 DEFAULT_VOICE = "hibari:heart"
 """The one voice that comes with the package."""
 
