@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
 app = typer.Typer(
     name="anytalk",
@@ -40,10 +40,11 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except (SetupError, SampleError) as error:
+    except AnyTalkError as error:
         for line in str(error).splitlines():
             typer.echo(f"anytalk: {line}", err=True)
-        sys.exit(2)
+        # What the user gave is wrong, or else the machinery failed and the same command may go on later.
+        sys.exit(2 if isinstance(error, SetupError | SampleError) else 1)
 
 
 def _version(wanted: bool) -> None:
