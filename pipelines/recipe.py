@@ -187,10 +187,6 @@ class Recipe(Section):
     shards: Shards = Shards()
     resources: Resources = Resources()
 
-    def identity(self) -> str:
-        """Hash of all that the dataset's content follows from."""
-        return digest(self.model_dump_json(exclude={"resources"}))
-
     def unit_identity(self) -> str:
         """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(include={"voices", "audio", "codec", "features", "shards", "seed"})

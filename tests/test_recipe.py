@@ -82,8 +82,8 @@ def test_a_recipe_cannot_name_python_objects(path):
 
 def test_resources_change_no_identity_but_anything_else_does(path):
     recipe = load_recipe(path)
-    assert load_recipe(path, {"resources.hearing": 2}).identity() == recipe.identity()
-    assert load_recipe(path, {"seed": 2}).identity() != recipe.identity()
+    assert load_recipe(path, {"resources.hearing": 2}).unit_identity() == recipe.unit_identity()
+    assert load_recipe(path, {"seed": 2}).unit_identity() != recipe.unit_identity()
 
 
 def test_thresholds_leave_the_work_units_what_they_are(path):
