@@ -39,6 +39,12 @@ def anything():
     return dict(ANYTHING)
 
 
+@pytest.fixture(scope="session")
+def fake_sections():
+    """Sections of a recipe of fake engines."""
+    return dict(FAKE)
+
+
 @pytest.fixture
 def fake_recipe(tmp_path):
     """Write a recipe of fake engines with some sections replaced, and give its path."""

@@ -41,7 +41,7 @@ def kill_at_sidecar(process, out, count):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, fake_sections):
     """An uninterrupted build, its recipe, and room for more; one row in four is rejected."""
     import json
 
@@ -50,18 +50,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kill")
     rows = [pair if n % 4 else {**pair, "question": f"[unspeakable] {n}"} for n, pair in enumerate(PAIRS)]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    anything = dict.fromkeys(("max_wer", "min_mos", "min_seconds_per_word", "max_seconds_per_word"))
-    anything |= dict.fromkeys(("max_leading_silence_s", "max_trailing_silence_s", "max_inner_silence_s"))
-    recipe = {
-        "name": "kill",
-        "source": str(folder / "pairs.jsonl"),
-        "voices": {"question": ["fake:ann"], "answer": "fake:eve"},
-        "check": {"question": anything, "answer": anything},
-        "features": {"model": "fake"},
-        "codec": {"model": "fake"},
-        "shards": {"unit_rows": 4, "batch_rows": 2},
-        "resources": {"units_in_flight": 2},
-    }
+    recipe = fake_sections | {"source": str(folder / "pairs.jsonl"), "resources": {"units_in_flight": 2}}
     (folder / "kill.yaml").write_text(yaml.safe_dump(recipe))
     subprocess.run(command(folder / "kill.yaml", folder / "whole", "--local"), check=True, capture_output=True)
     return folder

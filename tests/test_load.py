@@ -15,23 +15,12 @@ PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, fake_sections):
     import yaml
 
     root = tmp_path_factory.mktemp("load")
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
-    anything = dict.fromkeys(("max_wer", "min_mos", "min_seconds_per_word", "max_seconds_per_word"))
-    anything |= dict.fromkeys(("max_leading_silence_s", "max_trailing_silence_s", "max_inner_silence_s"))
-    recipe = {
-        "name": "load",
-        "source": str(root / "pairs.jsonl"),
-        "split": {"validation": 0.4},
-        "voices": {"question": ["fake:ann"], "answer": "fake:eve"},
-        "check": {"question": anything, "answer": anything},
-        "features": {"model": "fake"},
-        "codec": {"model": "fake"},
-        "shards": {"unit_rows": 4, "batch_rows": 2},
-    }
+    recipe = fake_sections | {"source": str(root / "pairs.jsonl"), "split": {"validation": 0.4}}
     (root / "load.yaml").write_text(yaml.safe_dump(recipe))
     build(root / "load.yaml", root / "out", local=True)
     return root / "out"
