@@ -18,11 +18,13 @@ FFT_SIZES = (256, 512, 1024, 2048)
 
 
 class SpectralLoss(nn.Module):
-    """Mean distance between two waveforms over several STFT sizes: log-mels, and compressed complex spectra."""
+    """Mean distance between two waveforms over several STFT sizes: log-mels, and compressed magnitudes.
 
-    def __init__(self, config: CodecConfig, complex_weight: float = 1.0) -> None:
+    No phases: those of the decoder's pulses are its own.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.complex_weight = complex_weight
         for size in FFT_SIZES:
             mels = min(100, size // 12)
             filters = mel_filters(CodecConfig(config.sample_rate_hz, fft_samples=size, mels=mels))
@@ -30,26 +32,21 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
 
     def forward(self, made_BS: Tensor, real_BS: Tensor, sizes: Sequence[int] = FFT_SIZES) -> tuple[Tensor, Tensor]:
-        """Log-mel L1 in nats and complex-spectrum L1, each the mean over some of the sizes."""
-        mel, complex_ = made_BS.new_zeros(()), made_BS.new_zeros(())
+        """Log-mel L1 in nats and compressed-magnitude L1, each the mean over some of the sizes."""
+        mel, magnitude = made_BS.new_zeros(()), made_BS.new_zeros(())
         for size in sizes:
             window, filters = self.get_buffer(f"window_{size}"), self.get_buffer(f"mel_{size}")
             made_BFT, real_BFT = (
-                torch.stft(x, size, size // 4, window=window, return_complex=True) for x in (made_BS, real_BS)
+                torch.stft(x, size, size // 4, window=window, return_complex=True).abs() for x in (made_BS, real_BS)
             )
-            made_abs, real_abs = made_BFT.abs(), real_BFT.abs()
-            mel = mel + F.l1_loss(_log(filters @ made_abs), _log(filters @ real_abs))
-            # |X|^0.3 keeps the weak high bands in sight while the phase still counts.
-            complex_ = complex_ + F.l1_loss(_compress(made_BFT, made_abs), _compress(real_BFT, real_abs))
-        return mel / len(sizes), complex_ / len(sizes)
+            mel = mel + F.l1_loss(_log(filters @ made_BFT), _log(filters @ real_BFT))
+            # |X|^0.3 shows the valleys between harmonics, which mels smooth over, and keeps weak bands in sight.
+            magnitude = magnitude + F.l1_loss((made_BFT + 1e-4) ** 0.3, (real_BFT + 1e-4) ** 0.3)
+        return mel / len(sizes), magnitude / len(sizes)
 
 
 def _log(x: Tensor) -> Tensor:
     return torch.log(x.clamp(min=1e-5))
-
-
-def _compress(spectrum: Tensor, magnitude: Tensor) -> Tensor:
-    return torch.view_as_real(spectrum * (magnitude + 1e-4) ** -0.7)
 
 
 class StftDiscriminator(nn.Module):
@@ -69,7 +66,9 @@ class StftDiscriminator(nn.Module):
         for size, stack in zip(self.SIZES, self.stacks, strict=True):
             window = self.get_buffer(f"window_{size}")
             spectrum_BFT = torch.stft(audio_BS, size, size // 4, window=window, normalized=True, return_complex=True)
-            x = torch.view_as_real(spectrum_BFT).permute(0, 3, 2, 1)  # (B, 2, T, F)
+            # Plain spectra are all but zero nearly everywhere; on them the discriminator learnt nothing.
+            compressed_BFT = spectrum_BFT * (spectrum_BFT.abs() + 1e-4) ** -0.7
+            x = torch.view_as_real(compressed_BFT).permute(0, 3, 2, 1)  # (B, 2, T, F)
             layers = []
             for layer in stack.children():
                 x = layer(x)

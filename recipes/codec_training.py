@@ -27,30 +27,41 @@ from anytalk.recipes.codec_loss import (
     discriminator_loss,
     feature_loss,
 )
+from anytalk.recipes.codec_pitch import pitch
 from anytalk.synth.codec.network import CodecConfig, CodecNetwork, Quantiser
 from anytalk.synth.errors import AnyTalkError
 
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
-    """Settings of the optimiser. The learning rate warms up, holds, and falls linearly over the last `decay_steps`."""
+    """Settings of the optimiser.
+
+    The learning rate warms up, holds, and falls linearly over the last `decay_steps`. Then the codec is polished: what the
+    discriminator looks at, which makes a voice smooth and words less clear, counts for less.
+    """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
 
-    steps: int = 5_200
+    steps: int = 5_000
     batch: int = 8
     crop_frames: int = 16
     learning_rate: float = 5e-4
     warmup_steps: int = 200
     decay_steps: int = 900
-    adversarial_from: int = 3_500
+    adversarial_from: int = 3_000
     """Step from which the discriminator takes part; before it only spectra count."""
     adversarial_crops: int = 4
     """How many crops of a batch, each cut in half, the discriminator sees: it costs more than the codec itself."""
     commitment_weight: float = 0.25
-    complex_weight: float = 0.3
+    magnitude_weight: float = 2.0
+    pitch_weight: float = 3.0
+    voicing_weight: float = 0.2
     adversarial_weight: float = 0.2
     feature_weight: float = 3.0
+    polish_steps: int = 1_200
+    polish_learning_rate: float = 3e-4
+    polish_adversarial_weight: float = 0.1
+    polish_feature_weight: float = 0.5
     ema: float = 0.999
     """Decay of the averaged weights that are kept in the end."""
     code_decay: float = 0.99
@@ -60,6 +71,11 @@ class CodecTraining:
     checkpoint_every: int = 100
     threads: int = 1
     seed: int = 1
+
+    @property
+    def all_steps(self) -> int:
+        """Steps until the end, polishing included."""
+        return self.steps + self.polish_steps
 
 
 class Speech:
@@ -153,18 +169,20 @@ class CodecTrainer:
 
     def run(self, save: Callable[["CodecTrainer"], None]) -> Iterator[dict[str, float]]:
         """Train to the end; yields the metrics of every step and calls `save` at checkpoints."""
-        while self.step < self.training.steps:
+        while self.step < self.training.all_steps:
             started = time.perf_counter()
             metrics = self.one_step()
             self.step += 1
             metrics |= {"step": self.step, "seconds": time.perf_counter() - started}
-            if self.step % self.training.checkpoint_every == 0 or self.step == self.training.steps:
+            if self.step % self.training.checkpoint_every == 0 or self.step == self.training.all_steps:
                 save(self)
             yield metrics
 
     def learning_rate(self) -> float:
-        """Of the current step: warm-up, plateau, linear decay."""
+        """Of the current step: warm-up, plateau, linear decay; then linear decay again."""
         t = self.training
+        if self.step >= t.steps:
+            return t.polish_learning_rate * (t.all_steps - self.step) / t.polish_steps
         left = (t.steps - self.step) / max(1, t.decay_steps)
         return t.learning_rate * min(1.0, (self.step + 1) / t.warmup_steps, left)
 
@@ -178,15 +196,13 @@ class CodecTrainer:
         for group in (*self.optimiser.param_groups, *self.critic.param_groups):
             group["lr"] = self.learning_rate()
 
-        made_BS, commitment, perplexities = self.forward(real_BS)
+        made_BS, terms, perplexities = self.forward(real_BS)
         # Two resolutions a step, drawn anew, cost half of all four and teach the same.
-        mel, complex_ = self.spectral(made_BS, real_BS, sorted(rng.choice(FFT_SIZES, 2, replace=False).tolist()))
-        loss = mel + t.complex_weight * complex_ + t.commitment_weight * commitment
-        metrics = {
-            "mel": mel.item(),
-            "complex": complex_.item(),
-            "commitment": commitment.item(),
-        } | perplexities
+        mel, magnitude = self.spectral(made_BS, real_BS, sorted(rng.choice(FFT_SIZES, 2, replace=False).tolist()))
+        terms |= {"mel": mel, "magnitude": magnitude}
+        weights = {"mel": 1.0} | {name: getattr(t, f"{name}_weight") for name in terms if name != "mel"}
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        metrics = {name: term.item() for name, term in terms.items()} | perplexities
         if self.step >= t.adversarial_from:
             seen = (slice(t.adversarial_crops), slice(real_BS.shape[1] // 2, None))
             metrics["critic"] = self.train_critic(real_BS[seen], made_BS[seen].detach())
@@ -196,7 +212,9 @@ class CodecTrainer:
             made_layers = self.discriminator(made_BS[seen])
             adversarial = adversarial_loss(made_layers)
             feature = feature_loss(real_layers, made_layers)
-            loss = loss + t.adversarial_weight * adversarial + t.feature_weight * feature
+            polishing = self.step >= t.steps
+            loss = loss + adversarial * (t.polish_adversarial_weight if polishing else t.adversarial_weight)
+            loss = loss + feature * (t.polish_feature_weight if polishing else t.feature_weight)
             metrics |= {"adversarial": adversarial.item(), "feature": feature.item()}
         if not torch.isfinite(loss):
             raise AnyTalkError(f"the loss is {loss.item()} at step {self.step}; a lower learning_rate may help")
@@ -207,8 +225,8 @@ class CodecTrainer:
         self.average_weights()
         return metrics | {"loss": loss.item(), "gradient": float(norm), "learning_rate": self.learning_rate()}
 
-    def forward(self, real_BS: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Audio through the quantised bottleneck, the commitment loss, and how evenly codes were used."""
+    def forward(self, real_BS: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
+        """Audio through the quantised bottleneck, losses of what is on the way, and how evenly codes were used."""
         residual_BTC = self.network.encoder(real_BS)
         latent_BTC = torch.zeros_like(residual_BTC)
         commitment = residual_BTC.new_zeros(())
@@ -229,8 +247,20 @@ class CodecTrainer:
             latent_BTC = latent_BTC + level_BTC
             residual_BTC = residual_BTC - level_BTC
             perplexities[f"perplexity_{number}"] = perplexity(statistics.counts)
-        made_BS: Tensor = self.network.decoder(latent_BTC)
-        return made_BS, commitment, perplexities
+        made_BS, losses = self.say(latent_BTC, real_BS)
+        return made_BS, losses | {"commitment": commitment}, perplexities
+
+    def say(self, latent_BTC: Tensor, real_BS: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Decode at the true pitch, so that harmonics fall where they belong, and compare it with the one said."""
+        config, decoder = self.config, self.network.decoder
+        pitch_BH_hz, voiced_BH = pitch(real_BS, config.sample_rate_hz, config.hop_samples)
+        said = decoder.say(latent_BTC)
+        octaves_BH = (said.pitch_BH_hz / pitch_BH_hz).log2().abs()
+        losses = {
+            "pitch": (octaves_BH * voiced_BH).sum() / voiced_BH.sum().clamp(min=1),
+            "voicing": F.binary_cross_entropy_with_logits(said.voicing_BH, voiced_BH),
+        }
+        return decoder.sound(said, pitch_BH_hz, voiced_BH), losses
 
     def train_critic(self, real_BS: Tensor, made_BS: Tensor) -> float:
         """One update of the discriminator."""

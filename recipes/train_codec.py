@@ -157,7 +157,7 @@ def _speak_part(texts: list[str], first: int, recipe: CodecRecipe, speaking: Spe
 
 def _train(trainer: CodecTrainer, out: Path, progress: Reporter) -> None:
     """Train, with a line of metrics for each step and a checkpoint now and then."""
-    progress.start("codec training", trainer.training.steps, trainer.step)
+    progress.start("codec training", trainer.training.all_steps, trainer.step)
     try:
         with (out / "metrics.jsonl").open("a") as log:
 
@@ -177,6 +177,6 @@ def _plot(out: Path) -> None:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     curves = {
         name: [(row["step"], row[name]) for row in rows if name in row]
-        for name in ("mel", "complex", "adversarial", "feature")
+        for name in ("mel", "magnitude", "pitch", "adversarial", "feature")
     }
     (out / "loss.svg").write_text(line_chart("Codec training", "step", "loss (log-mel in nats)", curves))

@@ -45,6 +45,10 @@ class Codec(Protocol):
         """Trailing samples of a decode that later frames still change."""
 
     @property
+    def decode_grid_frames(self) -> int:
+        """A decode that stands for a part of an utterance must begin at a multiple of this many frames."""
+
+    @property
     def weights_bytes(self) -> int:
         """Size of the weights on disk."""
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from anytalk.synth.errors import SetupError
 
+from .excitation import GRID_FRAMES
 from .framing import Waveform, check_codes, check_waveforms, decode_framed, encode_framed, torch_threads
 from .network import CodecConfig, CodecNetwork
 from .order import to_frames, to_levels
@@ -82,6 +83,11 @@ class BundledCodec:
         """Trailing samples of a decode that later frames still change."""
         return self.config.lookahead_samples
 
+    @property
+    def decode_grid_frames(self) -> int:
+        """Frames of a multiple of which a partial decode begins."""
+        return GRID_FRAMES
+
     def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
         """Encode utterances; see `Codec.encode`."""
         check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
@@ -90,7 +96,9 @@ class BundledCodec:
     def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
         """Decode utterances; see `Codec.decode`."""
         check_codes(codes, self.codebook_size)
-        return decode_framed(codes, self.frame_samples, self.decode_left_frames, 1, self._decode)
+        return decode_framed(
+            codes, self.frame_samples, self.decode_left_frames, 1, self._decode, grid_frames=self.decode_grid_frames
+        )
 
     @torch.inference_mode()
     def _encode(self, audio_BS: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ class FakeCodec:
     codebook_size = 4096
     decode_left_frames = 0
     decode_lookahead_samples = 0
+    decode_grid_frames = 1
     weights_bytes = 0
     fingerprint: Mapping[str, str] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
 

@@ -112,6 +112,7 @@ def decode_framed(
     right_frames: int,
     decode: Callable[[np.ndarray], np.ndarray],
     batch_frames: int = 4 * CHUNK_FRAMES,
+    grid_frames: int = 1,
 ) -> list[Waveform]:
     """Decode utterances of any lengths with a network that takes equal ones.
 
@@ -122,6 +123,7 @@ def decode_framed(
         right_frames: frames to the right that a sample depends on.
         decode: from codes (B, F, 7) to audio (B, F * frame_samples).
         batch_frames: frames of a batch, at most.
+        grid_frames: what is decoded begins at a multiple of this.
     """
 
     def run(places: list[int], first: int, last: int) -> np.ndarray:
@@ -129,7 +131,7 @@ def decode_framed(
         return audio_BS.reshape(len(places), last - first, frame_samples)
 
     counts = [len(frames) for frames in codes]
-    framed = in_batches(counts, left_frames, right_frames, batch_frames, CHUNK_FRAMES, run)
+    framed = in_batches(counts, left_frames, right_frames, batch_frames, CHUNK_FRAMES, run, grid_frames)
     return [audio.reshape(-1) for audio in framed]
 
 
@@ -140,6 +142,7 @@ def in_batches(
     batch_frames: int,
     chunk_frames: int,
     run: Callable[[list[int], int, int], np.ndarray],
+    grid: int = 1,
 ) -> list[np.ndarray]:
     """Run utterances of equal frame counts together, and long ones in chunks with context.
 
@@ -150,6 +153,7 @@ def in_batches(
         batch_frames: frames of a batch, at most; an utterance that has more runs alone.
         chunk_frames: frames that run at once, context apart.
         run: from utterances' places, the first frame and the one after the last, to results (B, F, ...).
+        grid: the first frame of a run is a multiple of this.
 
     Returns:
         For each utterance its result, frames first.
@@ -165,7 +169,8 @@ def in_batches(
             parts = []
             for first in range(0, count, chunk_frames):
                 last = min(count, first + chunk_frames)
-                outer_first, outer_last = max(0, first - left), min(count, last + right)
+                outer_first = max(0, first - left) // grid * grid
+                outer_last = min(count, last + right)
                 part = run(places, outer_first, outer_last)
                 parts.append(part[:, first - outer_first : last - outer_first])
             for place, result in zip(places, np.concatenate(parts, axis=1), strict=True):

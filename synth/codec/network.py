@@ -1,7 +1,9 @@
 """The network of the bundled codec: SNAC's token geometry, cheap enough to train and run on a CPU.
 
-Encoder: log-mels at two frames a finest code -> ConvNeXt blocks -> residual vector quantisation at strides 4, 2 and 1.
-Decoder: causal ConvNeXt blocks at the finest code rate -> magnitude and phase of an inverse STFT.
+Encoder: log-mels at two frames a finest code, and the lowest bins of a longer window, in which single harmonics stand
+apart -> ConvNeXt blocks -> residual vector quantisation at strides 4, 2 and 1.
+Decoder: causal ConvNeXt blocks at the finest code rate -> pitch, a filter for the pulses of that pitch
+(excitation.py), and magnitude and phase of all that is not voiced -> an inverse STFT of the sum.
 
 Sources: strides, codebook size and factorised 8-dimensional codebooks of SNAC (hubertsiuzdak/snac @f49016a); a
 frame-rate decoder with an iSTFT head, Vocos (arXiv 2306.00814); the block, ConvNeXt (arXiv 2201.03545); codebooks as
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .excitation import GRID_FRAMES, HIGHEST_HZ, excite
 from .order import LEVEL_STRIDES
 
 
@@ -36,6 +39,8 @@ class CodecConfig:
     """STFT hop of analysis and synthesis; one finest code spans two hops."""
     fft_samples: int = 1024
     mels: int = 100
+    pitch_bins: int = 96
+    """Bins, from 0 Hz, of a window twice as long as the mels'."""
     encoder_width: int = 192
     encoder_blocks: int = 4
     decoder_width: int = 320
@@ -59,7 +64,8 @@ class CodecConfig:
     def decoder_left_frames(self) -> int:
         """Frames of left context after which a decoded sample no longer changes."""
         steps = (self.decoder_blocks + 1) * (self.kernel - 1) + self.fft_samples // self.step_samples
-        return -(-steps // LEVEL_STRIDES[0])
+        # The pulses of a frame depend on the pitch from the beginning of the stretch before its own.
+        return -(-steps // LEVEL_STRIDES[0]) + 2 * GRID_FRAMES
 
     @property
     def encoder_context_frames(self) -> int:
@@ -69,8 +75,16 @@ class CodecConfig:
 
     @property
     def lookahead_samples(self) -> int:
-        """Trailing samples of a decode that the next frame still overlaps."""
-        return self.fft_samples // 2
+        """Trailing samples of a decode that the next frame still changes.
+
+        Its inverse STFT overlaps half a window of them, and so do the windows in which the pulses are filtered.
+        """
+        return self.fft_samples
+
+    @property
+    def filter_bins(self) -> int:
+        """Bins that the pulses reach."""
+        return int(HIGHEST_HZ / self.sample_rate_hz * self.fft_samples) + 2
 
 
 class ConvNeXtBlock(nn.Module):
@@ -95,16 +109,18 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Log-mels to latents at the finest code rate."""
+    """Log-mels and low bins to latents at the finest code rate."""
 
     window: Tensor
+    long_window: Tensor
     mel_filters: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         width = config.encoder_width
         self.config = config
-        self.stem = nn.Conv1d(2 * config.mels, width, config.kernel, padding=config.kernel // 2)
+        inputs = 2 * config.mels + config.pitch_bins
+        self.stem = nn.Conv1d(inputs, width, config.kernel, padding=config.kernel // 2)
         self.norm = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(width, config.kernel, causal=False, blocks=config.encoder_blocks)
@@ -112,33 +128,45 @@ class Encoder(nn.Module):
         )
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.latent_width))
         self.register_buffer("window", torch.hann_window(config.fft_samples), persistent=False)
+        self.register_buffer("long_window", torch.hann_window(2 * config.fft_samples), persistent=False)
         self.register_buffer("mel_filters", mel_filters(config), persistent=False)
 
     def log_mel(self, audio_BS: Tensor) -> Tensor:
         """Log-mels of whole frames of audio, (B, 2T, M); frame t is centred on samples [t*hop, (t+1)*hop)."""
-        config = self.config
-        pad = (config.fft_samples - config.hop_samples) // 2
-        spectrum_BFT = torch.stft(
-            F.pad(audio_BS, (pad, pad)),
-            config.fft_samples,
-            config.hop_samples,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )
-        mel_BMT = self.mel_filters @ spectrum_BFT.abs()
-        return torch.log(mel_BMT.clamp(min=1e-5)).transpose(1, 2)
+        magnitude_BFT = _magnitudes(audio_BS, self.window, self.config.hop_samples)
+        return _log(self.mel_filters @ magnitude_BFT).transpose(1, 2)
+
+    def low_bins(self, audio_BS: Tensor) -> Tensor:
+        """Log-magnitudes of the lowest bins of a long window, (B, T, F); step t is centred on its own samples."""
+        magnitude_BFT = _magnitudes(audio_BS, self.long_window, self.config.step_samples)
+        return _log(magnitude_BFT[:, : self.config.pitch_bins]).transpose(1, 2)
 
     def forward(self, audio_BS: Tensor) -> Tensor:
         """Latents (B, T, C) of whole frames of audio."""
         mel_BTM = self.log_mel(audio_BS)
         batch, frames, mels = mel_BTM.shape
-        x_BTC = self.stem(mel_BTM.reshape(batch, frames // 2, 2 * mels).transpose(1, 2)).transpose(1, 2)
-        x_BTC = self.norm(x_BTC)
+        heard_BTC = torch.cat([mel_BTM.reshape(batch, frames // 2, 2 * mels), self.low_bins(audio_BS)], dim=2)
+        x_BTC = self.norm(self.stem(heard_BTC.transpose(1, 2)).transpose(1, 2))
         for block in self.blocks:
             x_BTC = block(x_BTC)
         latent_BTC: Tensor = self.out(x_BTC)
         return latent_BTC
+
+
+def _magnitudes(audio_BS: Tensor, window: Tensor, hop_samples: int) -> Tensor:
+    """STFT magnitudes (B, F, T) of whole hops; frame t is centred on samples [t*hop, (t+1)*hop)."""
+    return _spectrum(audio_BS, window, hop_samples).abs()
+
+
+def _spectrum(audio_BS: Tensor, window: Tensor, hop_samples: int) -> Tensor:
+    pad = (len(window) - hop_samples) // 2
+    return torch.stft(
+        F.pad(audio_BS, (pad, pad)), len(window), hop_samples, window=window, center=False, return_complex=True
+    )
+
+
+def _log(x: Tensor) -> Tensor:
+    return torch.log(x.clamp(min=1e-5))
 
 
 class Quantiser(nn.Module):
@@ -171,8 +199,21 @@ class Quantiser(nn.Module):
         return latents
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the decoder reads off the codes, at two hops a step."""
+
+    pitch_BH_hz: Tensor
+    voicing_BH: Tensor
+    """Log-odds that the hop is voiced."""
+    filter_BHF: Tensor
+    """Complex gain of the pulses' lowest bins."""
+    rest_BHF: Tensor
+    """Complex spectrum of all else."""
+
+
 class Decoder(nn.Module):
-    """Latents at the finest code rate to audio; causal but for half an STFT window."""
+    """Latents at the finest code rate to audio; causal but for an STFT window."""
 
     window: Tensor
 
@@ -187,23 +228,42 @@ class Decoder(nn.Module):
             for _ in range(config.decoder_blocks)
         )
         self.out_norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * (config.fft_samples + 2))
+        self.sizes = (2, 2 * config.filter_bins, config.fft_samples + 2)
+        self.head = nn.Linear(width, 2 * sum(self.sizes))
+        # Whatever is louder in a bin at first gets most of the gradient there: pulses should win over the rest.
+        with torch.no_grad():
+            _, filter_, rest = self.head.bias.view(2, -1).split(self.sizes, dim=1)
+            filter_[:, : config.filter_bins] -= 3.0
+            rest[:, : config.fft_samples // 2 + 1] -= 3.0
         self.register_buffer("window", torch.hann_window(config.fft_samples), persistent=False)
 
-    def spectrum(self, latent_BTC: Tensor) -> Tensor:
-        """Complex spectra at two a step, (B, 2T, F)."""
+    def say(self, latent_BTC: Tensor) -> Said:
+        """Read everything off the latents."""
         padded = F.pad(latent_BTC.transpose(1, 2), (self.config.kernel - 1, 0))
         x_BTC = self.norm(self.stem(padded).transpose(1, 2))
         for block in self.blocks:
             x_BTC = block(x_BTC)
         batch, steps, _ = x_BTC.shape
-        out = self.head(self.out_norm(x_BTC)).reshape(batch, 2 * steps, 2, self.config.fft_samples // 2 + 1)
-        magnitude = torch.exp(out[:, :, 0].clamp(max=6.0))
-        return torch.polar(magnitude, out[:, :, 1])
+        out = self.head(self.out_norm(x_BTC)).reshape(batch, 2 * steps, -1)
+        voice, filter_, rest = out.split(self.sizes, dim=-1)
+        # Octaves around 150 Hz; the clamp keeps a wild guess from making harmonics without number.
+        pitch_BH_hz = 150.0 * torch.exp2(voice[..., 0].clamp(-1.5, 1.5))
+        return Said(pitch_BH_hz, voice[..., 1], _polar(filter_), _polar(rest))
 
     def forward(self, latent_BTC: Tensor) -> Tensor:
         """Audio (B, S) of latents."""
-        return self.overlap_add(self.spectrum(latent_BTC))
+        said = self.say(latent_BTC)
+        return self.sound(said, said.pitch_BH_hz, torch.sigmoid(said.voicing_BH))
+
+    def sound(self, said: Said, pitch_BH_hz: Tensor, voiced_BH: Tensor) -> Tensor:
+        """Audio (B, S) of what was said, at a pitch that may be another."""
+        config = self.config
+        stretch_hops = GRID_FRAMES * config.frame_samples // config.hop_samples
+        pulses_BS = excite(pitch_BH_hz, voiced_BH, config.hop_samples, stretch_hops, config.sample_rate_hz)
+        pulses_BHF = _spectrum(pulses_BS, self.window, config.hop_samples).transpose(1, 2)
+        voiced_BHF = said.filter_BHF * pulses_BHF[..., : config.filter_bins]
+        silent_bins = said.rest_BHF.shape[-1] - config.filter_bins
+        return self.overlap_add(said.rest_BHF + F.pad(voiced_BHF, (0, silent_bins)))
 
     def overlap_add(self, spectrum_BTF: Tensor) -> Tensor:
         """Inverse STFT whose frame t is centred on samples [t*hop, (t+1)*hop): (B, S)."""
@@ -217,6 +277,11 @@ class Decoder(nn.Module):
         # Squared Hann windows a quarter apart add up to 3/2 everywhere but at the very ends, which fade.
         audio_BS: Tensor = total.reshape(batch, -1)[:, pad : pad + count * config.hop_samples] / 1.5
         return audio_BS
+
+
+def _polar(out: Tensor) -> Tensor:
+    log_magnitude, phase = out.chunk(2, dim=-1)
+    return torch.polar(torch.exp(log_magnitude.clamp(max=6.0)), phase)
 
 
 class CodecNetwork(nn.Module):

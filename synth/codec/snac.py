@@ -150,6 +150,7 @@ class SnacCodec:
         on_cpu = self.device.type == "cpu"
         self.chunk_frames = CHUNK_FRAMES if on_cpu else GPU_CHUNK_FRAMES
         self.batch_frames = 1 if on_cpu else 4 * GPU_CHUNK_FRAMES
+        self.decode_grid_frames = 1
         self.encoder_context_frames, self.decode_left_frames, self.decode_lookahead_samples = reach_frames(
             network, STEP_SAMPLES
         )

@@ -1,0 +1,77 @@
+"""Training a codec: a run that was stopped goes on to the same weights, and every part of it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from anytalk.recipes.codec_training import CodecTrainer, CodecTraining, Speech, load_checkpoint, save_checkpoint
+from anytalk.synth.codec.network import CodecConfig
+
+TINY = CodecConfig(
+    encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1, latent_width=8, codebook_size=16
+)
+SHORT = CodecTraining(
+    steps=4,
+    polish_steps=2,
+    batch=2,
+    crop_frames=2,
+    warmup_steps=1,
+    decay_steps=2,
+    adversarial_from=2,
+    checkpoint_every=3,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """Two utterances of pulses, one high and one low."""
+    time_s = np.arange(24_000) / 24_000
+    sounds = [np.sin(2 * np.pi * hz * time_s) ** 9 * 8_000 for hz in (110, 220)]
+    return Speech(np.concatenate(sounds).astype(np.int16), np.array([24_000, 48_000]))
+
+
+def nothing(trainer):
+    """Save nothing."""
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(speech, tmp_path):
+    whole = CodecTrainer(TINY, SHORT, speech)
+    every = [metrics["loss"] for metrics in whole.run(nothing)]
+    assert len(every) == 6
+
+    (tmp_path / "metrics.jsonl").write_text("")
+    first = CodecTrainer(TINY, SHORT, speech)
+    for metrics in first.run(lambda trainer: save_checkpoint(trainer, tmp_path)):
+        if metrics["step"] == 3:
+            break
+    second = CodecTrainer(TINY, SHORT, speech)
+    assert load_checkpoint(second, tmp_path)
+    assert [metrics["loss"] for metrics in second.run(nothing)] == every[3:]
+    for name, tensor in whole.average.state_dict().items():
+        assert torch.equal(tensor, second.average.state_dict()[name]), name
+
+
+def test_every_part_learns(speech):
+    trainer = CodecTrainer(TINY, SHORT, speech)
+    before = {name: tensor.clone() for name, tensor in trainer.state()["network"].items()}
+    seen = list(trainer.run(nothing))
+    after = trainer.state()["network"]
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+    assert ["critic" in metrics for metrics in seen] == [False, False, True, True, True, True]
+    assert seen[-1]["learning_rate"] < seen[-2]["learning_rate"] == SHORT.polish_learning_rate
+
+
+def test_the_pitch_that_the_decoder_says_is_learnt(speech):
+    settings = CodecTraining(
+        steps=60, polish_steps=0, batch=2, crop_frames=4, warmup_steps=1, decay_steps=1, adversarial_from=99, ema=0.0
+    )
+    losses = [metrics["pitch"] for metrics in CodecTrainer(TINY, settings, speech).run(nothing)]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
