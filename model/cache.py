@@ -3,7 +3,6 @@
 Shapes: B = rows, H = key/value heads, T = positions, D = head width.
 """
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -22,8 +21,10 @@ class DecodingCache:
     """
 
     def __init__(self, backbone_layers: int, tts_adapter_layers: int, positions: int) -> None:
-        self.backbone = Cache(layers=[_PreallocatedLayer(positions) for _ in range(backbone_layers)])
-        self.tts_adapter = Cache(layers=[_PreallocatedLayer(positions) for _ in range(tts_adapter_layers)])
+        self._layers = [_PreallocatedLayer(positions) for _ in range(backbone_layers + tts_adapter_layers)]
+        self.backbone = Cache(layers=[*self._layers[:backbone_layers]])
+        self.tts_adapter = Cache(layers=[*self._layers[backbone_layers:]])
+        self.positions = positions
 
     @property
     def length(self) -> int:
@@ -32,9 +33,21 @@ class DecodingCache:
 
     def reset(self) -> None:
         """Forget everything; the memory stays."""
-        for cache in (self.backbone, self.tts_adapter):
-            for layer in cache.layers:
-                layer.reset()
+        for layer in self._layers:
+            layer.reset()
+
+    def fix(self, at_1: Tensor) -> None:
+        """Take single steps of fixed shapes from now on, written where `at_1` says; attention gets all positions.
+
+        Then the caller masks what is not filled, and calls `advance` after each step; see `FixedStep`.
+        """
+        for layer in self._layers:
+            layer.at_1 = at_1
+
+    def advance(self) -> None:
+        """Count a step of fixed shapes."""
+        for layer in self._layers:
+            layer.filled += 1
 
     def keep_rows(self, rows: Tensor) -> None:
         """Keep only these rows of the batch, in this order."""
@@ -56,6 +69,7 @@ class _PreallocatedLayer(CacheLayerMixin):
         super().__init__()  # type: ignore[no-untyped-call]
         self.positions = positions
         self.filled = 0
+        self.at_1: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self._key_memory = self._allocate(key_states)
@@ -65,6 +79,10 @@ class _PreallocatedLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
+        if self.at_1 is not None:
+            self._key_memory.index_copy_(2, self.at_1, key_states)
+            self._value_memory.index_copy_(2, self.at_1, value_states)
+            return self._key_memory, self._value_memory
         end = self.filled + key_states.shape[2]
         if end > self.positions:
             raise ValueError(f"the cache holds {self.positions} positions; {end} are needed")
@@ -86,6 +104,7 @@ class _PreallocatedLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         self.filled = 0
+        self.at_1 = None
 
     def batch_select_indices(self, indices: Tensor) -> None:
         if self.filled:
@@ -97,4 +116,5 @@ class _PreallocatedLayer(CacheLayerMixin):
 
     def _allocate(self, like: Tensor) -> Tensor:
         rows, heads, _, width = like.shape
-        return torch.empty(rows, heads, self.positions, width, dtype=like.dtype, device=like.device)
+        # Zeros: with fixed shapes attention multiplies what is not filled by 0, which must be a number.
+        return like.new_zeros(rows, heads, self.positions, width)

@@ -136,7 +136,8 @@ class Loader:
         prefetch: steps loaded ahead.
 
     Raises:
-        SetupError: no row suits a task, or the batches of a step cannot be shared equally.
+        SetupError: no row suits a task, a token is none of the layout's, or the batches of a step cannot be shared
+            equally.
     """
 
     def __init__(
@@ -163,6 +164,10 @@ class Loader:
         self._seed, self._positions, self._padding = seed, positions, padding
         self._tasks = list(tasks)
         self.found = {task: candidates(task, rows, layout, stack, max_positions, context_turns) for task in tasks}
+        if rows.largest_token >= layout.text_size:
+            raise SetupError(
+                f"the tokenizer gave token {rows.largest_token}; the model's text vocabulary has {layout.text_size}"
+            )
         for task, found in self.found.items():
             if not len(found.rows):
                 raise SetupError(
@@ -189,9 +194,11 @@ class Loader:
             found = self.found[task]
             start, end = (int(number * self._window * self._shares[index]) for number in (window, window + 1))
             draws = np.arange(start, end)
-            chosen = np.array(
-                [self._permutation(index, draw // len(found.rows))[draw % len(found.rows)] for draw in draws], np.int64
-            )
+            passes, within = np.divmod(draws, len(found.rows))
+            chosen = np.zeros_like(draws)
+            for number in np.unique(passes).tolist():
+                here = passes == number
+                chosen[here] = self._permutation(index, number)[within[here]]
             lengths.append(found.lengths[chosen])
             rows, turns = found.rows[chosen].tolist(), found.turns[chosen].tolist()
             samples += [Sample(task, row, before) for row, before in zip(rows, turns, strict=True)]

@@ -6,12 +6,13 @@ cheaper to keep than to compute in every epoch. Audio, features and codes stay i
 Shapes: R = rows.
 """
 
+import bisect
 import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,6 @@ from anytalk.synth.seed import digest
 
 OPEN_SHARDS = 1024  # each is a mapping, of which Linux allows a process 65,530
 MANIFEST = "dataset.json"  # as pipelines.build writes it last; importing that would load every engine
-KEPT = ("id", "question_features", "answer_codes")
 
 Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 """Turn texts into token ids, special tokens of the tokenizer left out."""
@@ -66,7 +66,7 @@ class Rows:
         self._open = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
         places, self._questions, self._answers, frames, codes, turns = [], [], [], [], [], []
         for number, path in enumerate(self.shards):
-            table = _mapped(path)
+            table = mapped(path)
             places += [(number, row) for row in range(table.num_rows)]
             self._questions += _tokens(table["question"], encode)
             self._answers += _tokens(table["answer"], encode)
@@ -83,6 +83,8 @@ class Rows:
         )
         self.previous_R = _previous(turns)
         """Number of the row that is the turn before; -1 where there is none."""
+        largest = [int(tokens.max(initial=-1)) for tokens in (*self._questions, *self._answers)]
+        self.largest_token = max(largest, default=-1)
         # Shards are named by the hash of their content, so their names stand for the data, wherever it lies.
         self.identity = digest(split, *(f"{path.name}:{path.stat().st_size}" for path in self.shards))
 
@@ -90,25 +92,57 @@ class Rows:
         return len(self._places)
 
     def __getitem__(self, number: int) -> Row:
-        shard, index = self._places[number].tolist()
-        table = self._open(shard)
-        columns = {name: matrix(table[name], index) for name in KEPT[1:] if name in table.column_names}
+        place, index = self._places[number].tolist()
+        shard = self._open(place)
         return Row(
-            table["id"][index].as_py(),
-            self._questions[number].tolist(),
-            self._answers[number].tolist(),
-            columns.get("question_features"),
-            columns.get("answer_codes"),
+            shard.ids[index],
+            self._questions[number],
+            self._answers[number],
+            shard.features[index] if shard.features else None,
+            shard.codes[index] if shard.codes else None,
         )
 
     def id(self, number: int) -> str:
         """Name of a row."""
-        shard, index = self._places[number].tolist()
-        return str(self._open(shard)["id"][index].as_py())
+        place, index = self._places[number].tolist()
+        return self._open(place).ids[index]
 
-    def _open_shard(self, number: int) -> pa.Table:
-        table = _mapped(self.shards[number])
-        return table.select([name for name in KEPT if name in table.column_names])
+    def _open_shard(self, number: int) -> "_Shard":
+        table = mapped(self.shards[number])
+        features, codes = (
+            _Matrices(table[name]) if name in table.column_names else None
+            for name in ("question_features", "answer_codes")
+        )
+        return _Shard(table["id"].to_pylist(), features, codes)
+
+
+class _Matrices:
+    """A column of matrices, as views of the mapped file: a row costs neither a copy nor an Arrow scalar."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)]).tolist()
+        self._chunks = [_flat(chunk) for chunk in column.chunks]
+
+    def __getitem__(self, index: int) -> Any:
+        """Give (rows, width), or None where there is nothing."""
+        chunk = bisect.bisect_right(self._starts, index) - 1
+        values, offsets = self._chunks[chunk]
+        place = index - self._starts[chunk]
+        start, end = offsets[place], offsets[place + 1]
+        return values[start:end] if end > start else None
+
+
+def _flat(chunk: pa.ListArray) -> tuple[NDArray[Any], list[int]]:
+    values = chunk.values.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, chunk.type.value_type.list_size), chunk.offsets.to_pylist()
+
+
+class _Shard(NamedTuple):
+    """What is kept of an open shard."""
+
+    ids: list[str]
+    features: _Matrices | None
+    codes: _Matrices | None
 
 
 def shard_paths(dataset: str, split: str) -> list[Path]:
@@ -129,7 +163,7 @@ def texts(datasets: Sequence[str], split: str) -> list[str]:
     """All questions and answers of a split, for a tokenizer to learn from."""
     found: list[str] = []
     for path in (path for dataset in datasets for path in shard_paths(dataset, split)):
-        table = _mapped(path)
+        table = mapped(path)
         for column in ("question", "answer"):
             found += [text for text in table[column].to_pylist() if text]
     return found
@@ -143,7 +177,7 @@ def origin(shards: Sequence[Path]) -> Origin:
     """
     codec = feature = width = None
     for path in shards:
-        schema = _mapped(path).schema
+        schema = mapped(path).schema
         meta = _metadata(schema, path)
         if "answer_codes" in schema.names:
             codec = _joined("codec", codec, meta.get("codec", {}), path)
@@ -170,7 +204,12 @@ def _joined(kind: str, first: Mapping[str, Any] | None, here: Mapping[str, Any],
     return here if first is None else first
 
 
-def _mapped(path: Path) -> pa.Table:
+def mapped(path: Path) -> pa.Table:
+    """Map a shard into memory.
+
+    Raises:
+        SetupError: it is damaged.
+    """
     try:
         with pa.memory_map(str(path)) as source:
             return pa.ipc.open_file(source).read_all()

@@ -1,13 +1,16 @@
 """From rows to training samples: which rows suit a task, how long its samples are, and the batch that they make.
 
-A sample is a view of a row, or of a row and the turns before it; nothing is stored a second time. Ids, delays and
-labels all come from `anytalk.model.layout`; the lengths here are its lengths, for all rows at once.
+A sample is a view of a row, or of a row and the turns before it; nothing is stored a second time. What a sequence looks
+like is said in `anytalk.model.layout`. Lists of ids are too slow to feed a trainer, and hold Python's lock while two
+threads load, so the same sequences are written here into arrays, and a test holds them equal for every task.
 
-Shapes: B = batch, K = streams, T = positions, F = feature width, R = rows of a dataset.
+Shapes: B = batch, K = streams, L = codec layers, T = positions, W = columns of a spoken answer, F = feature width,
+R = rows of a dataset.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +53,12 @@ class Row:
     """What samples are made of."""
 
     id: str
-    question: Sequence[int]
-    answer: Sequence[int]
+    question: NDArray[np.int32]
+    answer: NDArray[np.int32]
     features: NDArray[np.float16] | None
-    """(T, F)."""
+    """(T, F); None where there are none."""
     codes: NDArray[np.uint16] | None
-    """(frames, layers)."""
+    """(frames, layers); None where there are none."""
 
 
 class Sample(NamedTuple):
@@ -114,34 +117,120 @@ def answer_lengths(task: Task, counts: Counts, layout: Layout) -> NDArray[np.int
 
 
 def turn(task: Task, row: Row, stack: int) -> Turn:
-    """View a row as one turn of a task; the row must be suitable."""
+    """View a row as one turn of a task, for `Layout`; the row must be suitable."""
     positions = adapter_positions(len(row.features), stack) if task.hears and row.features is not None else 0
-    question = () if task.hears else row.answer if task is Task.T1A1 else row.question
-    answer = row.question if task is Task.A1T1 else row.answer
     codes = row.codes.tolist() if task.speaks and row.codes is not None else ()
-    return Turn(task, positions, question, answer, codes)
+    return Turn(task, positions, _asked(task, row).tolist(), _answered(task, row).tolist(), codes)
+
+
+def _asked(task: Task, row: Row) -> NDArray[np.int32]:
+    """The question's text as far as a task reads it."""
+    return row.question[:0] if task.hears else row.answer if task is Task.T1A1 else row.question
+
+
+def _answered(task: Task, row: Row) -> NDArray[np.int32]:
+    """The answer's text."""
+    return row.question if task is Task.A1T1 else row.answer
+
+
+# Batches
 
 
 def collate(samples: Sequence[tuple[Task, Sequence[Row]]], layout: Layout, stack: int) -> Batch:
     """Lay samples out and pad them to one length.
 
     Args:
-        samples: for each, its task and its rows, the earlier turns first.
+        samples: for each, its task and its rows, the earlier turns first; all suitable, and their text below
+            `layout.text_size`.
         layout: the ids.
         stack: Whisper frames in one position.
     """
-    examples = [layout.example([turn(task, row, stack) for row in rows]) for task, rows in samples]
-    lengths = [len(example.streams[0]) for example in examples]
-    B, K, T = len(examples), layout.streams, max(lengths)
+    spans = [[_span(task, row, layout, stack) for row in rows] for task, rows in samples]
+    # The last column of the last answer is a label alone.
+    lengths = [sum(prompt + answer for prompt, answer in each) - 1 for each in spans]
+    B, K, T = len(samples), layout.streams, max(lengths)
     streams_BKT = np.empty((B, K, T), np.int64)
     streams_BKT[:] = np.array(layout.padding)[:, None]
     labels_BKT = np.full((B, K, T), IGNORE, np.int64)
     features: list[list[tuple[int, Tensor]]] = []
-    for b, (example, (task, rows)) in enumerate(zip(examples, samples, strict=True)):
-        streams_BKT[b, :, : lengths[b]] = example.streams
-        labels_BKT[b, :, : lengths[b]] = example.labels
+    for b, (task, rows) in enumerate(samples):
+        at = 0
+        starts = []
+        for row, (prompt, answer) in zip(rows, spans[b], strict=True):
+            starts.append(at + 1)
+            _write_prompt(streams_BKT[b, :, at : at + prompt], task, row, layout)
+            at += prompt
+            spoken_LW = _spoken(row.codes, layout) if task.speaks and row.codes is not None else None
+            _write_answer(streams_BKT[b, :, at : min(at + answer, lengths[b])], task, row, spoken_LW, layout)
+            at += answer
+        _write_labels(labels_BKT[b, :, at - answer - 1 : lengths[b]], task, rows[-1], spoken_LW, layout)
         # A copy: torch wants writable memory, and the row's is a file's.
         frames = [torch.from_numpy(np.array(row.features)) for row in rows] if task.hears else []
-        features.append(list(zip(example.feature_starts, frames, strict=True)))
+        features.append(list(zip(starts, frames, strict=True)) if task.hears else [])
     names = [(task.value, rows[-1].id) for task, rows in samples]
     return Batch(torch.from_numpy(streams_BKT), torch.from_numpy(labels_BKT), features, names, lengths)
+
+
+def _span(task: Task, row: Row, layout: Layout, stack: int) -> tuple[int, int]:
+    """Give `Layout.prompt_length` and `Layout.answer_length`."""
+    heard = row.features is not None and task.hears
+    asked = adapter_positions(len(row.features), stack) if heard else len(_asked(task, row))  # type: ignore[arg-type]
+    spoken = len(row.codes) + layout.layers + 1 if task.speaks and row.codes is not None else 0
+    return asked + 3, max(len(_answered(task, row)) + 1, spoken)
+
+
+def _write_prompt(streams_KT: NDArray[np.int64], task: Task, row: Row, layout: Layout) -> None:
+    """Write `Layout.prompt` over padding."""
+    audio_LT, text_T = streams_KT[:-1], streams_KT[-1]
+    audio_L = _audio_base(layout)
+    text_T[0], text_T[-2] = layout.input_t, layout.eot
+    text_T[-1] = layout.asr if task is Task.A1T1 else layout.answer_t
+    if task.hears:
+        audio_LT[:, 0], audio_LT[:, -2] = audio_L + layout.input_a, audio_L + layout.eoa
+    else:
+        text_T[1:-2] = _asked(task, row)
+    if task.speaks:
+        audio_LT[:, -1] = audio_L + layout.answer_a
+
+
+def _write_answer(
+    streams_KT: NDArray[np.int64], task: Task, row: Row, spoken_LW: NDArray[np.int64] | None, layout: Layout
+) -> None:
+    """Write `Layout.answer`, or its first columns, over padding."""
+    _write_text(streams_KT[-1], _answered(task, row), layout)
+    if spoken_LW is not None:
+        columns = min(spoken_LW.shape[1], streams_KT.shape[1])
+        streams_KT[:-1, :columns] = spoken_LW[:, :columns] + _audio_base(layout)[:, None]
+
+
+def _write_labels(
+    labels_KT: NDArray[np.int64], task: Task, row: Row, spoken_LW: NDArray[np.int64] | None, layout: Layout
+) -> None:
+    """Write `Layout.answer_labels` over `IGNORE`."""
+    if task.writes:
+        _write_text(labels_KT[-1], _answered(task, row), layout)
+    if spoken_LW is not None:
+        labels_KT[:-1, : spoken_LW.shape[1]] = spoken_LW
+
+
+def _write_text(text_T: NDArray[np.int64], tokens: NDArray[np.int32], layout: Layout) -> None:
+    text_T[: len(tokens)] = tokens[: len(text_T)]
+    text_T[len(tokens) : len(tokens) + 1] = layout.eot
+
+
+def _spoken(codes: NDArray[np.uint16], layout: Layout) -> NDArray[np.int64]:
+    """Give `Layout.delay`: one step of delay more for each layer."""
+    frames, L = codes.shape
+    W = frames + L + 1
+    flat = np.full(L * (W + 1) + 1, layout.pad_a, np.int64)
+    # Rows that are one longer: in the same memory, each starts a column further right.
+    skewed = flat[1:].reshape(L, W + 1)
+    skewed[:, :frames] = codes.T
+    skewed[:, frames] = layout.eoa
+    return flat[: L * W].reshape(L, W)
+
+
+@lru_cache
+def _audio_base(layout: Layout) -> NDArray[np.int64]:
+    """The id of each layer's local id 0."""
+    return layout.text_vocabulary + layout.audio_vocabulary * np.arange(layout.layers)
