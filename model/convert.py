@@ -73,6 +73,18 @@ _REQUIRED: Mapping[str, Any] = {
     "rope_condense_ratio": 1,
 }
 
+_SIZES = (
+    "n_layer",
+    "n_head",
+    "n_embd",
+    "intermediate_size",
+    "block_size",
+    "text_vocab_size",
+    "cat_audio_vocab_size",
+    "audio_vocab_size",
+    "whisper_adapter_dim",
+)
+
 _ADAPTERS = {"llamamlp": "swiglu", "mlp": "linear"}
 _BLOCK = {
     "norm_1.weight": "input_layernorm.weight",
@@ -108,9 +120,7 @@ def from_mini_omni(source: Path, folder: Path) -> MiniOmniConfig:
     # The original's loader does not believe its config's `post_adapter` either; the tensors decide.
     config = _our_config(original, tts_adapter_layers=len(blocks))
     renamed = _our_state(state, config, str(source))
-    with torch.device("meta"):
-        model = MiniOmni(config)
-    check_fits(model, renamed, model.aliases(), str(source))
+    _check(renamed, config, source)
     found = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
     write_checkpoint(folder, config.to_dict(), renamed, found)
     return config
@@ -124,17 +134,26 @@ def to_mini_omni(source: Path, folder: Path) -> None:
         folder: where `lit_model.pth`, `model_config.yaml` and the tokenizer files go.
 
     Raises:
-        ValueError: if the original has no place for what the checkpoint holds.
+        ValueError: if the folder is no such checkpoint, its tensors are not exactly its config's, or the original
+            has no place for what it holds.
     """
     config = MiniOmniConfig.from_dict(read_config(source))
     original = _original_config(config)
-    state = _original_state(read_weights(source), config)
+    ours = read_weights(source)
+    _check(ours, config, source)
+    state = _original_state(ours, config)
     folder.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copy2(source / name, folder / name)
     torch.save(state, folder / WEIGHTS)
     (folder / CONFIG).write_text("".join(f"{key}: {_yaml(x)}\n" for key, x in original.items()), encoding="utf-8")
+
+
+def _check(ours: Mapping[str, Tensor], config: MiniOmniConfig, source: Path) -> None:
+    with torch.device("meta"):
+        model = MiniOmni(config)
+    check_fits(model, ours, model.aliases(), str(source))
 
 
 # Queries, keys and values
@@ -172,17 +191,17 @@ def _our_config(original: Mapping[str, Any], tts_adapter_layers: int) -> MiniOmn
     wrong = [f"{k} {original[k]!r} (not {v!r})" for k, v in _REQUIRED.items() if original[k] != v]
     if original["asr_adapter"] not in _ADAPTERS:
         wrong.append(f"asr_adapter {original['asr_adapter']!r} (not 'llamamlp' or 'mlp')")
-    layers, rest = divmod(original["cat_audio_vocab_size"], original["audio_vocab_size"])
-    if rest:
+    sizes = [*_SIZES, *(k for k in ("head_size", "n_query_groups") if original[k] is not None)]
+    wrong += [f"{k} {original.get(k)!r} (not a size)" for k in sizes if not _is_size(original.get(k))]
+    if not wrong and original["cat_audio_vocab_size"] % original["audio_vocab_size"]:
         wrong.append(f"cat_audio_vocab_size is no multiple of audio_vocab_size {original['audio_vocab_size']}")
-    missing = [k for k in ("n_layer", "n_head", "n_embd", "intermediate_size") if original.get(k) is None]
-    if wrong or missing:
-        raise ValueError(f"{CONFIG} is not Mini-Omni's: {'; '.join(wrong + [f'no {k}' for k in missing])}")
+    if wrong:
+        raise ValueError(f"{CONFIG} is not Mini-Omni's: {'; '.join(wrong)}")
     specials = Layout.text_specials, Layout.audio_specials
     layout = Layout(
         original["text_vocab_size"] - specials[0],
         original["audio_vocab_size"] - specials[1],
-        layers,
+        original["cat_audio_vocab_size"] // original["audio_vocab_size"],
         *specials,
     )
     tied = bool(original["tie_word_embeddings"])
@@ -196,6 +215,10 @@ def _our_config(original: Mapping[str, Any], tts_adapter_layers: int) -> MiniOmn
         tie_audio_head=tied and not tts_adapter_layers,
         unread_audio_head=not tied and bool(tts_adapter_layers),
     )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _backbone(original: Mapping[str, Any], tied: bool) -> PreTrainedConfig:

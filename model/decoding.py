@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .fixed_step import FixedStep
 from .layout import Layout, Task, Turn, adapter_positions
 from .network import MiniOmni
 from .sampling import GREEDY, Sampling, choose
@@ -34,11 +35,18 @@ class Request:
             Text to speech speaks its question.
         features: Whisper features of every spoken question, in order, each (frames, F).
         seed: where this request's chance comes from.
+        max_frames: codec frames that the answer may have; None for as many as there is room for. An answer in text
+            ends after as many tokens as would have been said meanwhile.
     """
 
     turns: Sequence[Turn]
     features: Sequence[Tensor] = ()
     seed: int = 0
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ def decode(
     audio: Sampling = GREEDY,
     parallel: bool = False,
     max_positions: int = 2048,
+    fixed_shapes: bool = False,
 ) -> Iterator[Step]:
     """Answer requests in one batch, and give each step of each request as it comes.
 
@@ -105,13 +114,15 @@ def decode(
         audio: how codes are chosen.
         parallel: give tasks that write and speak a second row for the text.
         max_positions: prompt and answer together, for each request.
+        fixed_shapes: take steps of fixed shapes, on a GPU as CUDA graphs; see `FixedStep`. Give no more
+            `max_positions` than are needed then.
 
     Raises:
         ValueError: if a prompt leaves no position for an answer, or its features do not fit it.
     """
     if not requests:
         return
-    state = _Decoding(model, requests, text, audio, parallel, max_positions)
+    state = _Decoding(model, requests, text, audio, parallel, max_positions, fixed_shapes)
     hidden = state.read_prompts()
     while True:
         yield from state.choose(*hidden)
@@ -177,8 +188,11 @@ class _Decoding:
         audio: Sampling,
         parallel: bool,
         max_positions: int,
+        fixed_shapes: bool,
     ) -> None:
         self.model = model
+        self.fixed_shapes = fixed_shapes
+        self.fixed: FixedStep | None = None
         self.layout = model.layout
         self.text_sampling, self.audio_sampling = text, audio
         self.device = model.audio_embedding.weight.device
@@ -196,9 +210,12 @@ class _Decoding:
         turn, length = request.turns[-1], len(streams[0])
         if length >= max_positions:
             raise ValueError(f"the prompt has {length} positions and the limit is {max_positions}: no room to answer")
+        limit = max_positions - length
+        if request.max_frames is not None:  # a frame is complete as many steps later as there are layers
+            limit = min(limit, request.max_frames + self.layout.layers)
         generator = torch.Generator(self.device).manual_seed(request.seed)
         given = [*turn.question, self.layout.eot] if turn.task is Task.T1A1 else None
-        return _Progress(turn.task, length, max_positions - length, generator, given)
+        return _Progress(turn.task, length, limit, generator, given)
 
     # The network
 
@@ -217,7 +234,14 @@ class _Decoding:
     def advance(self) -> tuple[Tensor, Tensor | None]:
         """Read the column that was said last."""
         columns = [self._column(row) for row in self.rows]
-        return self._hidden(torch.tensor(columns, device=self.device)[:, :, None], None)
+        streams_BK1 = torch.tensor(columns, device=self.device)[:, :, None]
+        if not self.fixed_shapes:
+            return self._hidden(streams_BK1, None)
+        audio = any(p.speaks for p in self.progress)
+        if self.fixed is None or self.fixed.audio != audio:
+            self.fixed = FixedStep(self.model, self.cache, self.pads, audio=audio)
+        hidden = self.fixed(streams_BK1)
+        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
 
     def _hidden(
         self, streams_BKT: Tensor, features: list[list[tuple[int, Tensor]]] | None
@@ -323,6 +347,7 @@ class _Decoding:
             self.cache.keep_rows(at)
             self.pads = self.pads[at]
             self.padded = bool(self.pads.any())
+            self.fixed = None
         self.rows = [self.rows[n] for n in kept]
 
 

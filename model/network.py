@@ -65,6 +65,8 @@ class MiniOmni(nn.Module):
         super().__init__()
         self.config = config
         self.layout = config.layout
+        self.folder: Path | None = None
+        """The checkpoint that it was read from, where its tokenizer lies; None for a model that was built."""
         shape = AutoConfig.for_model(**config.backbone)
         if backbone is None:
             backbone = _random_backbone(shape)
@@ -297,6 +299,7 @@ class MiniOmni(nn.Module):
         state = read_weights(folder)
         check_fits(model, state, model.aliases(), str(folder))
         model.load_state_dict(state, strict=False)  # the aliases are not in the file
+        model.folder = folder
         return model.to(device).eval()
 
     def aliases(self) -> set[str]:

@@ -41,6 +41,11 @@ class Codec(Protocol):
         """Samples at the end of a decode that change when another frame follows."""
         ...
 
+    @property
+    def decode_grid_frames(self) -> int:
+        """A decode that stands for a part of an utterance begins at a multiple of this many frames."""
+        ...
+
     def decode(self, codes: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
         """Decode each (frames, layers) array to frames * frame_samples samples."""
         ...
@@ -85,6 +90,7 @@ class StreamingDecoder:
         if end <= start:
             return np.zeros(0, np.float32)
         first = max(0, start // hop - self.codec.decode_left_frames)
+        first -= first % self.codec.decode_grid_frames
         (pcm,) = self.codec.decode([np.array(self._frames[first:], dtype=np.uint16)])
         self._given_samples = end
         return pcm[start - first * hop : end - first * hop]
@@ -125,7 +131,11 @@ class Piece:
 
     text: str
     pcm: NDArray[np.float32]
-    """Samples at the codec's rate; may be empty."""
+    """Samples at the codec's rate, nominally in [-1, 1]; may be empty."""
+    codes: NDArray[np.uint16]
+    """(frames, layers): frames completed since the piece before; their sound may follow later."""
+    steps: int
+    """Steps done so far."""
     end: End | None = None
     """Set on the last piece."""
 
@@ -160,10 +170,16 @@ def stream(
     """
     words, sound = StreamingText(detokenise), StreamingDecoder(codec, largest_frames=largest_frames)
     steps = decode(model, [request], text=text, audio=audio, parallel=parallel, max_positions=max_positions)
-    for step in steps:
+    frames: list[tuple[int, ...]] = []
+    for done, step in enumerate(steps, 1):
         said = words.push(step.text) if step.text is not None else ""
-        pcm = sound.push(step.frame) if step.frame is not None else np.zeros(0, np.float32)
+        pcm = np.zeros(0, np.float32)
+        if step.frame is not None:
+            frames.append(step.frame)
+            pcm = sound.push(step.frame)
         if step.end is not None:
-            yield Piece(said + words.flush(), np.concatenate([pcm, sound.flush()]), step.end)
-        elif said or len(pcm):
-            yield Piece(said, pcm)
+            said, pcm = said + words.flush(), np.concatenate([pcm, sound.flush()])
+        if said or len(pcm) or step.end is not None:
+            codes = np.array(frames, dtype=np.uint16).reshape(-1, model.layout.layers)
+            yield Piece(said, pcm, codes, done, step.end)
+            frames = []

@@ -23,6 +23,7 @@ class ConvCodec:
 
     sample_rate_hz = 24_000
     frame_samples = HOP
+    decode_grid_frames = 1
 
     def __init__(self, look_ahead: bool):
         torch.manual_seed(0)
