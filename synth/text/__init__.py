@@ -1,0 +1,26 @@
+"""Text as it is said: what a voice is to say for what was written, and what nobody can say at all.
+
+>>> from anytalk.synth.text import unspeakable, verbalise
+>>> verbalise("Meet Dr. Lee at 7:30.", "en")
+'Meet Doctor Lee at seven thirty.'
+>>> unspeakable("**Meet** Dr. Lee.", "en")
+[Problem(reason='markdown', piece='**Meet**'), Problem(reason='symbols', piece='*')]
+"""
+
+from .language import Identifier, Langid
+from .nemo import NemoVerbaliser
+from .pace import spoken_seconds
+from .speakable import REASONS, Problem, unspeakable
+from .verbalise import load_verbaliser, verbalise
+
+__all__ = [
+    "REASONS",
+    "Identifier",
+    "Langid",
+    "NemoVerbaliser",
+    "Problem",
+    "load_verbaliser",
+    "spoken_seconds",
+    "unspeakable",
+    "verbalise",
+]

@@ -1,0 +1,157 @@
+"""English dates, years and times of day."""
+
+# ruff: noqa: RUF001  typographic dashes and quotes are what is looked for
+
+import re
+
+from . import number
+from .english_number import DASH, END, START, count, text_after
+from .english_table import MONTHS, NOT_PLURAL
+from .rule import rule
+
+MONTH = rf"(?P<month>(?:{'|'.join(MONTHS)})\b|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b\.?)"
+YEAR = r"(?:10[1-9]|1[1-9]\d|20\d)\d"
+MONTH_FIRST = frozenset({"", "US", "PH", "CA"})
+"""Regions whose dates in digits start with the month; the empty one stands for a bare `en`."""
+
+
+def _month(written: str) -> str:
+    return next(name for name in MONTHS if name.startswith(written[:3]))
+
+
+def _day(written: str) -> str | None:
+    return number.ordinal(written, "en") if 1 <= int(written) <= 31 else None
+
+
+def _year(written: str) -> str:
+    return number.year(written, "en")
+
+
+def _month_day(match: re.Match[str]) -> str | None:
+    first, last = _day(match["day"]), _day(match["last"] or match["day"])
+    if first is None or last is None or (match[0][-1].isdigit() and not match["year"] and _counts_things(match)):
+        return None
+    year = f"{match['comma']} {_year(match['year'])}" if match["year"] else ""
+    return f"{_month(match['month'])} {first}{f' to {last}' if match['last'] else ''}{year}"
+
+
+def _day_month(match: re.Match[str]) -> str | None:
+    first, last = _day(match["day"]), _day(match["last"] or match["day"])
+    if first is None or last is None:
+        return None
+    year = f"{match['comma']} {_year(match['year'])}" if match["year"] else ""
+    the = match["the"] or "the "
+    return f"{the}{first}{f' to {last}' if match['last'] else ''} of {_month(match['month'])}{year}"
+
+
+def _month_year(match: re.Match[str]) -> str:
+    return f"{_month(match['month'])}{match['comma']} {_year(match['year'])}"
+
+
+def _date(year: str, month: int, day: int, month_first: bool) -> str | None:
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return None
+    name, said = list(MONTHS)[month - 1], number.ordinal(str(day), "en")
+    if len(year) == 2:
+        year = ("20" if int(year) < 50 else "19") + year
+    return f"{name} {said}, {_year(year)}" if month_first else f"the {said} of {name} {_year(year)}"
+
+
+def _iso_date(match: re.Match[str]) -> str | None:
+    return _date(match[1], int(match[2]), int(match[3]), month_first=True)
+
+
+def _iso_date_day_first(match: re.Match[str]) -> str | None:
+    return _date(match[1], int(match[2]), int(match[3]), month_first=False)
+
+
+def _slash_date(match: re.Match[str]) -> str | None:
+    first, second = int(match[1]), int(match[2])
+    return _date(match[3], first, second, True) or _date(match[3], second, first, False)
+
+
+def _slash_date_day_first(match: re.Match[str]) -> str | None:
+    first, second = int(match[1]), int(match[2])
+    return _date(match[3], second, first, False) or _date(match[3], first, second, True)
+
+
+def _plural(words: str) -> str:
+    return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
+
+
+def _decade(match: re.Match[str]) -> str:
+    if match["century"]:
+        return _plural(_year(match["century"] + match["tens"]))
+    return _plural(count(match["tens"]))
+
+
+def _year_range(match: re.Match[str]) -> str:
+    last = match[2]
+    return f"{_year(match[1])} to {_year(last) if len(last) == 4 else count(last)}"
+
+
+def _counts_things(match: re.Match[str]) -> bool:
+    """Whether a plural follows a number: 1440 minutes, in May 20 people."""
+    following = re.match(r"\s([a-z]+)\b", text_after(match))
+    word = following[1] if following else ""
+    return word in ("people", "men", "women", "children", "feet") or (word.endswith("s") and word not in NOT_PLURAL)
+
+
+def bare_year(match: re.Match[str]) -> str | None:
+    """Say a four-digit number as a year, unless it counts something."""
+    return None if _counts_things(match) else _year(match[0])
+
+
+def _half_day(match: re.Match[str]) -> str | None:
+    hour, minutes = int(match["hour"]), match["minutes"]
+    if hour > 23 or int(minutes or 0) > 59:
+        return None
+    part = f"{match['part'].lower()}.m."
+    said = count(str(hour))
+    if minutes and int(minutes):
+        said += f" {_minutes(minutes)}"
+    return f"{said} {part}"
+
+
+def _minutes(digits: str) -> str:
+    return f"oh {count(digits[1])}" if int(digits[0]) == 0 else count(digits)
+
+
+def _clock(match: re.Match[str]) -> str:
+    hour, minutes, seconds = int(match["hour"]), match["minutes"], match["seconds"]
+    if hour > 24 or int(minutes) > 59:
+        return f"{count(match['hour'])} to {count(minutes)}"
+    said = count(str(hour))
+    if int(minutes):
+        said += f" {_minutes(minutes)}"
+    elif hour in (0, 24):
+        said = "midnight"
+    else:
+        said += " o'clock" if hour <= 12 else " hundred"
+    return f"{said} and {count(str(int(seconds)))} seconds" if seconds and int(seconds) else said
+
+
+_TIME = r"\d{1,2}(?::\d\d)?\s?[AaPp]\.?[Mm]\b\.?"
+_DAY = rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:{DASH}(?P<last>\d{{1,2}})(?:st|nd|rd|th)?)?"
+DATES = [
+    rule(rf"\b{MONTH}\s+{_DAY}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?(?![\d:%/])(?![.,]\d)", _month_day),
+    rule(rf"\b(?P<the>the )?{_DAY}(?: of)?\s+{MONTH}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?", _day_month),
+    rule(rf"\b{MONTH}(?P<comma>,?)\s+(?P<year>{YEAR})\b(?![.,:]\d)", _month_year),
+    rule(r"(?<![\w'’])(?:(?P<century>1[1-9]|20)|['’])?(?P<tens>\d0)['’]?s\b", _decade),
+    rule(rf"\b({YEAR})\s?[-–—]\s?({YEAR}|\d\d)\b(?![-–—.,:/]\d)", _year_range),
+]
+DATES_MONTH_FIRST = [
+    rule(r"\b(\d{4})-(\d\d)-(\d\d)\b(?!-)", _iso_date),
+    rule(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b(?!/)", _slash_date),
+]
+DATES_DAY_FIRST = [
+    rule(r"\b(\d{4})-(\d\d)-(\d\d)\b(?!-)", _iso_date_day_first),
+    rule(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b(?!/)", _slash_date_day_first),
+]
+TIMES = [
+    rule(rf"\b(\d{{1,2}}(?::\d\d)?|{_TIME})\s?[-–—]\s?(?={_TIME})", lambda m: f"{m[1]} to "),
+    rule(r"\b(\d{1,2}:\d\d)\s?[-–—]\s?(?=\d{1,2}:\d\d)", lambda m: f"{m[1]} to "),
+    rule(r"\b(?P<hour>\d{1,2})(?:[:.](?P<minutes>\d\d))?\s?(?P<part>[AaPp])\.?[Mm]\b\.?", _half_day),
+    rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?{END}(?: o['’]clock)?", _clock),
+    rule(rf"{START}(\d+):(\d+){END}", lambda m: f"{count(m[1])} to {count(m[2])}"),
+]

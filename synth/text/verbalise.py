@@ -1,0 +1,55 @@
+"""What a voice is to say for a text: numbers, dates, units, money, abbreviations and symbols in words.
+
+The written form is the caller's to keep.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from .english import verbalise_english
+from .german import verbalise_german
+from .nemo import NemoVerbaliser
+from .other import verbalise_other
+
+Engine = Literal["rules", "nemo", "none"]
+
+
+def verbalise(text: str, language: str) -> str:
+    """Write a text out as it is said.
+
+    Args:
+        text: as written. What is no number, abbreviation or symbol stays, byte for byte.
+        language: BCP-47 tag. English and German have rules of their own; French, Spanish, Italian, Portuguese, Dutch,
+            Swedish, Danish, Norwegian and Finnish have numbers and a few signs; of another language nothing is
+            changed.
+
+    Returns:
+        The spoken form; saying it again changes nothing.
+
+    >>> verbalise("It's 20°C, i.e. 68°F.", "en")
+    "It's twenty degrees Celsius, that is sixty-eight degrees Fahrenheit."
+    """
+    tongue, _, rest = language.partition("-")
+    if tongue.lower() == "en":
+        return verbalise_english(text, rest.rpartition("-")[2])
+    if tongue.lower() == "de":
+        return verbalise_german(text)
+    return verbalise_other(text, {"nb": "no", "nn": "no"}.get(tongue.lower(), tongue.lower()))
+
+
+def load_verbaliser(engine: Engine, language: str) -> Callable[[str], str]:
+    """Load what writes the texts of a language out.
+
+    Args:
+        engine: `rules` for those of `verbalise`, `nemo` for NeMo's grammars, `none` to leave texts alone.
+        language: BCP-47 tag.
+
+    Raises:
+        MissingExtra: NeMo's text processing is not installed.
+        SetupError: NeMo has no grammars for the language.
+    """
+    if engine == "nemo":
+        return NemoVerbaliser(language)
+    if engine == "none":
+        return str
+    return lambda text: verbalise(text, language)
