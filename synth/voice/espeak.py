@@ -26,11 +26,11 @@ from anytalk.synth.audio import PCM16_SCALE, Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.extras import import_extra
 
+from .espeak_name import bcp47
 from .fingerprint import fingerprint
 from .near import near_matches
 from .request import SpeakRequest, speak_each
-
-LICENCE = "GPL-3.0-or-later"
+from .terms import ESPEAK
 
 WORDS_PER_MINUTE = 175
 """espeak-ng's own rate, which is speed 1; tempo follows the rate within 2 %."""
@@ -64,7 +64,7 @@ class EspeakVoice:
         SetupError: if there is no such language or variant; the message names near ones.
     """
 
-    licence = LICENCE
+    terms = ESPEAK
 
     def __init__(self, spec: str) -> None:
         language, plus, variant = spec.partition("+")
@@ -121,25 +121,6 @@ def variants() -> frozenset[str]:
         MissingExtra: if the wheel is not installed.
     """
     return frozenset(path.name for path in (_data_path() / "voices" / "!v").iterdir())
-
-
-def bcp47(language: str) -> str:
-    """Write one of espeak-ng's language names as a BCP-47 tag.
-
-    >>> bcp47("en-us"), bcp47("cmn-latn-pinyin"), bcp47("en-gb-x-rp"), bcp47("es-419")
-    ('en-US', 'cmn-Latn-pinyin', 'en-GB-x-rp', 'es-419')
-    """
-    first, *rest = language.split("-")
-    tag = [first.lower()]
-    for position, part in enumerate(rest):
-        private = "x" in rest[:position]
-        if len(part) == 2 and not private:
-            tag.append(part.upper())
-        elif len(part) == 4 and not private:
-            tag.append(part.title())
-        else:
-            tag.append(part)
-    return "-".join(tag)
 
 
 def _package() -> ModuleType:

@@ -10,6 +10,7 @@ from anytalk.synth.errors import SampleError
 
 from .fingerprint import RENDERING
 from .request import SpeakRequest, speak_each
+from .terms import FAKE
 
 SECONDS_PER_CHARACTER = 0.06
 """About the pace of English speech: 17 characters a second."""
@@ -24,8 +25,8 @@ class FakeVoice:
         sample_rate_hz: rate of the tone.
     """
 
-    language = "en-US"
-    licence = "Apache-2.0"
+    language = "mul"
+    terms = FAKE
 
     def __init__(self, name: str = "tone", *, refuses: str = "[unspeakable]", sample_rate_hz: int = 24_000) -> None:
         self.name = f"fake:{name}"

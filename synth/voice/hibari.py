@@ -14,8 +14,7 @@ from anytalk.synth.errors import SampleError, SetupError
 
 from .fingerprint import fingerprint
 from .request import SpeakRequest, engine_speed, speak_each
-
-LICENCE = "Apache-2.0"
+from .terms import KOKORO, Terms
 
 TEMPO_MEASURED = (
     (0.4, 0.401),
@@ -62,6 +61,12 @@ def is_on_disk(voice: str) -> bool:
     return bool(VOICES[voice].get("bundled")) or (Path(cache_dir()) / VOICES[voice]["file"]).exists()
 
 
+def hibari_terms(voice: str) -> Terms:
+    """Terms of a voice of hibari's registry."""
+    source = f"hibari-tts, distilled from the voice {VOICES[voice]['kokoro']} of Kokoro-82M (Apache-2.0)"
+    return Terms("Apache-2.0", source, KOKORO.consent)
+
+
 class HibariVoice:
     """One hibari voice, on one thread: its audio differs between 1 and 2 threads.
 
@@ -75,7 +80,6 @@ class HibariVoice:
     """
 
     sample_rate_hz = SAMPLE_RATE
-    licence = LICENCE
 
     def __init__(self, voice: str = "heart") -> None:
         if not is_on_disk(voice):
@@ -85,6 +89,7 @@ class HibariVoice:
             )
         self.name = f"hibari:{voice}"
         self.language: str = VOICES[voice]["language"]
+        self.terms = hibari_terms(voice)
         self._path = Path(voice_path(voice, download_missing=False))
         self._engine = Hibari(voice, threads=1)
 

@@ -3,12 +3,8 @@
 Source: https://github.com/OHF-Voice/piper1-gpl (piper-tts 1.8.0), GPL-3.0-or-later. It embeds its own
 espeak-ng for phonemes.
 
-A Piper graph draws its noise inside, in two RandomNormalLike nodes: one varies the durations, one the sound.
-ONNX gives such a node a seed only as an attribute, fixed when the session is built, and onnxruntime then
-goes on drawing from a state that lives with the session: what a text sounds like would hang on what was said
-before it, in this process, and a resumed or distributed build would write other bytes. So the graph is
-changed in memory before it is loaded: the noise becomes an input, filled from numpy's generator and the
-request's seed.
+A Piper graph draws its noise inside, in two RandomNormalLike nodes: one varies the durations, one the sound. `noise`
+makes them inputs, filled from numpy's generator and the request's seed.
 """
 
 import json
@@ -18,9 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from piper import PiperVoice as PiperEngine
 from piper.config import PhonemeType, PiperConfig
 
@@ -28,16 +22,15 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
 
 from .fingerprint import fingerprint
+from .language import piper_language
+from .noise import Noise, one_thread_session, random_nodes, take_noise_from_inputs
 from .request import SpeakRequest, engine_speed, speak_each
+from .terms import Terms
 
 ENGINE_LICENCE = "GPL-3.0-or-later"
 
 SPEAKABLE_TYPES = (PhonemeType.ESPEAK, PhonemeType.TEXT)
 """The other phonemisers need more packages, or download their model."""
-
-RANDOM_OPS = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 
 LATENT_CHANNELS = 192
 """Width of VITS's latent (`inter_channels`; less in `x_low` voices): how many noise values a frame takes."""
@@ -78,25 +71,27 @@ class PiperVoice:
     Args:
         name: the name to go by, such as `piper:joe`.
         model: the voice's `.onnx`; its configuration lies beside it as `.onnx.json`.
-        licence: the voice's own licence.
+        terms: the voice's own.
 
     Raises:
         SetupError: if a file is missing, or is not a Piper voice that can be seeded.
     """
 
-    def __init__(self, name: str, model: Path, licence: str) -> None:
+    def __init__(self, name: str, model: Path, terms: Terms) -> None:
         self.name = name
-        self.licence = f"{licence} (voice), {ENGINE_LICENCE} (engine)"
+        self.terms = terms.with_engine(ENGINE_LICENCE)
         self._sources = (model, Path(f"{model}.json"))
         for source in self._sources:
             if not source.is_file():
                 raise SetupError(f"the voice {name} needs the file {source}, which is not there")
-        self.language, config = _read_config(name, self._sources[1])
+        fields, config = _read_config(name, self._sources[1])
+        self.language = piper_language(fields)
         self.sample_rate_hz = config.sample_rate
         graph = onnx.load(model)
-        self._noise_names = _take_noise_from_inputs(name, graph)
+        _check_noise(name, graph)
+        self._noises: list[Noise] = take_noise_from_inputs(graph)
         # The engine serves for text, phonemes and ids; the session is this module's own.
-        self._engine = PiperEngine(session=_session(graph), config=config)
+        self._engine = PiperEngine(session=one_thread_session(graph), config=config)
 
     @property
     def fingerprint(self) -> str:
@@ -128,16 +123,16 @@ class PiperVoice:
             "input_lengths": np.array([len(ids)], np.int64),
             "scales": np.array([config.noise_scale, length_scale, config.noise_w_scale], np.float32),
         }
-        for noise_name in self._noise_names:
-            inputs[noise_name] = rng.standard_normal(frames * LATENT_CHANNELS, np.float32)
+        for noise in self._noises:
+            inputs[noise.name] = noise.draw(rng, frames * LATENT_CHANNELS)
         if config.num_speakers > 1:
             inputs["sid"] = np.array([config.default_speaker_id], np.int64)
         audio: Waveform = self._engine.session.run(None, inputs)[0]
         return audio.reshape(-1)
 
 
-def _read_config(name: str, path: Path) -> tuple[str, PiperConfig]:
-    """The voice's language, BCP-47, and its configuration."""
+def _read_config(name: str, path: Path) -> tuple[dict[str, Any], PiperConfig]:
+    """The voice's configuration, as it stands and as the engine takes it."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         config = PiperConfig.from_dict(fields)
@@ -148,70 +143,15 @@ def _read_config(name: str, path: Path) -> tuple[str, PiperConfig]:
             f"the voice {name} takes its phonemes from {config.phoneme_type.value!r}; only voices of type "
             f"{' and '.join(kind.value for kind in SPEAKABLE_TYPES)} are supported"
         )
-    code = fields.get("language", {}).get("code") or config.espeak_voice
-    language, _, region = code.replace("_", "-").partition("-")
-    return (f"{language.lower()}-{region.upper()}" if region else language.lower()), config
+    return fields, config
 
 
-def _take_noise_from_inputs(name: str, model: onnx.ModelProto) -> list[str]:
-    """Feed every RandomNormalLike node from a new input; return the inputs' names.
-
-    An input holds more values than the node needs: how many that is, the graph only knows once it has
-    predicted the durations. Its first values are taken and shaped like the tensor that the node imitates.
-    Should they ever not suffice, they start again from the first.
-    """
-    graph = model.graph
-    random = [node for node in graph.node if node.op_type in RANDOM_OPS]
-    if len(random) != 2 or any(node.op_type != "RandomNormalLike" or _is_shifted(node) for node in random):
+def _check_noise(name: str, model: onnx.ModelProto) -> None:
+    """Raise unless a graph draws its noise as Piper's do."""
+    random = random_nodes(model)
+    if len(random) != 2 or any(node.op_type != "RandomNormalLike" for node in random):
         kinds = ", ".join(node.op_type for node in random) or "none"
         raise SetupError(
             f"the voice {name} does not draw its noise like a Piper voice (two RandomNormalLike; "
             f"found {kinds}), so it cannot be seeded"
         )
-    nodes: list[onnx.NodeProto] = []
-    inputs: list[str] = []
-    for node in graph.node:
-        if node.op_type == "RandomNormalLike":
-            inputs.append(f"noise_{len(inputs)}")
-            nodes += _read_noise(inputs[-1], node.input[0], node.output[0])
-        else:
-            nodes.append(node)
-    constants = {"noise_zero": 0, "noise_one": 1}
-    graph.initializer.extend(
-        helper.make_tensor(key, TensorProto.INT64, [], [value]) for key, value in constants.items()
-    )
-    graph.input.extend(helper.make_tensor_value_info(key, TensorProto.FLOAT, ["values"]) for key in inputs)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return inputs
-
-
-def _is_shifted(node: onnx.NodeProto) -> bool:
-    """Whether a node draws anything but standard normal float32."""
-    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return (values.get("mean", 0.0), values.get("scale", 1.0), values.get("dtype", 1)) != (
-        0.0,
-        1.0,
-        TensorProto.FLOAT,
-    )
-
-
-def _read_noise(noise: str, like: str, output: str) -> list[onnx.NodeProto]:
-    """Nodes that compute output = noise[arange(like.size) % noise.size].reshape(like.shape)."""
-    return [
-        helper.make_node("Shape", [like], [f"{noise}_shape"]),
-        helper.make_node("ReduceProd", [f"{noise}_shape"], [f"{noise}_needed"], keepdims=0),
-        helper.make_node("Range", ["noise_zero", f"{noise}_needed", "noise_one"], [f"{noise}_positions"]),
-        helper.make_node("Size", [noise], [f"{noise}_size"]),
-        helper.make_node("Mod", [f"{noise}_positions", f"{noise}_size"], [f"{noise}_indices"]),
-        helper.make_node("Gather", [noise, f"{noise}_indices"], [f"{noise}_values"], axis=0),
-        helper.make_node("Reshape", [f"{noise}_values", f"{noise}_shape"], [output]),
-    ]
-
-
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # One thread: sums then have one order, and a cluster counts on one core a voice.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

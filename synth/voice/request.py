@@ -9,6 +9,8 @@ import numpy as np
 from anytalk.synth.audio import Waveform, check_waveform, resample
 from anytalk.synth.errors import SampleError
 
+from .terms import Terms
+
 SPEED_RANGE = (0.5, 2.0)
 PITCH_RANGE = (0.8, 1.25)
 
@@ -61,15 +63,15 @@ class Voice(Protocol):
 
     @property
     def language(self) -> str:
-        """BCP-47 tag of the language it speaks."""
+        """BCP-47 tag of the language it speaks; `mul` if it speaks many."""
 
     @property
     def sample_rate_hz(self) -> int:
         """Rate of what it returns."""
 
     @property
-    def licence(self) -> str:
-        """SPDX expression, or a sentence where there is none."""
+    def terms(self) -> Terms:
+        """Licence, source and consent."""
 
     @property
     def fingerprint(self) -> str:
@@ -114,13 +116,22 @@ def _speak_or_error(request: SpeakRequest, speak_one: SpeakOne, rate_hz: int) ->
     try:
         check_speakable(request.text)
         waveform = speak_one(request.text, request.seed, request.speed / request.pitch)
-        if len(waveform) == 0 or float(np.max(np.abs(waveform))) < SILENT_PEAK:
-            raise SampleError("unspeakable_text", f"the voice said nothing for {request.text[:80]!r}")
-        check_waveform(waveform)
-        return resample(waveform, rate_hz * request.pitch, rate_hz)
+        return finished(request, waveform, rate_hz)
     except SampleError as error:
         # Without its traceback: that would keep the batch's waveforms alive.
         return error.with_traceback(None)
+
+
+def finished(request: SpeakRequest, waveform: Waveform, rate_hz: int) -> Waveform:
+    """Bring what an engine said at speed / pitch to the pitch that was asked for.
+
+    Raises:
+        SampleError: the engine said nothing, or what it said is no waveform.
+    """
+    if len(waveform) == 0 or float(np.max(np.abs(waveform))) < SILENT_PEAK:
+        raise SampleError("unspeakable_text", f"the voice said nothing for {request.text[:80]!r}")
+    check_waveform(waveform)
+    return resample(waveform, rate_hz * request.pitch, rate_hz)
 
 
 def check_speakable(text: str) -> None:

@@ -1,0 +1,150 @@
+"""Kokoro-82M in process: over fifty voices at 24 kHz, from ONNX files on this disk or from the hub.
+
+Source: https://github.com/thewh1teagle/kokoro-onnx (kokoro-onnx 0.6.1, MIT), whose text front end is used; weights
+https://huggingface.co/hexgrad/Kokoro-82M (Apache-2.0). Phonemes come from espeak-ng (GPL-3.0-or-later).
+
+The front end knows espeak-ng's languages only; Kokoro's own reads English, Japanese and Mandarin better
+(https://github.com/hexgrad/misaki), and wants spaCy and downloads of its own.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import espeakng_loader
+import numpy as np
+import onnx
+from huggingface_hub import snapshot_download
+from kokoro_onnx.chunker import split_phonemes
+from kokoro_onnx.config import MAX_PHONEME_LENGTH, SAMPLE_RATE, EspeakConfig
+from kokoro_onnx.tokenizer import Tokenizer
+from numpy.typing import NDArray
+
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError, SetupError
+
+from .fingerprint import fingerprint
+from .kokoro_name import ESPEAK_LANGUAGES, kokoro_language
+from .near import near_matches
+from .noise import one_thread_session, take_noise_from_inputs
+from .request import SpeakRequest, speak_each
+from .terms import KOKORO
+
+ENGINE_LICENCE = "GPL-3.0-or-later"
+
+NOISE_VALUES = 2**20
+"""Noise drawn for a piece. Where a node takes more, it starts again: after seconds, too late to be heard as a tone."""
+
+TOKEN_INPUTS = ("input_ids", "tokens")
+"""The newer and the older name of the graph's first input."""
+
+
+class KokoroVoice:
+    """One voice of Kokoro, on one thread.
+
+    Args:
+        name: the name to go by, such as `kokoro:models/kokoro#af_heart`.
+        place: folder with one `.onnx` and one `voices*.bin`, or a hub id whose repository holds them.
+        voice: name of the voice, such as `af_heart`.
+
+    Raises:
+        SetupError: files are missing or not Kokoro's, or there is no such voice.
+    """
+
+    sample_rate_hz = SAMPLE_RATE
+
+    def __init__(self, name: str, place: str, voice: str) -> None:
+        self.name = name
+        self.language = kokoro_language(voice)
+        self.terms = KOKORO.with_engine(ENGINE_LICENCE)
+        self._sources = _files(place)
+        self._style_NS = _style(self._sources[1], voice)
+        graph = onnx.load(self._sources[0])
+        self._tokens = _tokens_input(self._sources[0], graph)
+        try:
+            self._noises = take_noise_from_inputs(graph)
+        except ValueError as error:
+            raise SetupError(f"the voice {name} cannot be seeded: {error}") from error
+        self._session = one_thread_session(graph)
+        self._tokenizer = Tokenizer(EspeakConfig(lib_path=_own_espeak()))
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Voice.fingerprint`."""
+        return fingerprint("kokoro-onnx", *self._sources)
+
+    def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
+        """See `Voice.speak`."""
+        return speak_each(requests, self._speak_one, self.sample_rate_hz)
+
+    def _speak_one(self, text: str, seed: int, speed: float) -> Waveform:
+        rng = np.random.default_rng(seed)
+        phonemes = self._tokenizer.phonemize(text, ESPEAK_LANGUAGES[self.language])
+        ids = [self._tokenizer.tokenize(piece) for piece in split_phonemes(phonemes, MAX_PHONEME_LENGTH)]
+        spoken = [self._say_ids(piece, speed, rng) for piece in ids if piece]
+        return np.concatenate(spoken) if spoken else np.zeros(0, np.float32)
+
+    def _say_ids(self, ids: list[int], speed: float, rng: np.random.Generator) -> Waveform:
+        """Run the graph on at most 510 phonemes."""
+        inputs: dict[str, NDArray[Any]] = {
+            # Both ends are padded, as in training.
+            self._tokens: np.array([[0, *ids, 0]], np.int64),
+            # A style for each length.
+            "style": self._style_NS[min(len(ids), len(self._style_NS)) - 1].reshape(1, -1),
+            "speed": np.array([speed], np.float32),
+        }
+        for noise in self._noises:
+            inputs[noise.name] = noise.draw(rng, NOISE_VALUES)
+        audio: Waveform = self._session.run(None, inputs)[0]
+        return np.asarray(audio, np.float32).reshape(-1)
+
+
+def _files(place: str) -> tuple[Path, Path]:
+    """The graph and the voices of a folder or a hub repository."""
+    folder = Path(place)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(place, allow_patterns=["*.onnx", "voices*.bin"]))
+        except (OSError, ValueError) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise SetupError(
+                f"kokoro {place!r} is no folder, and the hub did not give it either ({first}); name a folder with "
+                "kokoro-v1.0.onnx and voices-v1.0.bin"
+            ) from error
+    graphs, voices = sorted(folder.glob("*.onnx")), sorted(folder.glob("voices*.bin"))
+    if len(graphs) != 1 or len(voices) != 1:
+        raise SetupError(
+            f"kokoro {place!r} must hold one .onnx and one voices*.bin; found {len(graphs)} and {len(voices)}"
+        )
+    return graphs[0], voices[0]
+
+
+def _style(path: Path, voice: str) -> NDArray[np.float32]:
+    """The styles of a voice, one for each length, shape (510, 256)."""
+    try:
+        with np.load(path) as voices:
+            if voice not in voices:
+                raise SetupError(f"{path} has no voice {voice!r}{near_matches(voice, voices)}")
+            styles = np.asarray(voices[voice], np.float32)
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{path} holds no voices of Kokoro ({error})") from error
+    return styles.reshape(len(styles), -1)
+
+
+def _tokens_input(path: Path, graph: onnx.ModelProto) -> str:
+    """Name of the tokens' input: exports differ."""
+    types = {each.name: each.type.tensor_type.elem_type for each in graph.graph.input}
+    tokens = next((name for name in TOKEN_INPUTS if name in types), None)
+    if tokens is None or not {"style", "speed"} <= types.keys():
+        raise SetupError(f"{path} is no graph of Kokoro: its inputs are {', '.join(types)}")
+    if types["speed"] != onnx.TensorProto.FLOAT:
+        raise SetupError(f"{path} knows whole speeds only; take an export whose speed is a float")
+    return tokens
+
+
+def _own_espeak() -> str:
+    """A copy of espeak-ng's library, so that voices of espeak-ng can go on loading and unloading theirs."""
+    library = Path(espeakng_loader.get_library_path())
+    return str(shutil.copy(library, tempfile.mkdtemp(prefix="anytalk-kokoro-")))

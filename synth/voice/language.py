@@ -1,0 +1,110 @@
+"""What a voice speaks, known without loading it, and whether that is what a row is written in."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from anytalk.synth.errors import SetupError
+
+from .espeak_name import bcp47
+from .kokoro_name import kokoro_language
+from .speech_server import SpeechServer
+
+MANY = "mul"
+"""Language of a voice that speaks many (ISO 639-2)."""
+
+SAME = {"cmn": "zh", "nb": "no"}
+"""Primary subtags that are written either way."""
+
+
+def speaks(voice: str, row: str) -> bool:
+    """Whether a voice of one language can say a row of another: the same one, whatever the region.
+
+    Args:
+        voice: BCP-47 tag of what the voice speaks, or `mul`.
+        row: BCP-47 tag of the row.
+
+    >>> speaks("en-US", "en"), speaks("en-US", "en-GB"), speaks("cmn", "zh-CN"), speaks("mul", "de"), speaks("de", "en")
+    (True, True, True, True, False)
+    """
+    return voice == MANY or _primary(voice) == _primary(row)
+
+
+def is_accent(voice: str, row: str) -> bool:
+    """Whether a voice has the very accent that a row asks for.
+
+    >>> is_accent("en-GB-scotland", "en-GB"), is_accent("en-US", "en-GB"), is_accent("mul", "en")
+    (True, False, False)
+    """
+    return f"{voice.lower()}-".startswith(f"{row.lower()}-")
+
+
+def voice_language(name: str, servers: Mapping[str, SpeechServer] | None = None) -> str:
+    """Language of a voice, by its name alone.
+
+    Args:
+        name: as `load_voice` takes it.
+        servers: by name, for voices of servers.
+
+    Returns:
+        BCP-47 tag, or `mul`.
+
+    Raises:
+        SetupError: there is no such voice or server.
+    """
+    engine, _, spec = name.partition(":")
+    if engine == "hibari":
+        from hibari.voices import VOICES
+
+        return str(VOICES[spec]["language"]) if spec in VOICES else MANY
+    if engine == "piper":
+        return "en-US" if spec == "joe" else _piper_file_language(spec)
+    if engine == "espeak":
+        return bcp47(spec.partition("+")[0])
+    if engine == "kokoro":
+        return kokoro_language(spec.rpartition("#")[2])
+    if engine == "server":
+        return server_of(name, servers)[0].language
+    return MANY
+
+
+def server_of(name: str, servers: Mapping[str, SpeechServer] | None) -> tuple[SpeechServer, str]:
+    """The server of a voice, and the voice's name there.
+
+    Args:
+        name: `server:SERVER/VOICE`.
+        servers: by name.
+
+    Raises:
+        SetupError: there is no such server.
+    """
+    server, slash, voice = name.removeprefix("server:").partition("/")
+    if not (slash and voice) or server not in (servers or {}):
+        known = ", ".join(servers or {}) or "none"
+        raise SetupError(
+            f"the voice {name} must be server:SERVER/VOICE with a server of voices.servers (known: {known})"
+        )
+    return (servers or {})[server], voice
+
+
+def piper_language(fields: Mapping[str, Any]) -> str:
+    """BCP-47 tag of a Piper voice by its configuration."""
+    code = (fields.get("language") or {}).get("code") or fields["espeak"]["voice"]
+    language, _, region = str(code).replace("_", "-").partition("-")
+    return f"{language.lower()}-{region.upper()}" if region else language.lower()
+
+
+@lru_cache(maxsize=1024)
+def _piper_file_language(model: str) -> str:
+    try:
+        return piper_language(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # What is wrong with the voice is said when it is loaded.
+        return MANY
+
+
+def _primary(tag: str) -> str:
+    first = tag.split("-")[0].lower()
+    return SAME.get(first, first)

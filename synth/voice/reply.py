@@ -1,0 +1,123 @@
+"""The body of a speech response as a waveform.
+
+The container counts, not the format that was asked for: some servers send WAV whatever they are asked. Headerless PCM
+is 16-bit little-endian and mono, as OpenAI's; its rate must be known from elsewhere.
+"""
+
+import io
+import re
+import struct
+
+import numpy as np
+import soundfile
+
+from anytalk.synth.audio import PCM16_SCALE, Waveform, read_audio, resample
+from anytalk.synth.errors import SampleError
+
+LONGEST_S = 600.0
+"""Longest speech that is taken at all."""
+
+PCM_TYPES = ("audio/pcm", "audio/l16", "audio/x-pcm", "audio/raw")
+UNTYPED = ("", "application/octet-stream")
+
+OPEN_SIZE = 0x7FFFFF00
+"""From here on, a size in a WAV header means that its writer streamed and did not know it."""
+
+
+class BrokenReplyError(ValueError):
+    """What came is no whole speech: cut off, empty, or something else altogether.
+
+    Args:
+        what: what came instead.
+        empty: whether it was well-formed, but held no samples.
+    """
+
+    def __init__(self, what: str, empty: bool = False) -> None:
+        super().__init__(what)
+        self.empty = empty
+
+
+def read_reply(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | None = None) -> Waveform:
+    """Decode the body of a speech response.
+
+    Args:
+        content: the body.
+        content_type: its Content-Type; `audio/pcm; rate=16000` and `audio/L16` name the rate of headerless PCM.
+        rate_hz: rate of the result; whatever came is resampled to it.
+        pcm_rate_hz: rate of headerless PCM whose Content-Type does not name it.
+
+    Returns:
+        The waveform at `rate_hz`.
+
+    Raises:
+        BrokenReplyError: another try may bring a better one.
+        SampleError: `unknown_rate` for headerless PCM of no known rate; `too_long` or `nan_audio`.
+    """
+    if not content:
+        raise BrokenReplyError("an empty body", empty=True)
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        return _decoded(_whole_wav(content), rate_hz)
+    kind = content_type.partition(";")[0].strip().lower()
+    if content[:4] == b"fLaC":
+        _check_whole_flac(content)
+    elif kind in PCM_TYPES or (pcm_rate_hz is not None and kind in UNTYPED):
+        return _pcm(content, content_type, rate_hz, pcm_rate_hz)
+    return _decoded(content, rate_hz)
+
+
+def _decoded(content: bytes, rate_hz: int) -> Waveform:
+    try:
+        return read_audio(content, rate_hz, max_s=LONGEST_S)
+    except SampleError as error:
+        if error.reason == "empty_audio":
+            raise BrokenReplyError("a file of no samples", empty=True) from error
+        if error.reason == "undecodable_audio":
+            raise BrokenReplyError(f"no audio: {len(content)} bytes that begin {content[:40]!r}") from error
+        raise
+
+
+def _pcm(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | None) -> Waveform:
+    named = re.search(r"rate=(\d+)", content_type)
+    source_hz = int(named[1]) if named else pcm_rate_hz
+    if source_hz is None or source_hz <= 0:
+        raise SampleError("unknown_rate", f"headerless audio ({content_type or 'no type'}) of unknown rate")
+    if len(content) % 2:
+        raise BrokenReplyError(f"{len(content)} bytes of 16-bit audio: half a sample is missing")
+    samples = np.frombuffer(content, "<i2").astype(np.float32) / np.float32(PCM16_SCALE)
+    return resample(samples, source_hz, rate_hz)
+
+
+def _whole_wav(content: bytes) -> bytes:
+    """The file with a true size in its header, or an error where samples are missing."""
+    place = 12
+    while place + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, place)
+        if name == b"data":
+            return _sized(content, place + 8, size)
+        place += 8 + size + size % 2
+    raise BrokenReplyError("a WAV file without samples")
+
+
+def _sized(content: bytes, start: int, size: int) -> bytes:
+    there = len(content) - start
+    if there == 0:
+        raise BrokenReplyError("a WAV file of no samples", empty=True)
+    if 0 < size <= there:
+        return content
+    if 0 < size < OPEN_SIZE:
+        raise BrokenReplyError(f"a WAV file cut off after {there} of {size} bytes")
+    header = bytearray(content[:start])
+    struct.pack_into("<I", header, 4, len(content) - 8)
+    struct.pack_into("<I", header, start - 4, there)
+    return bytes(header) + content[start:]
+
+
+def _check_whole_flac(content: bytes) -> None:
+    """Raise if frames are missing that the header promises; a streaming writer promises none."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            promised, found = file.frames, len(file.read(dtype="int16"))
+    except soundfile.LibsndfileError as error:
+        raise BrokenReplyError(f"a FLAC file that cannot be read: {error}") from error
+    if 0 < promised < OPEN_SIZE and found < promised:
+        raise BrokenReplyError(f"a FLAC file cut off after {found} of {promised} samples")
