@@ -1,0 +1,209 @@
+"""Conversations from vLLM inside the cluster: no endpoint to run, and every GPU of the cluster at work.
+
+Rows go through `ray.data.llm` in two rounds, the second for answers that need mending, and end as they do with an
+endpoint: see `anytalk.synth.llm.job`. Answers share the endpoint's cache, so a set begun in one way can be finished in
+the other, if model, settings and seed are the same.
+
+Written against ray 2.60 (`ray.data.llm.vLLMEngineProcessorConfig`, `build_processor`), whose extra brings vLLM 0.29.
+The engine needs a GPU and has not been run on one yet; the rounds, and what goes in and comes out, are tested.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from anytalk.synth.errors import EngineError, SampleError
+from anytalk.synth.extras import import_extra
+from anytalk.synth.llm.cache import AnswerCache, answer_key
+from anytalk.synth.llm.client import Answer, Messages
+from anytalk.synth.llm.job import SCHEMA, Job, Outcome
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """A model that the cluster serves to itself.
+
+    Attributes:
+        model: hub id or folder, the same on every node.
+        replicas: engines, each with `tensor_parallel_size` GPUs.
+        tensor_parallel_size: GPUs that share one engine.
+        batch_rows: rows that travel together.
+        max_tokens: longest answer, in tokens.
+        temperature: of the sampling; None leaves it to vLLM.
+        top_p: of the sampling; None leaves it to vLLM.
+        engine: further arguments of vLLM's engine, such as {max_model_len: 8192}.
+        chat_template: further arguments of the chat template, such as {enable_thinking: false}.
+
+    Raises:
+        ValueError: if a number is not over 0.
+    """
+
+    model: str
+    replicas: int = 1
+    tensor_parallel_size: int = 1
+    batch_rows: int = 64
+    max_tokens: int = 1024
+    temperature: float | None = 0.9
+    top_p: float | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("replicas", "tensor_parallel_size", "batch_rows", "max_tokens"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be over 0; got {getattr(self, name)}")
+
+    def sampling(self) -> dict[str, Any]:
+        """Settings that decide what the model answers, named as an endpoint names them, so that the cache is shared."""
+        chosen = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        extra = {"chat_template_kwargs": dict(self.chat_template)} if self.chat_template else {}
+        return {key: value for key, value in chosen.items() if value is not None} | extra
+
+
+class Engine(Protocol):
+    """Answers many requests at once."""
+
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
+        """Answer requests of messages and seed; where one failed, its place holds the error."""
+
+
+class VllmEngine:
+    """vLLM through Ray Data, on the cluster that Ray is connected to.
+
+    Args:
+        config: model and resources.
+
+    Raises:
+        MissingExtra: vLLM is not installed.
+    """
+
+    def __init__(self, config: ClusterModel) -> None:
+        import_extra("vllm", "generation with vLLM inside the cluster", "vllm")
+        self.config = config
+
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
+        """See `Engine.answer`."""
+        import ray
+        from ray.data.llm import build_processor
+
+        rows = [
+            {"number": number, "messages_json": json.dumps([dict(message) for message in messages]), "seed": seed}
+            for number, (messages, seed) in enumerate(asked)
+        ]
+        config = self.config
+        chat = {"chat_template_kwargs": dict(config.chat_template)} if config.chat_template else None
+        processor = build_processor(
+            processor_config(config),
+            preprocess=lambda row: request_row(row, config),
+            postprocess=answer_row,
+            builder_kwargs=chat,
+        )
+        answers: list[Answer | EngineError] = [EngineError("vLLM returned nothing for this row")] * len(rows)
+        for row in processor(ray.data.from_items(rows)).iter_rows():
+            answers[row["number"]] = read_row(row, config)
+        return answers
+
+
+def processor_config(config: ClusterModel) -> Any:
+    """The configuration of `ray.data.llm` for a model."""
+    from ray.data.llm import vLLMEngineProcessorConfig
+
+    return vLLMEngineProcessorConfig(
+        model_source=config.model,
+        engine_kwargs={"tensor_parallel_size": config.tensor_parallel_size, **config.engine},
+        concurrency=config.replicas,
+        batch_size=config.batch_rows,
+        # One bad prompt must not end the run: its row comes back with `__inference_error__`.
+        should_continue_on_error=True,
+    )
+
+
+def request_row(row: Mapping[str, Any], config: ClusterModel) -> dict[str, Any]:
+    """What the engine reads of a row: messages, and sampling with the answer's schema."""
+    sampling = {key: value for key, value in config.sampling().items() if key != "chat_template_kwargs"}
+    # The schema travels as text: as a struct, Arrow would fill in every key that another row has.
+    sampling |= {"seed": row["seed"], "structured_outputs": {"json": json.dumps(SCHEMA)}}
+    return {"messages": json.loads(row["messages_json"]), "sampling_params": sampling}
+
+
+def answer_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an answered row."""
+    return {
+        "number": row["number"],
+        "text": row["generated_text"],
+        "prompt_tokens": row["num_input_tokens"],
+        "completion_tokens": row["num_generated_tokens"],
+    }
+
+
+def read_row(row: Mapping[str, Any], config: ClusterModel) -> Answer | EngineError:
+    """Read a row that came back: `answer_row`'s, or a failed one as the engine left it."""
+    if row.get("__inference_error__"):
+        return EngineError(f"vLLM ({config.model}): {' '.join(str(row['__inference_error__']).split())[:300]}")
+    completed = row["completion_tokens"]
+    # Ray Data does not hand on vLLM's finish_reason.
+    reason = "length" if completed >= config.max_tokens else "stop"
+    return Answer(row["text"], reason, config.model, row["prompt_tokens"], completed)
+
+
+def run_on_cluster(
+    jobs: Iterable[Job], config: ClusterModel, cache: AnswerCache | None = None, engine: Engine | None = None
+) -> Iterator[Outcome]:
+    """Do jobs with a model inside the cluster.
+
+    Args:
+        jobs: such as `generation_jobs` and `rewriting_jobs` give; all are held in memory.
+        config: model and resources.
+        cache: answers that are there already, and where new ones go, once a round.
+        engine: what answers; vLLM on Ray's cluster by default.
+
+    Yields:
+        One outcome for each job, in their order.
+
+    Raises:
+        MissingExtra: vLLM is not installed.
+    """
+    waiting = list(jobs)
+    engine = engine or VllmEngine(config)
+    firsts = _ask([(job.messages, job.seed) for job in waiting], config, cache, engine)
+    outcomes: list[Outcome | None] = [None] * len(waiting)
+    broken: list[tuple[int, Messages]] = []
+    for place, (job, first) in enumerate(zip(waiting, firsts, strict=True)):
+        if isinstance(first, EngineError):
+            outcomes[place] = job.deferred(first)
+            continue
+        try:
+            outcomes[place] = job.generated(first, job.read(first), repaired=False)
+        except SampleError as problem:
+            broken.append((place, job.repair(first, problem)))
+    seconds = _ask([(messages, waiting[place].seed) for place, messages in broken], config, cache, engine)
+    for (place, _), second in zip(broken, seconds, strict=True):
+        outcomes[place] = _last(waiting[place], second)
+    for outcome in outcomes:
+        assert outcome is not None
+        yield outcome
+
+
+def _last(job: Job, answer: Answer | EngineError) -> Outcome:
+    if isinstance(answer, EngineError):
+        return job.deferred(answer)
+    try:
+        return job.generated(answer, job.read(answer), repaired=True)
+    except SampleError as error:
+        return job.rejected(error)
+
+
+def _ask(
+    asked: Sequence[tuple[Messages, int]], config: ClusterModel, cache: AnswerCache | None, engine: Engine
+) -> list[Answer | EngineError]:
+    """Answer requests from the cache, and the others with the engine."""
+    keys = [answer_key(config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in asked]
+    known = [cache.get(key) if cache is not None else None for key in keys]
+    missing = [place for place, answer in enumerate(known) if answer is None]
+    fresh = dict(zip(missing, engine.answer([asked[place] for place in missing]) if missing else [], strict=True))
+    for place, answer in fresh.items():
+        if cache is not None and isinstance(answer, Answer):
+            cache.put(keys[place], dataclasses.asdict(answer))
+    return [Answer(**answer) if answer is not None else fresh[place] for place, answer in enumerate(known)]

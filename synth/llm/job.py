@@ -1,0 +1,230 @@
+"""One conversation to be had from a model: ask, check, have it repaired once, and say how it ended.
+
+Every job ends in one of three ways: `Generated`, `Rejected` for what the model said, or `Deferred` because the
+machinery failed; a later run finishes the deferred ones and takes the others' answers from the cache.
+"""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from anytalk.synth.errors import EngineError, SampleError
+
+from .client import Answer, Client, Messages
+from .speech import check_spoken, spoken_s
+
+MAX_QUESTION_S = 25.0
+"""Longest question, as estimated: a question over 30 s is rejected once it is spoken."""
+
+
+class Turn(BaseModel):
+    """One question and its answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    answer: str
+
+
+class _Conversation(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    turns: list[Turn]
+
+
+SCHEMA = _Conversation.model_json_schema()
+"""JSON schema of every answer."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversation to be had.
+
+    Attributes:
+        split_name: label of its rows' source.
+        conversation: its name.
+        language: BCP-47 tag.
+        messages: what the model is told.
+        seed: of the sampling.
+        turns: how many turns must come back.
+        max_answer_s: longest answer, estimated from its words, in seconds.
+        source: where it comes from, for a reader of the dataset.
+        provenance: template, hashes and draws, by name.
+        questions: what the questions must stay, if they are not to be rewritten.
+    """
+
+    split_name: str
+    conversation: str
+    language: str
+    messages: Messages
+    seed: int
+    turns: int
+    max_answer_s: float
+    source: str
+    provenance: Mapping[str, str | int | float]
+    questions: tuple[str, ...] | None = None
+
+    def read(self, answer: Answer) -> tuple[Turn, ...]:
+        """Check an answer.
+
+        Raises:
+            SampleError: `malformed_answer` if it is not the JSON that was asked for, `unspeakable_text` or
+                `too_long_text` for what it says.
+        """
+        try:
+            turns = _Conversation.model_validate(_json_object(answer.text)).turns
+        except ValidationError as error:
+            problem = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in problem["loc"]) or "the object"
+            raise SampleError("malformed_answer", f"{where}: {problem['msg']}") from None
+        except ValueError as error:
+            cut = (
+                f"; it was cut off after {answer.completion_tokens} tokens" if answer.finish_reason == "length" else ""
+            )
+            raise SampleError("malformed_answer", f"{error}{cut}") from None
+        if len(turns) != self.turns:
+            raise SampleError("malformed_answer", f"turns must hold {self.turns}; it holds {len(turns)}")
+        if self.questions is not None:
+            turns = [Turn(question=q, answer=turn.answer) for q, turn in zip(self.questions, turns, strict=True)]
+        return tuple(self._checked(turn) for turn in turns)
+
+    def _checked(self, turn: Turn) -> Turn:
+        texts = []
+        for side, text, limit_s in (
+            ("question", turn.question, MAX_QUESTION_S),
+            ("answer", turn.answer, self.max_answer_s),
+        ):
+            if side == "answer" or self.questions is None:
+                check_spoken(f"the {side}", text)
+                took_s = spoken_s(text, self.language)
+                if took_s > limit_s:
+                    detail = f"the {side} takes about {took_s:.0f} s to say; at most {limit_s:.0f} s are allowed"
+                    raise SampleError("too_long_text", detail)
+            texts.append(" ".join(text.split()))
+        return Turn(question=texts[0], answer=texts[1])
+
+    def repair(self, answer: Answer, problem: SampleError) -> Messages:
+        """What to tell the model so that it mends its answer."""
+        told = f"That will not do. {problem.detail}. Send the whole JSON object again, mended, and nothing else."
+        said = answer.text[:4000]  # A model that babbles to its limit need not read all of it again.
+        return [*self.messages, {"role": "assistant", "content": said}, {"role": "user", "content": told}]
+
+    def generated(self, answer: Answer, turns: tuple[Turn, ...], repaired: bool) -> "Generated":
+        """Put an answer that passed together with where it comes from."""
+        return Generated(
+            self.split_name,
+            self.conversation,
+            self.language,
+            turns,
+            self.source,
+            {**self.provenance, "model": answer.model, "seed": self.seed, "repaired": int(repaired)},
+        )
+
+    def rejected(self, error: SampleError) -> "Rejected":
+        """End for what the model said."""
+        return Rejected(self.split_name, self.conversation, self.language, self.source, error.reason, error.detail)
+
+    def deferred(self, error: EngineError) -> "Deferred":
+        """End for now, because the machinery failed."""
+        return Deferred(self.split_name, self.conversation, self.language, self.source, str(error))
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A conversation that passed its checks, turns in order."""
+
+    split_name: str
+    conversation: str
+    language: str
+    turns: tuple[Turn, ...]
+    source: str
+    provenance: Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A conversation that failed for good: `reason` is a slug that reports group by."""
+
+    split_name: str
+    conversation: str
+    language: str
+    source: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A conversation that the machinery lost; the next run asks for it again."""
+
+    split_name: str
+    conversation: str
+    language: str
+    source: str
+    detail: str
+
+
+Outcome = Generated | Rejected | Deferred
+
+
+async def run(jobs: Iterable[Job], client: Client) -> AsyncGenerator[Outcome, None]:
+    """Do jobs side by side.
+
+    Args:
+        jobs: read as they are needed, a little ahead of what is under way.
+        client: asked, at its own pace.
+
+    Yields:
+        One outcome for each job, in the order of the jobs, whenever their answers come.
+
+    Raises:
+        SetupError: the cache cannot be written.
+    """
+    ahead = 2 * client.endpoint.max_concurrency
+    under_way: deque[asyncio.Task[Outcome]] = deque()
+    try:
+        for job in jobs:
+            under_way.append(asyncio.create_task(_do(job, client)))
+            if len(under_way) >= ahead:
+                yield await under_way.popleft()
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _do(job: Job, client: Client) -> Outcome:
+    try:
+        answer = await client.ask(job.messages, job.seed, SCHEMA)
+        try:
+            return job.generated(answer, job.read(answer), repaired=False)
+        except SampleError as problem:
+            answer = await client.ask(job.repair(answer, problem), job.seed, SCHEMA)
+        return job.generated(answer, job.read(answer), repaired=True)
+    except SampleError as error:
+        return job.rejected(error)
+    except EngineError as error:
+        return job.deferred(error)
+
+
+def _json_object(text: str) -> object:
+    """The first JSON object of a text, whatever is said or fenced around it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    text = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
+    start = text.find("{")
+    if start < 0:
+        raise ValueError(f"there is no JSON object in {text[:60]!r}")
+    try:
+        return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None

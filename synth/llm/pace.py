@@ -1,0 +1,90 @@
+"""How many requests are under way at once: more while the server keeps up, half when it asks for patience.
+
+Additive increase and multiplicative decrease, with a quick start, as in TCP (https://www.rfc-editor.org/rfc/rfc5681).
+"""
+
+import asyncio
+import contextlib
+import datetime
+import email.utils
+from collections.abc import AsyncIterator
+
+START = 4
+"""Requests under way at the start: enough to keep a small server busy, too few to anger a large one."""
+
+
+class Pace:
+    """A limit on requests under way that follows how the server takes them.
+
+    Args:
+        most: the limit never passes this.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limit = float(min(START, most))
+        self.active = 0
+        self._changed = asyncio.Condition()
+        self._cut_at: float | None = None
+        self._resume_at = 0.0
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[float]:
+        """Wait for a free place, and for the end of a pause; the place is held until the block ends.
+
+        Yields:
+            When the turn began, by the loop's clock.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.active < int(self.limit))
+            self.active += 1
+        try:
+            clock = asyncio.get_running_loop().time
+            while (wait_s := self._resume_at - clock()) > 0:
+                await asyncio.sleep(wait_s)
+            yield clock()
+        finally:
+            self.active -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    def quicken(self) -> None:
+        """Take note of an answer: the limit doubles with each round at first, and grows by one with each later."""
+        grown = self.limit + (1.0 if self._cut_at is None else 1.0 / self.limit)
+        self.limit = min(float(self.most), grown)
+
+    def slow(self, began: float, pause_s: float) -> None:
+        """Take note that the server is overloaded.
+
+        Requests sent before the last cut say nothing about the new limit, so they do not cut it again.
+
+        Args:
+            began: when the refused request was sent, by the loop's clock.
+            pause_s: how long nothing more should be sent, in seconds.
+        """
+        now = asyncio.get_running_loop().time()
+        self._resume_at = max(self._resume_at, now + pause_s)
+        if self._cut_at is None or began > self._cut_at:
+            self.limit = max(1.0, self.limit / 2)
+            self._cut_at = now
+
+
+def retry_after_s(header: str | None) -> float:
+    """Seconds that a Retry-After header asks for: a number or a date; 0 where there is none to be read.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+
+    >>> retry_after_s("1.5"), retry_after_s(None), retry_after_s("soon")
+    (1.5, 0.0, 0.0)
+    """
+    try:
+        return max(0.0, float(header or 0))
+    except ValueError:
+        pass
+    try:
+        date = email.utils.parsedate_to_datetime(header or "")
+    except ValueError:
+        return 0.0
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    return max(0.0, (date - datetime.datetime.now(datetime.UTC)).total_seconds())
