@@ -136,7 +136,9 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
 def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any]) -> str:
     """Hash of everything that a unit's bytes follow from."""
     models = commit.json_bytes(fingerprints)
-    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), models, *(row.id for row in rows))
+    # A row's id follows from its written form; what is said for it may change with the rules that write it out.
+    said = (part for row in rows for part in (row.id, row.pair.question, row.pair.answer))
+    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), models, *said)
 
 
 async def _make_units(

@@ -20,7 +20,12 @@ answer, as text, as speech, and encoded for training (Whisper encoder states of 
 | rejected rows (in `rejects/`, with reasons) | {rejected} |
 | recogniser and features | `{features}` |
 | codec | `{codec}` |
-| licences of the voices | {licences} |
+
+## Voices
+
+| voice | licence | source | consent of the speaker |
+|---|---|---|---|
+{voices}
 
 ## Load it
 
@@ -62,5 +67,12 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         rejected=manifest["rows_rejected"],
         features=manifest["recipe"]["features"]["model"],
         codec=manifest["fingerprints"]["codec"]["name"],
-        licences="; ".join(f"{voice}: {licence}" for voice, licence in manifest["licences"].items()),
+        voices="\n".join(_voice(name, terms) for name, terms in manifest["licences"].items()),
     )
+
+
+def _voice(name: str, terms: Mapping[str, str | None]) -> str:
+    """A line of the table of voices."""
+    words = (terms["licence"] or "**not known**", terms["source"] or "not said", terms["consent"] or "not said")
+    # A bar or a line break would end the cell.
+    return f"| `{name}` | " + " | ".join(" ".join(word.replace("|", "/").split()) for word in words) + " |"

@@ -11,17 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.synth.errors import SetupError
+from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
+from .casting import refuse_unspoken
 from .recipe import Clean, Recipe, Split
-from .source import BadPair, Pair, Recording, read_pairs, stamp
+from .source import BadPair, Keeper, Pair, Recording, read_pairs, stamp
+from .spoken import in_spoken_form
 from .store import Store, sha256
 
 PLAN = "plan/plan.json"
 SPLITS = ("train", "validation", "test")
 
+_RECORDING = pa.struct(
+    [("name", pa.string()), ("sha256", pa.string()), ("path", pa.string()), ("row", pa.int32()), ("holds", pa.string())]
+)
 _PLAN_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -34,9 +39,13 @@ _PLAN_SCHEMA = pa.schema(
         ("variant", pa.int16()),
         ("question", pa.string()),
         ("answer", pa.string()),
+        ("question_written", pa.string()),
+        ("answer_written", pa.string()),
         ("language", pa.string()),
-        *((f"{side}_{part}", pa.string()) for side in ("question", "answer") for part in ("path", "sha256")),
+        ("question_recording", _RECORDING),
+        ("answer_recording", _RECORDING),
         ("source", pa.string()),
+        ("group", pa.string()),
     ]
 )
 
@@ -85,8 +94,7 @@ def load_or_make(recipe: Recipe, store: Store) -> Plan:
         SetupError: the folder holds something else, another recipe's data, or the source has changed since.
     """
     if not store.exists(PLAN):
-        if recipe.source.kind != "bundled":
-            stamp(recipe.source)  # A missing source is reported before the folder is touched.
+        stamp(recipe.source)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         _make(recipe, store)
     announced = json.loads(store.read(PLAN))
@@ -122,7 +130,10 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 def _make(recipe: Recipe, store: Store) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
     source_stamp = stamp(recipe.source)
-    conversations, rejects = clean(read_pairs(recipe.source), recipe.clean)
+    keeper = Keeper(store)
+    conversations, rejects = clean(read_pairs(recipe.source, keeper), recipe.clean)
+    keeper.close()
+    refuse_unspoken((pair for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
     content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)
@@ -148,39 +159,39 @@ def load_committed(store: Store) -> Plan:
     """Load the plan that a dataset was made from.
 
     Raises:
-        SetupError: it is damaged.
+        SetupError: it is damaged, or of another version.
     """
     announced = json.loads(store.read(PLAN))
     path = next(path for path in announced["files"] if path.startswith("plan/"))
     content = store.read(path)
     if sha256(content) != announced["files"][path]:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
+    table = pa.ipc.open_file(content).read_all()
+    if table.schema != _PLAN_SCHEMA:
+        raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
     units: list[list[PlannedRow]] = []
-    for row in pa.ipc.open_file(content).read_all().to_pylist():
+    for row in table.to_pylist():
         if row["unit"] == len(units):
             units.append([])
-        units[-1].append(_planned(row))
+        units[-1].append(_planned(row, store))
     return Plan(units, announced["rejected"], announced["reasons"], announced["files"])
 
 
 def _plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
-    names = set(_PLAN_SCHEMA.names)
     values = []
     for row in rows:
         flat = dataclasses.asdict(row.pair) | {"id": row.id, "first_id": row.first_id, "split": row.split}
-        flat |= {"unit": row.unit, "variant": row.variant}
-        for side in ("question", "answer"):
-            recording = flat.pop(f"{side}_recording") or {"path": None, "sha256": None}
-            flat |= {f"{side}_{part}": value for part, value in recording.items()}
-        values.append({key: value for key, value in flat.items() if key in names})
+        values.append(flat | {"unit": row.unit, "variant": row.variant})
     return schema.table(values, _PLAN_SCHEMA)
 
 
-def _planned(row: dict[str, Any]) -> PlannedRow:
+def _planned(row: dict[str, Any], store: Store) -> PlannedRow:
     own = {key: row.pop(key) for key in ("id", "first_id", "split", "unit", "variant")}
-    for side in ("question", "answer"):
-        path, sha = row.pop(f"{side}_path"), row.pop(f"{side}_sha256")
-        row[f"{side}_recording"] = Recording(path, sha) if path else None
+    for side in ("question_recording", "answer_recording"):
+        if row[side] is not None:
+            recording = Recording(**row[side])
+            kept = recording.row is not None
+            row[side] = dataclasses.replace(recording, path=f"{store}/{recording.path}") if kept else recording
     return PlannedRow(pair=Pair(**row), **own)
 
 
@@ -198,7 +209,12 @@ def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair
         elif problem := _problem(pair, rules):
             rejects.append(reject(pair, *problem, pair.source))
         else:
-            conversations.setdefault((pair.split_name, pair.conversation), []).append(pair)
+            try:
+                spoken = in_spoken_form(pair, rules)
+            except SampleError as error:
+                rejects.append(reject(pair, error.reason, error.detail, pair.source))
+            else:
+                conversations.setdefault((pair.split_name, pair.conversation), []).append(spoken)
     kept: list[list[Pair]] = []
     seen: dict[str, str] = {}
     for turns in conversations.values():
@@ -237,7 +253,7 @@ def _problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
 
 def _said(pair: Pair) -> Iterator[str | None]:
     """What makes two pairs repeats of each other: their words, but for case and spacing, and their recordings."""
-    yield pair.question.casefold()
+    yield pair.question and pair.question.casefold()
     yield pair.answer and pair.answer.casefold()
     yield from pair.recording_hashes()
 
@@ -246,15 +262,17 @@ def reject(pair: Pair | None, reason: str, detail: str, source: str) -> dict[str
     """Row of the rejects for a pair that was never spoken."""
     texts = {name: getattr(pair, name, None) for name in ("question", "answer", "language")}
     keys = {name: getattr(pair, name, None) for name in ("split_name", "conversation", "turn")}
-    written = {"question_written": texts["question"], "answer_written": texts["answer"]}
+    written = {
+        f"{side}_written": getattr(pair, f"{side}_written", None) or texts[side] for side in ("question", "answer")
+    }
     name = digest(source, reason, *keys.values(), *texts.values())[:32]
     end = {"reason": reason, "detail": detail, "source": source, "attempts": []}
     return {"id": name, "variant": None, **keys, **texts, **written, **end}
 
 
-def split_of(conversation: str, split: Split) -> str:
-    """Split of a conversation, by its hash alone."""
-    share = int(digest("split", conversation)[:12], 16) / 16**12
+def split_of(pair: Pair, split: Split) -> str:
+    """Split of a pair: by the hash of its conversation alone, or of the recording that several were cut from."""
+    share = int(digest("split", pair.group or pair.conversation)[:12], 16) / 16**12
     if share < split.test:
         return "test"
     return "validation" if share < split.test + split.validation else "train"
@@ -266,7 +284,7 @@ def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[Planned
     for split in SPLITS:
         filled = 0
         for turns in conversations:
-            if split_of(turns[0].conversation, recipe.split) != split:
+            if split_of(turns[0], recipe.split) != split:
                 continue
             if filled == 0 or filled >= recipe.shards.unit_rows:
                 unit, filled = unit + 1, 0
@@ -282,6 +300,6 @@ def _variants(turns: list[Pair], recipe: Recipe) -> int:
 
 
 def _id(pair: Pair, variant: int) -> str:
-    return row_id(
-        pair.split_name, pair.conversation, pair.turn, pair.question, pair.answer, pair.recording_hashes(), variant
-    )
+    hashes = pair.recording_hashes()
+    question, answer = (getattr(pair, f"{side}_written") or getattr(pair, side) for side in ("question", "answer"))
+    return row_id(pair.split_name, pair.conversation, pair.turn, question or "", answer, hashes, variant)

@@ -179,10 +179,9 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
 
 def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[object, ...], int, float]]:
     """What each pool is made of: a class, its arguments, how many, and the GPUs of each."""
-    names = tuple(dict.fromkeys(choice.voice for choice in (*recipe.voices.question, recipe.voices.answer)))
     r = recipe.resources
     return {
-        "voices": (Speaking, (names, recipe.audio), r.voices, 0.0),
+        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices), r.voices, 0.0),
         "hearing": (
             Hearing,
             (recipe.features, recipe.source.language),
@@ -190,5 +189,5 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
             r.gpus_hearing,
         ),
         "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
-        "codec": (Encoding, (recipe.codec.model,), r.codec, r.gpus_codec),
+        "codec": (Encoding, (recipe.codec.model, recipe.source.brings_codes), r.codec, r.gpus_codec),
     }

@@ -1,6 +1,6 @@
 """The recipe of a dataset: what to read, how to speak it, what to keep.
 
-How the file is read is in `recipe_file`.
+How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
 """
 
 from collections.abc import Mapping
@@ -11,48 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
+from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
 from .recipe_file import Section, Shorthand, read_recipe
-
-TABLE_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-
-
-class Columns(Section):
-    """Which columns of a table hold what. Paths of recordings are relative to the table's folder."""
-
-    question: str = Field("question", description="text, or transcript of the recording")
-    answer: str = Field("answer", description="text, or transcript of the recording")
-    conversation: str = Field("conversation", description="optional: groups turns")
-    turn: str = Field("turn", description="optional: number of the turn, from 0")
-    split_name: str = Field("split_name", description="optional: label of the row's source")
-    language: str = Field("language", description="optional: BCP-47 tag")
-    question_audio: str = Field("question_audio", description="optional: path of a recording")
-    answer_audio: str = Field("answer_audio", description="optional: path of a recording")
-
-
-class Source(Shorthand):
-    """Where pairs come from. A plain string is a shorthand: `bundled`, a table's path, or a folder of recordings."""
-
-    kind: Literal["bundled", "jsonl", "csv", "parquet", "recordings"] = Field(description="what is read")
-    path: str | None = Field(None, description="file, or folder of recordings; none for the bundled corpus")
-    columns: Columns = Columns()
-    split_name: str | None = Field(None, description="label for rows that carry none; the file's name by default")
-    language: str = Field("en", description="BCP-47 tag for rows that carry none")
-    limit: int | None = Field(None, ge=1, description="read only the first so many conversations")
-
-    @classmethod
-    def spell_out(cls, value: str) -> dict[str, Any]:
-        """The bundled corpus, a table by its suffix, or else a folder of recordings."""
-        if value == "bundled":
-            return {"kind": "bundled"}
-        return {"kind": TABLE_SUFFIXES.get(Path(value).suffix.lower(), "recordings"), "path": value}
-
-    @model_validator(mode="after")
-    def has_path(self) -> "Source":
-        """Every source but the bundled corpus needs a path."""
-        if (self.path is None) != (self.kind == "bundled"):
-            raise ValueError(f"a {self.kind} source {'takes no' if self.path else 'needs a'} path")
-        return self
+from .recipe_source import Source, sources_of
 
 
 class Clean(Section):
@@ -60,6 +22,13 @@ class Clean(Section):
 
     max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
     max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
+    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
+    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
+    verbalise: Literal["rules", "nemo", "none"] = Field(
+        "rules", description="who writes numbers, abbreviations and symbols out as they are said"
+    )
+    refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
+    identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
     drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
 
 
@@ -88,6 +57,8 @@ class VoiceChoice(Shorthand):
     weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
     speed: tuple[Speed, Speed] = Field((1.0, 1.0), description="range of speeds, 0.5 to 2")
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
+    language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
+    terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -106,7 +77,30 @@ class Voices(Section):
 
     question: tuple[VoiceChoice, ...] = Field(min_length=1)
     answer: VoiceChoice
+    answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
+    servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")
+    allow_unknown_terms: tuple[str, ...] = Field((), description="voices that may speak though their terms are unknown")
     variants: int = Field(1, ge=1, le=1000, description="times each pair is spoken, in other voices")
+
+    def choices(self) -> tuple[VoiceChoice, ...]:
+        """All of them, askers first."""
+        return (*self.question, self.answer, *self.answer_by_language.values())
+
+    def names(self) -> tuple[str, ...]:
+        """Each voice once."""
+        return tuple(dict.fromkeys(choice.voice for choice in self.choices()))
+
+    def declared_terms(self) -> dict[str, Terms]:
+        """Terms that the recipe says, by voice."""
+        return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
+
+    def language_of(self, choice: VoiceChoice) -> str:
+        """What a choice speaks.
+
+        Raises:
+            SetupError: there is no such voice or server.
+        """
+        return choice.language or voice_language(choice.voice, self.servers)
 
 
 class Audio(Section):
@@ -131,10 +125,18 @@ class Check(Section):
     answer: Policy = Policy()
 
 
-class Codec(Section):
-    """Codec of the answers: `bundled`, a hub id or a folder."""
+KEPT_CODES = "snac-codes"
+"""Instead of a codec: the SNAC codes that the source brings are kept, unheard, and nothing is encoded."""
 
-    model: str = Field("bundled", description="bundled, a folder, a .safetensors file, or a hub id of SNAC")
+
+class Codec(Section):
+    """Codec of the answers: `bundled`, a hub id or a folder; or no codec, where the source brings SNAC codes."""
+
+    model: str = Field(
+        "bundled",
+        description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
+        f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
+    )
 
 
 class Features(Section):
@@ -171,6 +173,16 @@ class Resources(Section):
     units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
 
 
+WORDS_ABOUT_VOICES: Any = {
+    "question": {"__all__": {"terms"}},
+    "answer": {"terms"},
+    "answer_by_language": {"__all__": {"terms"}},
+    "servers": True,
+    "allow_unknown_terms": True,
+}
+"""Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
+
+
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
@@ -187,9 +199,26 @@ class Recipe(Section):
     shards: Shards = Shards()
     resources: Resources = Resources()
 
+    @model_validator(mode="after")
+    def codec_fits_source(self) -> "Recipe":
+        """Codes of a source mean nothing but to SNAC, and without a codec there is nothing else."""
+        bring = [source.brings_codes for source in sources_of(self.source)]
+        if any(bring) and self.codec.model in ("bundled", "fake"):
+            raise ValueError(
+                f"the source brings SNAC codes, which the codec {self.codec.model!r} does not know; set codec.model to "
+                f"SNAC (hubertsiuzdak/snac_24khz, or a folder) or to {KEPT_CODES}, or set source.respeak"
+            )
+        if not all(bring) and self.codec.model == KEPT_CODES:
+            raise ValueError(
+                f"codec.model {KEPT_CODES} keeps the codes of voiceassistant and encodes nothing; name a codec"
+            )
+        return self
+
     def unit_identity(self) -> str:
         """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
-        kept = self.model_dump_json(include={"voices", "audio", "codec", "features", "shards", "seed"})
+        kept = self.model_dump_json(
+            include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
+        )
         return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
 
 

@@ -4,10 +4,11 @@ Unknown keys, wrong types and values out of range are refused, all at once, each
 paths in a recipe, so it cannot run code.
 """
 
+import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,15 +36,27 @@ class Shorthand(Section):
     @classmethod
     def from_shorthand(cls, value: Any) -> Any:
         """Turn a string, or a string of which some keys were overridden, into a section."""
-        if isinstance(value, str):
-            return cls.spell_out(value)
-        if isinstance(value, dict) and WHOLE in value:
-            return cls.spell_out(value[WHOLE]) | {key: more for key, more in value.items() if key != WHOLE}
-        return value
+        return from_short(value, str, cls.spell_out)
 
 
 WHOLE = ""
 """Key that holds a section's shorthand once some of its keys were overridden."""
+
+
+def from_short(value: Any, short: type | tuple[type, ...], spell_out: Callable[[Any], dict[str, Any]]) -> Any:
+    """Spell out what was written short, with the keys of it that were overridden.
+
+    Args:
+        value: as it stands in the recipe; what is not short comes back as it is.
+        short: type of what is.
+        spell_out: says what a short value stands for.
+    """
+    if isinstance(value, short):
+        return spell_out(value)
+    if isinstance(value, dict) and WHOLE in value:
+        return spell_out(value[WHOLE]) | {key: more for key, more in value.items() if key != WHOLE}
+    return value
+
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -82,7 +95,7 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
 def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
     """Set one dotted key; a section that becomes of another kind forgets the keys of the old one."""
     for key in keys[:-1]:
-        if isinstance(tree.get(key), str):
+        if isinstance(tree.get(key), str | list):
             tree[key] = {WHOLE: tree[key]}
         if not isinstance(tree.get(key), dict):
             tree[key] = {}
@@ -95,25 +108,42 @@ def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
 def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
     """One line for each problem: the key, what is wrong with it, the value."""
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        key, section = _place(problem["loc"], model)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = _keys_at(problem["loc"][:-1], model)
+            known = list(getattr(section, "model_fields", None) or typing.get_type_hints(section))
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             yield f"unknown key {key}; " + (f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}")
         elif problem["type"] == "missing":
             yield f"{key} is missing"
+        elif problem["type"] == "union_tag_not_found":
+            yield f"{key}.kind is missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            yield f"{key}: {message[0].lower()}{message[1:]}; got {json.dumps(problem['input'], default=str)}"
+            # Of what is wrong with the recipe as a whole, the message names the values that matter.
+            found = f"; got {json.dumps(problem['input'], default=str)}" if problem["loc"] else ""
+            yield f"{key}: {message[0].lower()}{message[1:]}{found}"
 
 
-def _keys_at(location: tuple[int | str, ...], model: type[Section]) -> list[str]:
-    """Known keys of the section at a location."""
-    section: Any = model
+def _place(location: tuple[int | str, ...], model: type[Section]) -> tuple[str, type[Any]]:
+    """Dotted key of a place that pydantic names, and the section or dataclass that the key stands in."""
+    keys: list[str] = []
+    section: type[Any] = model
+    choices = [section]
     for part in location:
-        if isinstance(part, int):
+        if len(choices) > 1 and isinstance(part, str):
+            # Of a section that comes in several kinds, pydantic names the kind as if it were a key.
+            choices = [choice for choice in choices if part in typing.get_args(choice.model_fields["kind"].annotation)]
             continue
-        annotation = typing.get_type_hints(section)[part]
-        inner = [kind for kind in typing.get_args(annotation) if hasattr(kind, "__annotations__")]
-        section = inner[0] if inner else annotation
-    return list(typing.get_type_hints(section).keys() - {"model_config"})
+        keys.append(str(part))
+        if choices:
+            section, hints = choices[0], typing.get_type_hints(choices[0])
+            if part in hints:  # Else it is a place in a list, or a key of a mapping.
+                choices = _sections(hints[str(part)])
+    return ".".join(keys) or "recipe", section
+
+
+def _sections(annotation: Any) -> list[type[Any]]:
+    """Every section or dataclass that an annotation allows."""
+    if isinstance(annotation, type) and (issubclass(annotation, Section) or dataclasses.is_dataclass(annotation)):
+        return [annotation]
+    return [section for inner in typing.get_args(annotation) for section in _sections(inner)]

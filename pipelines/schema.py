@@ -15,6 +15,8 @@ SCHEMA_VERSION = 1
 QUESTION_RATE_HZ = 16_000
 ANSWER_RATE_HZ = 24_000
 CODE_LAYERS = 7
+FRAME_SAMPLES = 2048
+"""Samples at 24 kHz that seven codes stand for."""
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

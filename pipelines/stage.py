@@ -5,22 +5,20 @@ Every method takes and returns plain values and numpy arrays, so that the same c
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
 from anytalk.synth.codec import load_codec
-from anytalk.synth.errors import EngineError, SampleError, SetupError
+from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Heard, load_whisper
 from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.vad import SileroVad
-from anytalk.synth.voice import SpeakRequest, Voice, load_voice
+from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
-from .recipe import Audio, Features
-from .source import Recording
-from .store import sha256
+from .recipe import KEPT_CODES, Audio, Features, Voices
+from .source import Recording, read_recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Job:
     def label(self) -> str:
         """What the row says of the voice."""
         if self.recording is not None:
-            return f"recording:{Path(self.recording.path).name}"
+            return self.recording.label()
         return f"{self.voice} speed={self.speed:g} pitch={self.pitch:g} seed={self.seed}"
 
 
@@ -49,18 +47,26 @@ class Speaking:
     Args:
         voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
         audio: trimming, loudness and limits.
+        section: of the recipe: speech servers and terms of voices. None where voices only speak for a test or a model.
 
     Raises:
-        SetupError: voices are missing; every one of them is named.
+        SetupError: voices are missing, or their terms are unknown; every one of them is named.
     """
 
-    def __init__(self, voices: Sequence[str], audio: Audio) -> None:
+    def __init__(self, voices: Sequence[str], audio: Audio, section: Voices | None = None) -> None:
         self.voices: dict[str, Voice] = {}
         self.audio = audio
         missing = []
         for name in voices:
             try:
-                self.voices[name] = load_voice(name)
+                self.voices[name] = load_voice(name, section.servers if section else None)
+            except SetupError as error:
+                missing.append(str(error))
+        declared = section.declared_terms() if section else {}
+        self.terms: dict[str, Terms] = {name: declared.get(name, voice.terms) for name, voice in self.voices.items()}
+        if section:
+            try:
+                refuse_unknown(self.terms, section.allow_unknown_terms)
             except SetupError as error:
                 missing.append(str(error))
         if missing:
@@ -70,9 +76,9 @@ class Speaking:
         """Of every voice."""
         return {name: voice.fingerprint for name, voice in self.voices.items()}
 
-    def licences(self) -> dict[str, str]:
-        """Of every voice."""
-        return {name: voice.licence for name, voice in self.voices.items()}
+    def licences(self) -> dict[str, dict[str, str | None]]:
+        """Licence, source and consent of every voice."""
+        return {name: dataclasses.asdict(terms) for name, terms in self.terms.items()}
 
     def speak(self, jobs: Sequence[Job]) -> list[Waveform | SampleError]:
         """Speak or read each job; what comes back is exactly what a 16-bit file will hold."""
@@ -91,12 +97,7 @@ class Speaking:
 
     def _read(self, job: Job) -> Waveform | SampleError:
         assert job.recording is not None
-        try:
-            content = Path(job.recording.path).read_bytes()
-        except OSError as error:
-            raise EngineError(f"recording {job.recording.path} cannot be read now: {error}") from error
-        if sha256(content) != job.recording.sha256:
-            raise EngineError(f"recording {job.recording.path} has changed since the plan was made")
+        content = read_recording(job.recording)
         try:
             # Silence at the ends does not count, so that a little more than the limit is read.
             return read_audio(content, job.rate_hz, max_s=job.max_s + 10.0)
@@ -112,11 +113,16 @@ class Speaking:
                 waveform = trim_silence(waveform, job.rate_hz, self.audio.keep_silence_s)
             length_s = len(waveform) / job.rate_hz
             if length_s > job.max_s:
-                raise SampleError("too_long", f"{length_s:.1f} s; at most {job.max_s:g} s are allowed")
+                raise too_long(length_s, job.max_s)
             waveform = set_loudness(waveform, job.rate_hz, self.audio.loudness_lufs)
         except SampleError as error:
             return error
         return sixteen_bit(waveform)
+
+
+def too_long(length_s: float, max_s: float) -> SampleError:
+    """Say that an utterance is longer than its recipe allows."""
+    return SampleError("too_long", f"{length_s:.1f} s; at most {max_s:g} s are allowed")
 
 
 def sixteen_bit(waveform: Waveform) -> Waveform:
@@ -168,16 +174,44 @@ class Judging:
         return [(score, self.vad.speech_spans(w)) for score, w in zip(scores, waveforms_16k, strict=True)]
 
 
-class Encoding:
-    """The codec."""
+PUBLISHED_SNAC = {
+    "name": "hubertsiuzdak/snac_24khz",
+    "revision": "d73ad176a12188fcf4f360ba3bf2c2fbbe8f58ec",
+    "sha256": "4b8164cc6606bfa627f1a784734c1e539891518f1191ed9194fe1e3b9b4bff40",
+}
+"""Fingerprint of the SNAC at 24 kHz on the hub, which published codes are of; the hash is of pytorch_model.bin."""
 
-    def __init__(self, model: str) -> None:
-        self.codec = load_codec(model)
+
+class Encoding:
+    """The codec.
+
+    Args:
+        model: name of the codec, or `snac-codes` for none at all.
+        meets_codes: whether it will be asked to decode codes that the source brings, which are SNAC's.
+
+    Raises:
+        SetupError: it meets codes and is no SNAC.
+    """
+
+    def __init__(self, model: str, meets_codes: bool = False) -> None:
+        self.codec = None if model == KEPT_CODES else load_codec(model)
+        if meets_codes and self.codec is not None:
+            from anytalk.synth.codec.snac import SnacCodec  # imports the whole network
+
+            if not isinstance(self.codec, SnacCodec):
+                raise SetupError(
+                    f"codec {model} is no SNAC, but the source brings SNAC codes; name one, or {KEPT_CODES}"
+                )
 
     def fingerprint(self) -> dict[str, object]:
-        """Of the codec."""
-        return dict(self.codec.fingerprint)
+        """Of the codec; without one, of the SNAC that published codes are of."""
+        return dict(PUBLISHED_SNAC if self.codec is None else self.codec.fingerprint)
 
     def encode(self, waveforms_24k: Sequence[Waveform]) -> list[np.ndarray]:
         """Codes of each utterance, (frames, 7) uint16."""
+        assert self.codec is not None, "recipes that keep codes have nothing to encode"
         return self.codec.encode(waveforms_24k)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform] | None:
+        """Speech of each utterance's codes at 24 kHz, as 16 bits hold it; None without a codec."""
+        return None if self.codec is None else [sixteen_bit(waveform) for waveform in self.codec.decode(codes)]

@@ -33,7 +33,8 @@ def test_every_pair_becomes_a_checked_row(fake_recipe, write_jsonl, tmp_path):
     summary = build(recipe, tmp_path / "out", local=True)
     assert (summary.rows_accepted, summary.rows_rejected, summary.complete) == (10, 0, True)
     rows = rows_of(tmp_path / "out")
-    assert {row["question"] for row in rows} == {pair["question"] for pair in PAIRS}
+    assert {row["question_written"] for row in rows} == {pair["question"] for pair in PAIRS}
+    assert not any(character.isdigit() for row in rows for character in row["question"])
     for row in rows:
         assert len(row["answer_codes"]) == math.ceil(row["answer_samples"] / 2048)
         assert len(row["question_features"]) == min(1500, row["question_samples"] // 320 + 1)
@@ -96,7 +97,7 @@ def test_bad_rows_are_kept_with_their_reasons_and_the_run_goes_on(fake_recipe, w
         {"question": "Gone?", "answer": "Yes.", "question_audio": "gone.wav"},
         {"question": "[unspeakable]", "answer": "Yes."},
     ]
-    recipe = fake_recipe(source=str(write_jsonl(rows)))
+    recipe = fake_recipe(source=str(write_jsonl(rows)), clean={"refuse_unspeakable": False})
     summary = build(recipe, tmp_path / "out", local=True)
     assert {row["question"] for row in rows_of(tmp_path / "out")} == {"Fine?", "Tone?"}
     reasons = {row["question"]: row["reason"] for row in rows_of(tmp_path / "out", "rejects")}

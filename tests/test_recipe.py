@@ -94,3 +94,28 @@ def test_thresholds_leave_the_work_units_what_they_are(path):
 
 def test_the_recipe_is_a_json_schema_for_editors():
     assert "voices" in Recipe.model_json_schema()["properties"]
+
+
+def test_a_list_of_sources_is_a_mix(path):
+    mix = ["bundled", {"source": "a.csv", "weight": 2}, {"kind": "csv", "path": "b.csv"}]
+    recipe = load_recipe(path, {"source": mix, "source.limit": 9})
+    assert [(part.source.kind, part.weight) for part in recipe.source.parts] == [("bundled", 1), ("csv", 2), ("csv", 1)]
+    assert recipe.source.limit == 9
+
+
+def test_a_key_of_another_kind_of_source_is_unknown(path):
+    assert problems(path, source__respeek=True) == [
+        "recipe tiny.yaml: unknown key source.respeek; known: split_name, language, limit, kind"
+    ]
+    path.write_text(RECIPE.replace("bundled", "{kind: voiceassistant}") + "codec: {model: snac-codes}\n")
+    assert problems(path, source__respeek=True)[0].endswith("unknown key source.respeek; did you mean respeak?")
+    assert problems(path, source=[{"source": {"kind": "jsonl", "pth": "x"}}]) == [
+        "recipe tiny.yaml: source.parts.0.source.path is missing",
+        "recipe tiny.yaml: unknown key source.parts.0.source.pth; did you mean path?",
+    ]
+    assert problems(path, source={"path": "x"}) == ["recipe tiny.yaml: source.kind is missing"]
+
+
+def test_a_mix_of_languages_is_refused(path):
+    [line] = problems(path, source=["bundled", {"source": {"kind": "jsonl", "path": "x", "language": "de"}}])
+    assert "must be of one language, not de, en" in line

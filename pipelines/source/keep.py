@@ -1,0 +1,103 @@
+"""Lay aside what rows bring along inside a table: audio bytes, codes, pieces of long recordings.
+
+A row of a table cannot be read again by itself, least of all from a stream. So while the plan is made its audio goes
+into packs beside it, from where any worker reads it in its turn; the source is read once. A pack is an Arrow file with
+batches of one row. When a dataset is finished its packs are deleted with everything else that no sidecar names.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+
+from anytalk.pipelines.commit import arrow_bytes
+from anytalk.pipelines.schema import CODE_LAYERS
+from anytalk.pipelines.store import Store, sha256
+from anytalk.synth.errors import EngineError
+
+from .pair import Recording
+
+PACK_BYTES = 64 * 2**20
+PACK_ROWS = 4096
+_SCHEMA = pa.schema([("content", pa.binary())])
+
+
+class Keeper:
+    """Writes packs; `close` writes the last one.
+
+    The same source gives the same packs, so that a plan that was interrupted overwrites its own.
+
+    Args:
+        store: the dataset; None to name what would be laid aside and write nothing.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._number = 0
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def keep(self, content: bytes, name: str, holds: Literal["audio", "codes"] = "audio") -> Recording:
+        """Lay some bytes aside.
+
+        Args:
+            content: a file of audio, or codes as `codes_bytes` writes them.
+            name: what rows will say of it.
+            holds: which of the two it is.
+        """
+        recording = Recording(name, sha256(content), self._path(), len(self._waiting), holds)
+        self._waiting.append(content)
+        self._waiting_bytes += len(content)
+        if len(self._waiting) == PACK_ROWS or self._waiting_bytes >= PACK_BYTES:
+            self.close()
+        return recording
+
+    def close(self) -> None:
+        """Write what has not been written yet."""
+        if self._waiting:
+            if self._store is not None:
+                table = pa.table([pa.array(self._waiting, pa.binary())], schema=_SCHEMA)
+                self._store.write(self._path(), arrow_bytes(table, batch_rows=1))
+            self._number, self._waiting, self._waiting_bytes = self._number + 1, [], 0
+
+    def _path(self) -> str:
+        return f"plan/kept-{self._number:06d}.arrow"
+
+
+def of_file(path: Path) -> Recording:
+    """Name a recording that is a file of its own; it stays where it is."""
+    with path.open("rb") as file:
+        return Recording(path.name, hashlib.file_digest(file, "sha256").hexdigest(), str(path))
+
+
+def read_recording(recording: Recording) -> bytes:
+    """Read a recording again.
+
+    Raises:
+        EngineError: it cannot be read now, or has changed since the plan was made.
+    """
+    try:
+        with fsspec.open(recording.path, "rb") as file:
+            if recording.row is None:
+                content = bytes(file.read())
+            else:
+                content = pa.ipc.open_file(file).get_batch(recording.row)["content"][0].as_py()
+    except (OSError, pa.ArrowInvalid, IndexError) as error:
+        advice = "" if recording.row is None else "; a finished dataset keeps none: build into another folder"
+        raise EngineError(f"recording {recording.path} cannot be read now ({error}){advice}") from error
+    if sha256(content) != recording.sha256:
+        raise EngineError(f"recording {recording.path} has changed since the plan was made")
+    return content
+
+
+def codes_bytes(codes: np.ndarray) -> bytes:
+    """Write codes (frames, 7) as little-endian 16-bit integers, row by row."""
+    return codes.astype("<u2").tobytes()
+
+
+def codes_of(content: bytes) -> np.ndarray:
+    """Undo `codes_bytes`: (frames, 7), uint16."""
+    return np.frombuffer(content, "<u2").astype(np.uint16).reshape(-1, CODE_LAYERS)

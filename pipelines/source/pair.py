@@ -1,0 +1,65 @@
+"""What a source gives: pairs, the recordings that they bring along, and rows that are no pairs."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """Audio or codes that a row brings along: where they are, and the SHA-256 of their bytes."""
+
+    name: str
+    """What the row says of it."""
+    sha256: str
+    path: str
+    """A file of its own; with `row`, a pack (see `keep`): relative to the dataset until a plan is loaded."""
+    row: int | None = None
+    """Place within the pack."""
+    holds: Literal["audio", "codes"] = "audio"
+
+    def label(self) -> str:
+        """What a row says instead of a voice: `recording:talk.mp3`, `codes:...`."""
+        return f"{'recording' if self.holds == 'audio' else 'codes'}:{self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One question and its answer as the source has them.
+
+    A side without text has a recording, whose words are still to be heard, or is not there at all.
+    """
+
+    split_name: str
+    conversation: str
+    turn: int
+    question: str | None
+    answer: str | None
+    language: str
+    question_recording: Recording | None = None
+    answer_recording: Recording | None = None
+    question_written: str | None = None
+    """As the source has it, once `question` is its spoken form."""
+    answer_written: str | None = None
+    source: str = ""
+    """Where in the source it stands."""
+    group: str | None = None
+    """What stays in one split together; the conversation where None."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is an answer."""
+        return self.answer is not None or self.answer_recording is not None
+
+    def recording_hashes(self) -> tuple[str | None, str | None]:
+        """SHA-256 of the question's and of the answer's own recording, where there is one."""
+        question, answer = self.question_recording, self.answer_recording
+        return (question.sha256 if question else None, answer.sha256 if answer else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class BadPair:
+    """A row of the source that is no pair."""
+
+    reason: str
+    detail: str
+    source: str

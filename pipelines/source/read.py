@@ -1,0 +1,111 @@
+"""Read any source: pick its reader, keep to its limit, deal the parts of a mix."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from anytalk.pipelines.recipe_source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
+from anytalk.synth.errors import SetupError
+
+from .hub import hub_pairs, local_copy
+from .keep import Keeper
+from .pair import BadPair, Pair
+from .recordings import recording_pairs
+from .table import bundled_pairs, file_pairs
+from .voiceassistant import voiceassistant_pairs
+
+Found = Pair | BadPair
+
+
+def read_pairs(source: Source, keeper: Keeper | None = None) -> Iterator[Found]:
+    """Read a source in its order, up to its limit of conversations.
+
+    Args:
+        source: what to read.
+        keeper: takes what rows bring along inside a table; to be closed by whoever gave it. None for a look at the
+            pairs alone: such recordings cannot be read again.
+
+    Raises:
+        SetupError: the source is missing, or holds no such columns.
+        EngineError: a remote source broke off.
+    """
+    keeper = keeper or Keeper(None)
+    seen: set[tuple[str, str]] = set()
+    for found in _mixed(source, keeper) if isinstance(source, Mix) else _reader(source, keeper):
+        if isinstance(found, Pair):
+            name = (found.split_name, found.conversation)
+            if name not in seen and len(seen) == source.limit:
+                return
+            seen.add(name)
+        yield found
+
+
+def stamp(source: Source) -> list[tuple[str, int, int]]:
+    """Path, size and time of every local file that a source consists of; equal stamps need no second reading.
+
+    A dataset of the hub has none: the commit that was read stands in the plan's rows, and the plan stays with it.
+    """
+    paths = [path for one in sources_of(source) if (path := _local(one)) is not None]
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+def _local(source: OneSource) -> Path | None:
+    """Where a source lies on this machine; None for what does not."""
+    if isinstance(source, Bundled):
+        return None
+    if isinstance(source, Hub | VoiceAssistant):
+        return local_copy(source.dataset)
+    path = Path(source.path)
+    if not path.exists():
+        raise SetupError(f"source.path: {path} does not exist")
+    return path
+
+
+def _reader(source: OneSource, keeper: Keeper) -> Iterator[Found]:
+    _local(source)
+    if isinstance(source, Bundled):
+        return bundled_pairs(source, keeper)
+    if isinstance(source, Table):
+        return file_pairs(source, keeper)
+    if isinstance(source, Hub):
+        return hub_pairs(source, keeper)
+    if isinstance(source, VoiceAssistant):
+        return voiceassistant_pairs(source, keeper)
+    return recording_pairs(source, keeper)
+
+
+def _mixed(mix: Mix, keeper: Keeper) -> Iterator[Found]:
+    parts = [by_conversation(read_pairs(part.source, keeper)) for part in mix.parts]
+    return deal(parts, [part.weight for part in mix.parts])
+
+
+def by_conversation(pairs: Iterator[Found]) -> Iterator[list[Found]]:
+    """Gather neighbouring turns of a conversation; rows that are no pairs stay with what came before them."""
+    group: list[Found] = []
+    name: tuple[str, str] | None = None
+    for found in pairs:
+        if isinstance(found, Pair) and (found.split_name, found.conversation) != name:
+            if name is not None:
+                yield group
+                group = []
+            name = (found.split_name, found.conversation)
+        group.append(found)
+    if group:
+        yield group
+
+
+def deal(parts: Sequence[Iterator[list[Found]]], weights: Sequence[float]) -> Iterator[Found]:
+    """Deal conversations from several sources so that at any point each has had its share.
+
+    The next one comes from whichever source would then be least ahead of its weight, the first of equals. A source that
+    has run out leaves its turns to the others.
+    """
+    dealt, left = [0] * len(parts), list(range(len(parts)))
+    while left:
+        place = min(left, key=lambda place: ((dealt[place] + 1) / weights[place], place))
+        group = next(parts[place], None)
+        if group is None:
+            left.remove(place)
+            continue
+        dealt[place] += 1
+        yield from group

@@ -1,0 +1,114 @@
+"""VoiceAssistant-400K as published: seven columns, answers as SNAC codes written out as text.
+
+Source: https://huggingface.co/datasets/gpt-omni/VoiceAssistant-400K, and `reconstruct_tensors` in
+https://github.com/gpt-omni/mini-omni, utils/snac_utils.py at commit 26c31d5, which reads its codes: each frame of 2048
+samples is a `#` and seven numbers in the order of `synth/codec/order.py`, 0 to 4095, neither shifted nor delayed.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anytalk.pipelines.recipe_source import VoiceAssistant
+from anytalk.pipelines.schema import CODE_LAYERS
+from anytalk.synth.errors import SampleError, SetupError
+
+from .hub import hub_rows, local_copy
+from .keep import Keeper, codes_bytes
+from .pair import BadPair, Pair
+from .table import recording_in, text_in
+
+COLUMNS = ("split_name", "index", "round", "question", "question_audio", "answer", "answer_snac")
+CODEBOOK_SIZE = 4096
+
+
+def voiceassistant_pairs(source: VoiceAssistant, keeper: Keeper) -> Iterator[Pair | BadPair]:
+    """Read the dataset: its questions as they were recorded, its answers as codes, unless they are to be spoken anew.
+
+    Raises:
+        SetupError: there is no such dataset, or it lacks columns.
+        EngineError: the stream broke off.
+    """
+    copy = local_copy(source.dataset)
+    folder = copy if copy and copy.is_dir() else (copy or Path()).parent
+    count = 0
+    for count, (place, row) in enumerate(hub_rows(source), start=1):
+        assert not isinstance(row, BadPair)
+        if count == 1 and (missing := [column for column in COLUMNS if column not in row]):
+            raise SetupError(
+                f"source.dataset: {source.dataset} lacks {', '.join(missing)} of VoiceAssistant-400K's columns; "
+                f"it has: {', '.join(row)}"
+            )
+        try:
+            yield _pair(source, row, keeper, folder, place)
+        except SampleError as error:
+            yield BadPair(error.reason, error.detail, place)
+        except FileNotFoundError as error:
+            yield BadPair("missing_audio", str(error), place)
+        except ValueError as error:
+            yield BadPair("malformed_row", str(error), place)
+    if not count:
+        raise SetupError(f"source.dataset: {source.dataset} holds no rows")
+
+
+def _pair(source: VoiceAssistant, row: Mapping[str, Any], keeper: Keeper, folder: Path, place: str) -> Pair:
+    codes = parse_codes(row["answer_snac"] or "") if source.brings_codes else None
+    recording = None
+    if "question" not in source.respeak:
+        recording = recording_in(row["question_audio"], keeper, folder, f"{place} question_audio")
+        if recording is None:
+            raise SampleError("missing_audio", "question_audio is empty")
+    if not (index := text_in(row, "index")):
+        raise ValueError("column 'index' is empty")
+    return Pair(
+        split_name=text_in(row, "split_name") or source.split_name or "VoiceAssistant-400K",
+        conversation=index,
+        turn=int(text_in(row, "round") or 0),
+        question=text_in(row, "question") or "",
+        answer=text_in(row, "answer") or "",
+        language=source.language,
+        question_recording=recording,
+        answer_recording=None if codes is None else keeper.keep(codes_bytes(codes), place, "codes"),
+        source=place,
+    )
+
+
+def parse_codes(text: str) -> np.ndarray:
+    """Read codes as `answer_snac` writes them.
+
+    Args:
+        text: `# a b c d e f g # a ...`, seven codes a frame in layer order.
+
+    Returns:
+        Codes of shape (frames, 7), uint16.
+
+    Raises:
+        SampleError: `missing_codes`; `malformed_codes`, where a frame has not seven numbers (15 are SNAC at 32 or 44
+            kHz); `code_out_of_range`, where a number is no code of SNAC (an id shifted by its layer).
+
+    >>> parse_codes("# 1 2 3 4 5 6 7 # 8 9 10 11 12 13 4095")
+    array([[   1,    2,    3,    4,    5,    6,    7],
+           [   8,    9,   10,   11,   12,   13, 4095]], dtype=uint16)
+    """
+    before, *frames = text.split("#")
+    if not frames:
+        raise SampleError("missing_codes" if not before.strip() else "malformed_codes", f"no frame in {text[:60]!r}")
+    if before.strip():
+        raise SampleError("malformed_codes", f"{before.strip()[:40]!r} before the first frame")
+    numbers = [frame.split() for frame in frames]
+    for place, frame in enumerate(numbers):
+        if len(frame) != CODE_LAYERS:
+            raise SampleError("malformed_codes", f"frame {place} has {len(frame)} codes, not {CODE_LAYERS}")
+        # int() reads "-1", "1_0" and other digits than these too.
+        if not (joined := "".join(frame)).isdecimal() or not joined.isascii():
+            raise SampleError("malformed_codes", f"frame {place} is no row of numbers: {' '.join(frame)[:60]!r}")
+    codes = np.array([[int(number) for number in frame] for frame in numbers])
+    if codes.max() >= CODEBOOK_SIZE:
+        place, layer = np.argwhere(codes >= CODEBOOK_SIZE)[0]
+        raise SampleError(
+            "code_out_of_range",
+            f"frame {place} has {codes[place, layer]} in layer {layer}; codes are below {CODEBOOK_SIZE}",
+        )
+    return codes.astype(np.uint16)
