@@ -8,9 +8,8 @@ ENGINES := piper,espeak
 
 .PHONY: quickstart test check format lint types tests typing wheel clean
 
-quickstart: $(VENV)/.engines  ## build the quickstart dataset and check it
-	HF_HUB_OFFLINE=1 $(BIN)/anytalk build quickstart --out $(OUT)/dataset
-	HF_HUB_OFFLINE=1 $(BIN)/anytalk check $(OUT)/dataset
+quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
+	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
 
 test: $(VENV)/.test  ## from nothing: environment, lint, types, tests
 	$(MAKE) check

@@ -5,14 +5,15 @@ error. Exit codes: 0 done, 1 the thing asked about is not well, 2 wrong use, 130
 """
 
 import dataclasses
-import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
+from anytalk.recipes import cli_eval, cli_talk
+from anytalk.recipes.console import Json, emit, interrupted
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
 app = typer.Typer(
@@ -28,11 +29,11 @@ bench_app = typer.Typer(help="Measure speed beside the naive way, in one run.", 
 app.add_typer(codec_app, name="codec")
 app.add_typer(bench_app, name="bench")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
 ]
+CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 
 
@@ -77,11 +78,6 @@ def overrides(settings: list[str] | None) -> dict[str, object]:
     return found
 
 
-def emit(result: object, as_json: bool, text: str) -> None:
-    """Print a result for a program or for a person."""
-    typer.echo(json.dumps(result) if as_json else text)
-
-
 @app.command(
     epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
 )
@@ -103,14 +99,9 @@ def build(
     try:
         summary = pipelines.build(loaded, target, local=local, progress=reporter())
     except KeyboardInterrupt:
-        _interrupted(f"what is finished is kept in {target}; the same command goes on from there")
+        interrupted(f"what is finished is kept in {target}; the same command goes on from there")
     emit(dataclasses.asdict(summary) | {"complete": summary.complete}, as_json, _build_text(summary))
     raise typer.Exit(0 if summary.complete else 1)
-
-
-def _interrupted(advice: str) -> NoReturn:
-    typer.echo(f"anytalk: interrupted; {advice}", err=True)
-    raise typer.Exit(130)
 
 
 def _build_text(summary: Any) -> str:
@@ -176,7 +167,7 @@ def train(
     try:
         summary = run_training(loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard)
     except KeyboardInterrupt:
-        _interrupted(f"the last checkpoint is in {target}; the same command goes on from there")
+        interrupted(f"the last checkpoint is in {target}; the same command goes on from there")
     except TrainingStopped as error:
         typer.echo(f"anytalk: {error}", err=True)
         raise typer.Exit(1) from error
@@ -192,6 +183,32 @@ def _training_text(summary: dict[str, Any]) -> str:
     lines.append(f"  positions  {summary['positions']:,}{pace}")
     lines.append(f"  best       {summary['best']}")
     return "\n".join(lines)
+
+
+app.command(epilog=cli_talk.EPILOG)(cli_talk.talk)
+app.command("eval", epilog=cli_eval.EPILOG)(cli_eval.evaluate)
+
+
+@app.command(
+    epilog="Examples:  anytalk convert mini-omni original/ mine/  |  anytalk convert --to mini-omni RUN/best original/"
+)
+def convert(
+    arguments: Annotated[list[str], typer.Argument(metavar="[FORMAT] SRC DST", help=CONVERT_HELP)],
+    to: Annotated[str | None, typer.Option("--to", metavar="FORMAT", help="Write another format instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a checkpoint of another format, or write one with --to. The format is mini-omni, the original's."""
+    from anytalk.recipes import convert as conversion
+
+    if len(arguments) != (3 if to is None else 2):
+        raise SetupError("give FORMAT SRC DST, such as mini-omni original/ mine/; or --to FORMAT SRC DST")
+    name, source, target = [*([] if to is None else [to]), *arguments]
+    ways = conversion.FROM if to is None else conversion.TO
+    if name not in ways:
+        raise SetupError(f"no checkpoint format is called {name!r}; there is: {', '.join(ways)}")
+    tokenizer = conversion.convert(Path(source), Path(target), ways[name])
+    lacking = "" if tokenizer else "; it has no tokenizer.json, without which it cannot talk"
+    emit({"checkpoint": target, "tokenizer": tokenizer}, as_json, f"{target}: written{lacking}")
 
 
 @app.command(epilog="Example:  anytalk doctor --json")
@@ -219,7 +236,7 @@ def codec_train(
     try:
         result = train_codec.train(loaded, out, reporter())
     except KeyboardInterrupt:
-        _interrupted(f"the last checkpoint is in {out}; the same command goes on from there")
+        interrupted(f"the last checkpoint is in {out}; the same command goes on from there")
     emit(result, as_json, f"{out}: {result['weights']}\n{train_codec.table(result['figures'])}")
 
 
@@ -283,4 +300,53 @@ def bench_codec(
     from anytalk.recipes import bench_codec as bench
 
     figures = bench.bench_codec(codec, seconds, cores, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("load", epilog="Example:  anytalk bench load out/quickstart/dataset")
+def bench_load(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each repeat of each way.")] = 5.0,
+    positions: Annotated[int, typer.Option(min=64, help="Largest batch, padding included.")] = 8192,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of the model whose appetite is measured.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure the loader in positions a second, beside the datasets library and what training eats."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_load as bench
+
+    figures = bench.bench_load(dataset, seconds, positions, cores, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("train", epilog="Example:  anytalk bench train out/quickstart/dataset --cores 2")
+def bench_train(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    positions: Annotated[int, typer.Option(min=64, help="Of a batch; 1024 suit a processor, 16384 a GPU.")] = 1024,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure training in positions a second that are no padding, beside a plain padded loop with all logits."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_train as bench
+
+    figures = bench.bench_train(dataset, positions, cores, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("talk", epilog="Examples:  anytalk bench talk --cores 2  |  anytalk bench talk out/talker/best")
+def bench_talk(
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="CHECKPOINT", help="A model's folder; the 0.5B shape with random weights by default."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=1500, help="Of each repeat, and to compare tokens over.")] = 50,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure decoding in milliseconds a step, beside a plain float32 loop, and how far int8 says the same."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_talk as bench
+
+    figures = bench.bench_talk(checkpoint, steps, cores, reporter())
     emit(figures, as_json, bench.text(figures))

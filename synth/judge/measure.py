@@ -13,6 +13,7 @@ import jiwer
 import numpy as np
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.text import verbalise
 
 from .contract import Span
 
@@ -75,13 +76,16 @@ def measure(
         The measures.
     """
     normalise = normaliser(language.split("-")[0].lower())
-    wanted, heard = normalise(text), normalise(transcript)
+    wanted = normalise(text)
+    # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
+    readings = [(wanted, normalise(transcript))]
+    readings += [(normalise(verbalise(text, language)), normalise(verbalise(transcript, language)))]
     length_s = len(waveform) / rate_hz
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
     gaps_s = [after[0] - before[1] for before, after in pairwise(spans)]
     values = Measures(
-        wer=_error_rate(jiwer.wer, wanted, heard),
-        cer=_error_rate(jiwer.cer, wanted, heard),
+        wer=min(_error_rate(jiwer.wer, *reading) for reading in readings),
+        cer=min(_error_rate(jiwer.cer, *reading) for reading in readings),
         mos=mos,
         seconds_per_word=max(0.0, last_s - first_s) / max(1, len(wanted.split())),
         leading_silence_s=first_s,

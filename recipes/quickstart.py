@@ -1,0 +1,223 @@
+"""The quickstart: from nothing to spoken answers, one command of the project after the other.
+
+    OUT/dataset         questions and answers, spoken, heard, judged and encoded
+    OUT/talker          the model that learnt from them
+    OUT/answers         what it answers, with a page to listen to
+    OUT/summary.json    what it came to
+
+Each command goes on from where it was stopped, and one that is done has nothing left to do; so this may be started
+again at any time.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import typer
+
+from anytalk.pipelines.commit import json_bytes
+from anytalk.recipes.cli_eval import PAGE
+
+SUMMARY = "summary.json"
+EVALUATION = "answers/evaluation.json"
+LARGEST_MEMORY_GIB, LONGEST_S = 8.0, 720.0
+TEXT_RIGHT_EXACT, TEXT_RIGHT_RESPOKEN, SPEECH_OVER_CODEC = 0.9, 0.5, 0.15
+"""What the quickstart means to reach; the last is how much WER the model's speech may add to the codec's own."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of anytalk, and the file that says that it is done where the command itself would begin anew."""
+
+    name: str
+    arguments: tuple[str, ...]
+    made: Path | None = None
+    made_from: Path | None = None
+
+    def done(self) -> bool:
+        """Whether the result is there, and younger than what it was made from."""
+        if self.made is None or self.made_from is None or not self.made.is_file():
+            return False
+        return self.made.stat().st_mtime_ns >= self.made_from.stat().st_mtime_ns
+
+
+def steps(out: Path) -> list[Step]:
+    """Everything that is run, in order."""
+    dataset, talker, answers = str(out / "dataset"), str(out / "talker"), str(out / "answers")
+    return [
+        Step("build", ("build", "quickstart", "--out", dataset)),
+        Step("check", ("check", dataset)),
+        Step("train", ("train", "talker", "--data", dataset, "--out", talker)),
+        Step("answer", ("eval", talker, dataset, "--out", answers), out / EVALUATION, out / "talker/summary.json"),
+        Step("talk", ("talk", talker, "--text", "What's your name?", "--out", str(out / "answer.wav"))),
+    ]
+
+
+def main() -> None:
+    """Run what is missing, and say what it came to."""
+    parser = argparse.ArgumentParser(description="Build, check, train and talk, in one folder.")
+    parser.add_argument("--out", type=Path, default=Path("out/quickstart"))
+    sys.exit(run(parser.parse_args().out))
+
+
+def run(out: Path) -> int:
+    """Run what is missing in a folder; gives the exit code."""
+    out.mkdir(parents=True, exist_ok=True)
+    seconds, peak_gib = _earlier(out)
+    for step in steps(out):
+        if step.done():
+            continue
+        typer.echo(f"\n$ anytalk {' '.join(_quoted(word) for word in step.arguments)}")
+        code, took_s, used_gib = _run(step)
+        seconds[step.name] = round(seconds.get(step.name, 0.0) + took_s, 1)
+        peak_gib = max(peak_gib, used_gib)
+        _write(out, {"seconds": seconds, "peak_memory_gib": round(peak_gib, 2)})
+        if code:
+            typer.echo(
+                f"quickstart: stopped at anytalk {step.arguments[0]}; make quickstart goes on from there", err=True
+            )
+            return 130 if code == 130 else 1
+    summary = summarise(out, seconds, peak_gib)
+    _write(out, summary)
+    typer.echo(closing(out, summary))
+    return 0
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
+
+
+def _earlier(out: Path) -> tuple[dict[str, float], float]:
+    """Seconds by step and the most memory so far, of earlier starts."""
+    path = out / SUMMARY
+    if not path.is_file():
+        return {}, 0.0
+    earlier = json.loads(path.read_text())
+    return earlier.get("seconds", {}), earlier.get("peak_memory_gib", 0.0)
+
+
+def _write(out: Path, summary: dict[str, Any]) -> None:
+    (out / SUMMARY).write_bytes(json_bytes(summary))
+
+
+def _run(step: Step) -> tuple[int, float, float]:
+    """Run a command: its exit code, seconds, and the most memory that it and its children took together."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "anytalk.recipes", *step.arguments]
+    with subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}) as process:
+        memory = _Memory(process.pid)
+        memory.start()
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            code = process.wait()  # Ctrl-C reached the command as well: it says how to go on.
+        finally:
+            memory.stop()
+    return code, time.monotonic() - started, memory.peak_bytes / 2**30
+
+
+class _Memory(threading.Thread):
+    """Watches what a process and its children take: memory of their own, and their part of what they share."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.peak_bytes = pid, 0
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Look every second."""
+        while not self._ended.wait(1.0):
+            self.peak_bytes = max(self.peak_bytes, _family_bytes(self.pid))
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._ended.set()
+        self.join()
+
+
+def _family_bytes(pid: int) -> int:
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for process in family:
+        try:
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", memory.rss)
+        except psutil.Error:  # it has ended, or is not ours to look at
+            continue
+    return total
+
+
+def summarise(out: Path, seconds: dict[str, float], peak_gib: float) -> dict[str, Any]:
+    """Gather what the commands measured."""
+    dataset = json.loads((out / "dataset/dataset.json").read_text())
+    training = json.loads((out / "talker/summary.json").read_text())
+    figures = json.loads((out / EVALUATION).read_text())["figures"]
+    return {
+        **{name: dataset[name] for name in ("rows_accepted", "rows_rejected", "speech_hours")},
+        "training_steps": training["step"],
+        **figures,
+        "seconds": seconds,
+        "peak_memory_gib": round(peak_gib, 2),
+    }
+
+
+def goals(summary: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """What was reached, what was meant to be, and whether it is met."""
+    spoken = summary["speech_wer_exact"] - summary["codec_ceiling_wer"]
+    total_s, peak_gib = sum(summary["seconds"].values()), summary["peak_memory_gib"]
+    exact, respoken = summary["text_right_exact"], summary["text_right_respoken"]
+    return [
+        ("training recordings: text right", f"{exact:.0%} (goal {TEXT_RIGHT_EXACT:.0%})", exact >= TEXT_RIGHT_EXACT),
+        (
+            "spoken anew, at speeds unheard: text right",
+            f"{respoken:.0%} (goal {TEXT_RIGHT_RESPOKEN:.0%})",
+            respoken >= TEXT_RIGHT_RESPOKEN,
+        ),
+        (
+            "training recordings: WER of speech over the codec's",
+            f"{100 * spoken:+.1f} points (goal {100 * SPEECH_OVER_CODEC:.0f})",
+            spoken <= SPEECH_OVER_CODEC,
+        ),
+        ("minutes", f"{total_s / 60:.1f} (goal {LONGEST_S / 60:.0f})", total_s <= LONGEST_S),
+        ("memory", f"{peak_gib:.1f} GiB (goal {LARGEST_MEMORY_GIB:.0f})", peak_gib <= LARGEST_MEMORY_GIB),
+    ]
+
+
+def closing(out: Path, summary: dict[str, Any]) -> str:
+    """The closing table: what there is now, how good it is, and what to try next."""
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())
+    lines = [
+        "",
+        f"{summary['rows_accepted']} rows accepted, {summary['rows_rejected']} rejected, "
+        f"{summary['speech_hours']:.2f} h of speech; {summary['training_steps']} training steps",
+        f"{took}",
+        *(f"  {'met   ' if met else 'MISSED'} {name:<52} {value}" for name, value, met in goals(summary)),
+        "",
+        "Listen and look:",
+        f"  {out / 'answers' / PAGE}    every question and answer, to listen to in a browser",
+        f"  {out / 'answers'}/*.wav          the same as files",
+        f"  {out / 'talker/best'}            the model; {out / 'dataset'} the dataset",
+        f"  {out / SUMMARY}",
+        "",
+        "Next:",
+        f"  anytalk talk {out / 'talker'} your-question.wav      (or --text 'What is your name?')",
+        "  anytalk build quickstart --set source=your-pairs.jsonl --out out/mine",
+        "  anytalk train mini-omni --data out/mine --out out/mini-omni      (the full-size recipe, on a GPU)",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
