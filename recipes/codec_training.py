@@ -36,7 +36,7 @@ from anytalk.synth.errors import AnyTalkError
 class CodecTraining:
     """Settings of the optimiser.
 
-    The learning rate warms up, holds, and falls linearly over the last `decay_steps`. Then the codec is polished: what the
+    The learning rate warms up, holds, and falls linearly over the last `decay_steps`. Then comes polishing: what the
     discriminator looks at, which makes a voice smooth and words less clear, counts for less.
     """
 
