@@ -234,10 +234,10 @@ class Talker:
         if isinstance(asked, list):
             turn = Turn(Task.T1A2, question=asked)
         else:
-            [heard] = self.whisper.listen([asked])
+            [heard] = self.whisper.features([asked])
             if isinstance(heard, SampleError):
                 raise heard
-            features = [torch.from_numpy(heard.features)]
+            features = [torch.from_numpy(heard)]
             turn = Turn(Task.A1A2, positions=adapter_positions(len(features[0]), self.model.config.stack))
         if (length := self.model.layout.prompt_length(turn)) >= self.max_positions:
             raise SampleError("too_long", f"the question takes {length} of the model's {self.max_positions} positions")

@@ -274,6 +274,16 @@ def test_an_utterance_over_thirty_seconds_is_too_long_and_spoils_no_other(small_
     assert whisper_of_noise.encoder_passes == 1
 
 
+def test_features_alone_are_those_of_listening(tiny_en: Recogniser, spoken: list[Waveform]):
+    sounds = [*spoken, np.zeros(31 * RATE_HZ, np.float32)]
+    for heard, alone in zip(tiny_en.listen(sounds), tiny_en.features(sounds), strict=True):
+        if isinstance(heard, SampleError):
+            assert isinstance(alone, SampleError)
+            assert alone.reason == "too_long"
+        else:
+            np.testing.assert_array_equal(alone, heard.features)
+
+
 def test_silence_and_no_sound_at_all_are_heard_without_an_error(small_pt: Path):
     sounds = [np.zeros(0, np.float32), np.zeros(RATE_HZ, np.float32)]
     empty, silent = load_whisper(str(small_pt)).listen(sounds)

@@ -68,6 +68,16 @@ class Whisper(Protocol):
             One entry a waveform, in order; a waveform over 30 seconds gives `SampleError("too_long", ...)`.
         """
 
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Give the features alone, those of `listen` bit for bit, in less time.
+
+        Args:
+            waveforms_16k: float32, mono, at 16 kHz.
+
+        Returns:
+            One (T, D) float16 array a waveform, in order; `SampleError("too_long", ...)` for one over 30 seconds.
+        """
+
     def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
         """Give the transcripts alone, from windows no longer than each waveform needs.
 

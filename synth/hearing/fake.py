@@ -42,6 +42,10 @@ class FakeWhisper:
             for waveform in waveforms_16k
         ]
 
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """See `Whisper.features`."""
+        return [heard if isinstance(heard, SampleError) else heard.features for heard in self.listen(waveforms_16k)]
+
     def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
         """See `Whisper.transcribe`."""
         return [self._text(waveform) for waveform in waveforms_16k]

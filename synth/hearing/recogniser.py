@@ -96,9 +96,17 @@ class Recogniser:
             for row, sound, each_TD, tokens in zip(batch, sounds, states, spoken, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
                     [tokens] = self._decode([each_TD], [sound])
-                features_TD = each_TD[: feature_frames(len(sound))].astype(np.float16)
-                heard[row] = Heard(self._network.text(tokens).strip(), features_TD)
+                heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound))
         return heard
+
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """See `Whisper.features`."""
+        return [
+            too_long(len(sound))
+            if len(sound) > CONTEXT_SAMPLES
+            else _features(self._encode(sound, CONTEXT_FRAMES, self._network.encode), sound)
+            for sound in waveforms_16k
+        ]
 
     def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
         """See `Whisper.transcribe`."""
@@ -128,6 +136,12 @@ class Recogniser:
         spoken = self._network.decode(np.stack(states), max(limits))
         # Cut afterwards, so that a neighbour's length decides nothing.
         return [tokens[:limit] for tokens, limit in zip(spoken, limits, strict=True)]
+
+
+def _features(states_TD: States, sound: Waveform) -> np.ndarray:
+    """The states that belong to the sound itself, as they are stored."""
+    features_TD: np.ndarray = states_TD[: feature_frames(len(sound))].astype(np.float16)
+    return features_TD
 
 
 def _batches(sounds: Sequence[Waveform], places: Iterable[int]) -> Iterator[tuple[list[int], int]]:
