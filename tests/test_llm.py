@@ -501,7 +501,8 @@ def test_a_written_conversation_is_rewritten_turn_by_turn_in_order():
         ("chat", "b2", "a.jsonl:2", 3),
     ]
     assert outcomes[0].turns[0].question == "Question 0, please?"
-    assert "2. Pear" in json.loads(server.bodies[0]["messages"][1]["content"].split("\n\n", 1)[1])["turns"][0]["answer"]
+    asked = [json.loads(body["messages"][1]["content"].split("\n\n", 1)[1])["turns"] for body in server.bodies]
+    assert any("2. Pear" in turns[0]["answer"] for turns in asked)
 
 
 def test_questions_can_be_kept_as_they_are():

@@ -324,7 +324,12 @@ def test_every_row_ends_once_whatever_the_server_does(tmp_path, fake_recipe, wri
             "terms": {"licence": "CC0-1.0", "source": "tests", "consent": "none needed"},
         }
         voices = {"question": ["fake:ann"], "answer": "server:ours/anna", "servers": {"ours": ours}}
-        recipe = fake_recipe(source=str(write_jsonl(pairs(14))), voices=voices, shards={"unit_rows": 2})
+        recipe = fake_recipe(
+            source=str(write_jsonl(pairs(14))),
+            voices=voices,
+            shards={"unit_rows": 2},
+            clean={"verbalise": "none", "refuse_unspeakable": False},
+        )
         first = build(recipe, tmp_path / "set", local=True)
         assert first.rows_deferred == 4
         assert all("sent 3 times" in reason for reason in first.deferred)
