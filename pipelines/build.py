@@ -91,13 +91,15 @@ def build(
 
     Raises:
         SetupError: the recipe, the source, the folder or an engine is not in order; nothing was made.
+        EngineError: the source broke off or was not had whole, so that there is no plan yet; the same call goes on.
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    return asyncio.run(_build(loaded, Store(out), local, progress or Quiet()))
+    store, progress = Store(out), progress or Quiet()
+    plan = load_or_make(loaded, store, progress)
+    return asyncio.run(_build(loaded, plan, store, local, progress))
 
 
-async def _build(recipe: Recipe, store: Store, local: bool, progress: Reporter) -> Summary:
-    plan = load_or_make(recipe, store)
+async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     async with open_studio(recipe, local) as studio:
         fingerprints = await _fingerprints(recipe, studio)
         keys = [unit_key(unit, recipe, fingerprints) for unit in plan.units]
@@ -228,6 +230,7 @@ def _close(
         "licences": licences,
         **totals,
         "libraries": versions(),
+        "asked": plan.asked,
         "machine": {
             "python": platform.python_version(),
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),

@@ -11,13 +11,28 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
 from .casting import refuse_unspoken
+from .progress import Quiet, Reporter
 from .recipe import Clean, Recipe, Split
-from .source import BadPair, Keeper, Pair, Recording, read_pairs, stamp
+from .recipe_llm import Llm
+from .source import (
+    Asker,
+    BadPair,
+    Found,
+    Keeper,
+    LatePair,
+    Pair,
+    Recording,
+    cache_of,
+    examine,
+    read_pairs,
+    rewritten,
+    stamp,
+)
 from .spoken import in_spoken_form
 from .store import Store, sha256
 
@@ -80,6 +95,8 @@ class Plan:
     reasons: dict[str, int]
     files: dict[str, str]
     """SHA-256 of each file of the plan, by path."""
+    asked: list[dict[str, Any]]
+    """What language models were sent and gave back when it was made; see `Asker.bills`."""
 
     @property
     def rows(self) -> int:
@@ -87,19 +104,22 @@ class Plan:
         return sum(len(unit) for unit in self.units)
 
 
-def load_or_make(recipe: Recipe, store: Store) -> Plan:
+def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
     """Load the plan of this recipe, or make and commit it.
 
     Raises:
-        SetupError: the folder holds something else, another recipe's data, or the source has changed since.
+        SetupError: the folder holds something else, another recipe's data, or the source has changed since; or a
+            language model that is to be asked cannot be.
+        EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
     if not store.exists(PLAN):
-        stamp(recipe.source)  # A missing source is reported before the folder is touched.
+        stamp(recipe.source, recipe.rewrite)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
-        _make(recipe, store)
+        examine(recipe.models())
+        _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, announced["recipe"], store)
-    if [list(entry) for entry in stamp(recipe.source)] != announced["stamp"]:
+    if [list(entry) for entry in stamp(recipe.source, recipe.rewrite)] != announced["stamp"]:
         raise SetupError(f"the source has changed since {store} was planned; build it into another folder")
     return load_committed(store)
 
@@ -127,12 +147,20 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.rstrip("."): tree}
 
 
-def _make(recipe: Recipe, store: Store) -> None:
+def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
-    source_stamp = stamp(recipe.source)
-    keeper = Keeper(store)
-    conversations, rejects = clean(read_pairs(recipe.source, keeper), recipe.clean)
+    source_stamp = stamp(recipe.source, recipe.rewrite)
+    keeper, late = Keeper(store), list[LatePair]()
+    try:
+        conversations, rejects = clean(_in_time(_read(recipe, keeper, asker), late), recipe.clean)
+    finally:
+        asker.end()
     keeper.close()
+    if late:
+        raise EngineError(
+            f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
+            f"the same command asks for them again, and takes the other answers from {asker.cache}"
+        )
     refuse_unspoken((pair for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
@@ -151,8 +179,27 @@ def _make(recipe: Recipe, store: Store) -> None:
         "rows": len(rows),
         "rejected": len(rejects),
         "reasons": commit.count(row["reason"] for row in rejects),
+        "asked": asker.bills(),
     }
     store.create(PLAN, commit.json_bytes(announcement))
+
+
+def _read(recipe: Recipe, keeper: Keeper, asker: Asker) -> Iterator[Found]:
+    """Read the source and have it rewritten."""
+    asked = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
+    if asked:
+        asker.begin("asking", min(asked, recipe.source.limit or asked))
+    found = read_pairs(recipe.source, keeper, asker)
+    return found if recipe.rewrite is None else rewritten(found, recipe.rewrite, asker)
+
+
+def _in_time(found: Iterable[Found], late: list[LatePair]) -> Iterator[Pair | BadPair]:
+    """Put late pairs aside."""
+    for pair in found:
+        if isinstance(pair, LatePair):
+            late.append(pair)
+        else:
+            yield pair
 
 
 def load_committed(store: Store) -> Plan:
@@ -174,7 +221,7 @@ def load_committed(store: Store) -> Plan:
         if row["unit"] == len(units):
             units.append([])
         units[-1].append(_planned(row, store))
-    return Plan(units, announced["rejected"], announced["reasons"], announced["files"])
+    return Plan(units, announced["rejected"], announced["reasons"], announced["files"], announced.get("asked", []))
 
 
 def _plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
@@ -205,7 +252,7 @@ def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair
     rejects = []
     for pair in pairs:
         if isinstance(pair, BadPair):
-            rejects.append(reject(None, pair.reason, pair.detail, pair.source))
+            rejects.append(reject(pair.pair, pair.reason, pair.detail, pair.source))
         elif problem := _problem(pair, rules):
             rejects.append(reject(pair, *problem, pair.source))
         else:

@@ -14,6 +14,7 @@ from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
 from .recipe_file import Section, Shorthand, read_recipe
+from .recipe_llm import Llm, Rewrite
 from .recipe_source import Source, sources_of
 
 
@@ -189,6 +190,7 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the dataset")
     seed: int = Field(1, ge=0, lt=2**63, description="all randomness follows from it and from the rows")
     source: Source
+    rewrite: Rewrite | None = Field(None, description="have a language model make written pairs speakable")
     clean: Clean = Clean()
     split: Split = Split()
     voices: Voices
@@ -213,6 +215,11 @@ class Recipe(Section):
                 f"codec.model {KEPT_CODES} keeps the codes of voiceassistant and encodes nothing; name a codec"
             )
         return self
+
+    def models(self) -> list[Llm | Rewrite]:
+        """Every use of a language model."""
+        asked: list[Llm | Rewrite] = [source for source in sources_of(self.source) if isinstance(source, Llm)]
+        return asked if self.rewrite is None else [*asked, self.rewrite]
 
     def unit_identity(self) -> str:
         """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""

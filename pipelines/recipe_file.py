@@ -21,7 +21,8 @@ from anytalk.synth.errors import SetupError
 class Section(BaseModel):
     """A part of a recipe: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Where a key was typed in by mistake, a trace must not show it either.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Shorthand(Section):
@@ -38,6 +39,9 @@ class Shorthand(Section):
         """Turn a string, or a string of which some keys were overridden, into a section."""
         return from_short(value, str, cls.spell_out)
 
+
+MAY_BE_SECRET = ("api_key_env", "base_url")
+"""Keys into which people put a key or a password by mistake: what they hold is never shown."""
 
 WHOLE = ""
 """Key that holds a section's shorthand once some of its keys were overridden."""
@@ -78,18 +82,26 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SetupError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+        raise SetupError(f"recipe {path} is not YAML: {_yaml_problem(error)}") from None
     if not isinstance(tree, dict):
         raise SetupError(f"recipe {path} must be a mapping of sections; got {type(tree).__name__}")
     for key, value in (overrides or {}).items():
         try:
             _set(tree, key.split("."), yaml.safe_load(value) if isinstance(value, str) else value)
-        except yaml.YAMLError as error:
-            raise SetupError(f"--set {key}: {value!r} is not a YAML value") from error
+        except yaml.YAMLError:
+            shown = "what it holds" if key.rpartition(".")[2] in MAY_BE_SECRET else repr(value)
+            raise SetupError(f"--set {key}: {shown} is not a YAML value") from None
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise SetupError("\n".join(f"recipe {path.name}: {line}" for line in _problems(error, model))) from error
+
+
+def _yaml_problem(error: Exception) -> str:
+    """What is wrong with a file and where, without the line itself, which may hold a key."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return " ".join(str(error).split())
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
@@ -119,8 +131,9 @@ def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
             yield f"{key}.kind is missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            # Of what is wrong with the recipe as a whole, the message names the values that matter.
-            found = f"; got {json.dumps(problem['input'], default=str)}" if problem["loc"] else ""
+            # Of what is wrong with a whole section, the message names the values that matter; others may be secret.
+            shown = not isinstance(problem["input"], Mapping) and problem["loc"][-1] not in MAY_BE_SECRET
+            found = f"; got {json.dumps(problem['input'], default=str)}" if shown else ""
             yield f"{key}: {message[0].lower()}{message[1:]}{found}"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .recipe_file import Section, from_short
+from .recipe_llm import Llm
 
 Side = Literal["question", "answer"]
 
@@ -120,7 +121,7 @@ def _from_short(value: Any) -> Any:
 
 
 OneSource = Annotated[
-    Bundled | Table | Recordings | Hub | VoiceAssistant, Field(discriminator="kind"), BeforeValidator(_from_short)
+    Bundled | Table | Recordings | Hub | VoiceAssistant | Llm, Field(discriminator="kind"), BeforeValidator(_from_short)
 ]
 """One place that pairs come from."""
 
@@ -172,7 +173,9 @@ class Mix(Section):
 
 
 Source = Annotated[
-    Bundled | Table | Recordings | Hub | VoiceAssistant | Mix, Field(discriminator="kind"), BeforeValidator(_from_short)
+    Bundled | Table | Recordings | Hub | VoiceAssistant | Llm | Mix,
+    Field(discriminator="kind"),
+    BeforeValidator(_from_short),
 ]
 """Where pairs come from: one source, or a mix. May be written short; see `spell_out`."""
 

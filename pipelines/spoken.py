@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from anytalk.synth.errors import SampleError
 from anytalk.synth.text import Langid, load_verbaliser, unspeakable
@@ -20,8 +21,8 @@ def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
         rules: which engine writes, and what is refused.
 
     Returns:
-        The pair; `question_written` and `answer_written` hold what the source had. A recorded side is a transcript:
-        it is written out, so that it compares with what is heard, but never refused.
+        The pair; `question_written` and `answer_written` hold what the source had, if they did not already. A recorded
+        side is a transcript: it is written out, so that it compares with what is heard, but never refused.
 
     Raises:
         SampleError: a side that is to be spoken cannot be; the reason is one of `unspeakable`.
@@ -40,8 +41,10 @@ def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
         problems = unspeakable(written, pair.language, limit_s, spoken=spoken[side], identifier=identifier)
         if problems:
             raise SampleError(problems[0].reason, "; ".join(f"the {side}: {p.reason} {p.piece!r}" for p in problems))
-    written_forms = {f"{side}_written": getattr(pair, side) for side in spoken}
-    return dataclasses.replace(pair, **spoken, **written_forms)
+    # What a rewriting replaced is kept already.
+    written_forms = {f"{side}_written": getattr(pair, f"{side}_written") or getattr(pair, side) for side in spoken}
+    forms: dict[str, Any] = spoken | written_forms
+    return dataclasses.replace(pair, **forms)
 
 
 @cache

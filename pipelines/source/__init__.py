@@ -1,23 +1,31 @@
-"""Read pairs: the bundled corpus, tables, recordings, datasets of the Hugging Face hub, or a mix of them.
+"""Read pairs: the bundled corpus, tables, recordings, the Hugging Face hub, language models, or a mix of them.
 
 A reader yields one `Pair` for each row of its source. What cannot be read as a pair is yielded as a `BadPair` with its
 reason, so that nothing of the source is lost without a word. Readers hold one row at a time; what rows bring along
 inside a table is laid aside by a `Keeper`.
 """
 
+from .ask import Asker, cache_of
 from .keep import Keeper, codes_of, read_recording
-from .pair import BadPair, Pair, Recording
+from .llm import Found, examine, rewritten
+from .pair import BadPair, LatePair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "Asker",
     "BadPair",
+    "Found",
     "Keeper",
+    "LatePair",
     "Pair",
     "Recording",
+    "cache_of",
     "codes_of",
+    "examine",
     "read_pairs",
     "read_recording",
+    "rewritten",
     "stamp",
 ]

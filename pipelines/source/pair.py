@@ -63,3 +63,13 @@ class BadPair:
     reason: str
     detail: str
     source: str
+    pair: Pair | None = None
+    """What it was before it failed, where it was one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LatePair:
+    """A pair that the machinery failed to get; the next run tries again, and until then there is no plan."""
+
+    detail: str
+    source: str

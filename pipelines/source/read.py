@@ -3,34 +3,37 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from anytalk.pipelines.recipe_llm import Llm, Rewrite
 from anytalk.pipelines.recipe_source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
 from anytalk.synth.errors import SetupError
 
+from .ask import Asker
 from .hub import hub_pairs, local_copy
 from .keep import Keeper
-from .pair import BadPair, Pair
+from .llm import Found, llm_pairs
+from .pair import Pair
 from .recordings import recording_pairs
 from .table import bundled_pairs, file_pairs
 from .voiceassistant import voiceassistant_pairs
 
-Found = Pair | BadPair
 
-
-def read_pairs(source: Source, keeper: Keeper | None = None) -> Iterator[Found]:
+def read_pairs(source: Source, keeper: Keeper | None = None, asker: Asker | None = None) -> Iterator[Found]:
     """Read a source in its order, up to its limit of conversations.
 
     Args:
         source: what to read.
         keeper: takes what rows bring along inside a table; to be closed by whoever gave it. None for a look at the
             pairs alone: such recordings cannot be read again.
+        asker: asks language models; needed for sources that are some.
 
     Raises:
+        ValueError: the source is a language model, and there is no asker.
         SetupError: the source is missing, or holds no such columns.
         EngineError: a remote source broke off.
     """
     keeper = keeper or Keeper(None)
     seen: set[tuple[str, str]] = set()
-    for found in _mixed(source, keeper) if isinstance(source, Mix) else _reader(source, keeper):
+    for found in _mixed(source, keeper, asker) if isinstance(source, Mix) else _reader(source, keeper, asker):
         if isinstance(found, Pair):
             name = (found.split_name, found.conversation)
             if name not in seen and len(seen) == source.limit:
@@ -39,12 +42,16 @@ def read_pairs(source: Source, keeper: Keeper | None = None) -> Iterator[Found]:
         yield found
 
 
-def stamp(source: Source) -> list[tuple[str, int, int]]:
-    """Path, size and time of every local file that a source consists of; equal stamps need no second reading.
+def stamp(source: Source, rewrite: Rewrite | None = None) -> list[tuple[str, int, int]]:
+    """Path, size and time of every local file that pairs follow from; equal stamps need no second reading.
+
+    Of language models these are one's own templates.
 
     A dataset of the hub has none: the commit that was read stands in the plan's rows, and the plan stays with it.
     """
     paths = [path for one in sources_of(source) if (path := _local(one)) is not None]
+    if rewrite is not None and rewrite.templates is not None:
+        paths.append(_existing("rewrite.templates", rewrite.templates))
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
@@ -55,13 +62,19 @@ def _local(source: OneSource) -> Path | None:
         return None
     if isinstance(source, Hub | VoiceAssistant):
         return local_copy(source.dataset)
-    path = Path(source.path)
+    if isinstance(source, Llm):
+        return None if source.ask.templates is None else _existing("source.ask.templates", source.ask.templates)
+    return _existing("source.path", source.path)
+
+
+def _existing(key: str, name: str) -> Path:
+    path = Path(name)
     if not path.exists():
-        raise SetupError(f"source.path: {path} does not exist")
+        raise SetupError(f"{key}: {path} does not exist")
     return path
 
 
-def _reader(source: OneSource, keeper: Keeper) -> Iterator[Found]:
+def _reader(source: OneSource, keeper: Keeper, asker: Asker | None) -> Iterator[Found]:
     _local(source)
     if isinstance(source, Bundled):
         return bundled_pairs(source, keeper)
@@ -71,11 +84,15 @@ def _reader(source: OneSource, keeper: Keeper) -> Iterator[Found]:
         return hub_pairs(source, keeper)
     if isinstance(source, VoiceAssistant):
         return voiceassistant_pairs(source, keeper)
+    if isinstance(source, Llm):
+        if asker is None:
+            raise ValueError("a source of kind llm needs an asker")
+        return llm_pairs(source, asker)
     return recording_pairs(source, keeper)
 
 
-def _mixed(mix: Mix, keeper: Keeper) -> Iterator[Found]:
-    parts = [by_conversation(read_pairs(part.source, keeper)) for part in mix.parts]
+def _mixed(mix: Mix, keeper: Keeper, asker: Asker | None) -> Iterator[Found]:
+    parts = [by_conversation(read_pairs(part.source, keeper, asker)) for part in mix.parts]
     return deal(parts, [part.weight for part in mix.parts])
 
 

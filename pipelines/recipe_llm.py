@@ -1,0 +1,64 @@
+"""What a recipe says of language models: conversations to be asked for, and written pairs to be made speakable."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from anytalk.synth.llm.draw import shares_of
+from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.generate import Generation
+from anytalk.synth.llm.rewrite import Rewriting
+
+from .recipe_file import Section
+
+
+class Llm(Section):
+    """Conversations that a language model is asked for."""
+
+    kind: Literal["llm"]
+    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    ask: Generation = Field(description="what it is asked for")
+    split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
+    limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
+
+    @field_validator("ask")
+    @classmethod
+    def speaks_one_language(cls, ask: Generation) -> Generation:
+        """One recogniser hears everything; it minds no accents."""
+        languages = list(shares_of(ask.languages))
+        if len({tag.split("-")[0].lower() for tag in languages}) > 1:
+            raise ValueError(
+                f"languages must be accents of one language, not {', '.join(sorted(languages))}; "
+                "build a dataset for each, and train on both"
+            )
+        return ask
+
+    @property
+    def language(self) -> str:
+        """The one that everything is heard in."""
+        return next(iter(self.ask.languages))
+
+    @property
+    def brings_codes(self) -> bool:
+        """No: all of it is spoken."""
+        return False
+
+    @property
+    def conversations(self) -> int:
+        """How many are asked for."""
+        return min(self.ask.conversations, self.limit or self.ask.conversations)
+
+
+class Rewrite(Section):
+    """Have a language model write pairs as one would say them. What the source had stays beside it."""
+
+    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
+    seconds: float = Field(
+        Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"
+    )
+    templates: str | None = Field(Rewriting.templates, description="folder with a rewrite.md of one's own")
+
+    def rewriting(self) -> Rewriting:
+        """What the model is told."""
+        return Rewriting(self.sides, self.seconds, self.templates)
