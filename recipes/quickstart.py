@@ -71,22 +71,25 @@ def main() -> None:
 def run(out: Path) -> int:
     """Run what is missing in a folder; gives the exit code."""
     out.mkdir(parents=True, exist_ok=True)
-    seconds, peak_gib = _earlier(out)
+    seconds, finished, peak_gib = _earlier(out)
     for step in steps(out):
         if step.done():
             continue
         typer.echo(f"\n$ anytalk {' '.join(_quoted(word) for word in step.arguments)}")
         code, took_s, used_gib = _run(step)
-        seconds[step.name] = round(seconds.get(step.name, 0.0) + took_s, 1)
+        if step.name not in finished:  # seeing that there is nothing left to do is not its work
+            seconds[step.name] = round(seconds.get(step.name, 0.0) + took_s, 1)
         peak_gib = max(peak_gib, used_gib)
-        _write(out, {"seconds": seconds, "peak_memory_gib": round(peak_gib, 2)})
+        if not code:
+            finished = sorted({*finished, step.name})
+        _write(out, {"seconds": seconds, "finished": finished, "peak_memory_gib": round(peak_gib, 2)})
         if code:
             typer.echo(
                 f"quickstart: stopped at anytalk {step.arguments[0]}; make quickstart goes on from there", err=True
             )
             return 130 if code == 130 else 1
     summary = summarise(out, seconds, peak_gib)
-    _write(out, summary)
+    _write(out, summary | {"finished": finished})
     typer.echo(closing(out, summary))
     return 0
 
@@ -95,13 +98,13 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
 
 
-def _earlier(out: Path) -> tuple[dict[str, float], float]:
-    """Seconds by step and the most memory so far, of earlier starts."""
+def _earlier(out: Path) -> tuple[dict[str, float], list[str], float]:
+    """Of earlier starts: seconds by step, the steps that ended well, and the most memory."""
     path = out / SUMMARY
     if not path.is_file():
-        return {}, 0.0
+        return {}, [], 0.0
     earlier = json.loads(path.read_text())
-    return earlier.get("seconds", {}), earlier.get("peak_memory_gib", 0.0)
+    return earlier["seconds"], earlier["finished"], earlier["peak_memory_gib"]
 
 
 def _write(out: Path, summary: dict[str, Any]) -> None:

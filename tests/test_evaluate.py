@@ -174,6 +174,17 @@ def test_a_step_that_fails_stops_with_a_line_and_keeps_its_seconds(tmp_path, mon
     assert summary["peak_memory_gib"] > 0
 
 
+def test_a_finished_step_keeps_its_seconds_when_it_is_seen_again(tmp_path, monkeypatch):
+    step = quickstart.Step("doctor", ("convert", "--help"))
+    monkeypatch.setattr(quickstart, "steps", lambda out: [step])
+    monkeypatch.setattr(quickstart, "summarise", lambda out, seconds, peak_gib: SUMMARY | {"seconds": dict(seconds)})
+    seen = []
+    for _ in range(2):
+        assert quickstart.run(tmp_path) == 0
+        seen.append(json.loads((tmp_path / "summary.json").read_text())["seconds"])
+    assert seen[0] == seen[1] != {}
+
+
 def test_a_result_younger_than_its_source_is_not_made_again(tmp_path):
     made, source = tmp_path / "made", tmp_path / "source"
     step = quickstart.Step("answer", ("eval",), made, source)

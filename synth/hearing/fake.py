@@ -44,7 +44,10 @@ class FakeWhisper:
 
     def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
         """See `Whisper.features`."""
-        return [heard if isinstance(heard, SampleError) else heard.features for heard in self.listen(waveforms_16k)]
+        return [
+            too_long(len(waveform)) if len(waveform) > CONTEXT_SAMPLES else self._features(waveform)
+            for waveform in waveforms_16k
+        ]
 
     def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
         """See `Whisper.transcribe`."""
