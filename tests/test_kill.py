@@ -80,7 +80,12 @@ def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole):
     out = whole / "interrupted"
     process = subprocess.Popen(
-        command(whole / "kill.yaml", out, "--local"), start_new_session=True, stderr=subprocess.PIPE, text=True
+        command(whole / "kill.yaml", out, "--local"),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs deaf to Ctrl-C, and they hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not list((out / "units").glob("*.json")):
