@@ -1,0 +1,50 @@
+"""A real chat server of other people is asked."""
+
+import asyncio
+
+import pytest
+
+from anytalk.synth.errors import SetupError
+from anytalk.synth.llm.cache import AnswerCache
+from anytalk.synth.llm.client import Client
+from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.generate import Generation, generate
+from anytalk.synth.llm.job import SCHEMA
+
+from .asking import collect
+from .chat_server import python_of_server, transformers_serve, write_tiny_model
+
+
+@pytest.mark.slow
+def test_a_real_server_is_asked_and_its_babble_is_rejected(tmp_path):
+    python = python_of_server()
+    if python is None:
+        pytest.skip("no transformers serve; tests/chat_server.py says how to install one")
+    folder = tmp_path / "tiny"
+    write_tiny_model(folder)
+
+    async def run(url, cache):
+        async with Client(Endpoint(url, str(folder), max_tokens=32, max_concurrency=2), cache) as client:
+            await client.probe(SCHEMA)
+            probed = client.usage.answers
+            outcomes = await collect(generate(Generation(conversations=4), 1, client))
+            return outcomes, probed, client.usage
+
+    async def probe_of_another_model(url):
+        async with Client(Endpoint(url, "another", max_tokens=8)) as client:
+            await client.probe(SCHEMA)
+
+    with AnswerCache(tmp_path / "a.sqlite") as cache, transformers_serve(python, folder, tmp_path / "log.txt") as url:
+        outcomes, probed, usage = asyncio.run(run(url, cache))
+        again, _, cached = asyncio.run(run(url, cache))
+        with pytest.raises(SetupError, match="another"):
+            asyncio.run(probe_of_another_model(url))
+    assert probed == 1
+    assert [outcome.reason for outcome in outcomes] == ["malformed_answer"] * 4
+    assert "it was cut off after 32 tokens" in outcomes[0].detail
+    assert usage.answers == 9
+    assert usage.uncounted == 0
+    assert usage.prompt_tokens > 4 * 500
+    assert 0 < usage.completion_tokens <= 9 * 32
+    assert again == outcomes
+    assert cached.cached == 8
