@@ -1,7 +1,6 @@
 """One conversation with a language model: checked, repaired once, counted, and kept so that it is paid for once."""
 
 import json
-import os
 import signal
 import subprocess
 import sys

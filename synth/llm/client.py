@@ -160,7 +160,7 @@ class Client:
                     raise
             else:
                 self._format_settled |= form == self._format
-                self._count(answer)
+                self.usage.count(answer.prompt_tokens, answer.completion_tokens)
                 return answer
             finally:
                 self.usage.retries = self._line.retries
@@ -194,12 +194,6 @@ class Client:
             prompt_tokens=tokens.prompt_tokens if tokens else None,
             completion_tokens=tokens.completion_tokens if tokens else None,
         )
-
-    def _count(self, answer: Answer) -> None:
-        self.usage.answers += 1
-        self.usage.uncounted += answer.completion_tokens is None
-        self.usage.prompt_tokens += answer.prompt_tokens or 0
-        self.usage.completion_tokens += answer.completion_tokens or 0
 
     def _step_down(self, form: str) -> bool:
         """Whether a refused request may be sent again in a plainer format: not once its own has been answered."""

@@ -30,6 +30,13 @@ class Usage:
     completion_tokens: int = 0
     uncounted: int = 0
 
+    def count(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """Count an answer; None for tokens that the server did not count."""
+        self.answers += 1
+        self.uncounted += completion_tokens is None
+        self.prompt_tokens += prompt_tokens or 0
+        self.completion_tokens += completion_tokens or 0
+
 
 @dataclass(frozen=True)
 class Endpoint(Peer):
