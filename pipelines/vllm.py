@@ -69,8 +69,12 @@ class ClusterModel:
 class Engine(Protocol):
     """Answers many requests at once."""
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
-        """Answer requests of messages and seed; where one failed, its place holds the error."""
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
+        """Answer requests of messages and seed, each with its place, as they are done.
+
+        Raises:
+            EngineError: the engine itself failed; what was not answered by then will not be.
+        """
 
 
 class VllmEngine:
@@ -87,7 +91,7 @@ class VllmEngine:
         import_extra("vllm", "generation with vLLM inside the cluster", "vllm")
         self.config = config
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
         """See `Engine.answer`."""
         import ray
         from ray.data.llm import build_processor
@@ -98,16 +102,18 @@ class VllmEngine:
         ]
         config = self.config
         chat = {"chat_template_kwargs": dict(config.chat_template)} if config.chat_template else None
-        processor = build_processor(
-            processor_config(config),
-            preprocess=lambda row: request_row(row, config),
-            postprocess=answer_row,
-            builder_kwargs=chat,
-        )
-        answers: list[Answer | EngineError] = [EngineError("vLLM returned nothing for this row")] * len(rows)
-        for row in processor(ray.data.from_items(rows)).iter_rows():
-            answers[row["number"]] = read_row(row, config)
-        return answers
+        try:
+            processor = build_processor(
+                processor_config(config),
+                preprocess=lambda row: request_row(row, config),
+                postprocess=answer_row,
+                builder_kwargs=chat,
+            )
+            for row in processor(ray.data.from_items(rows)).iter_rows():
+                yield row["number"], read_row(row, config)
+        except ray.exceptions.RayError as error:
+            told = str(error).strip().splitlines() or [type(error).__name__]
+            raise EngineError(f"{config}: {told[-1][:300]}") from error
 
 
 def processor_config(config: ClusterModel) -> Any:
@@ -164,7 +170,7 @@ def run_on_cluster(
     Args:
         jobs: such as `generation_jobs` and `rewriting_jobs` give; all are held in memory.
         config: model and resources.
-        cache: answers that are there already, and where new ones go, once a round.
+        cache: answers that are there already, and where new ones go as they come.
         engine: what answers; vLLM on Ray's cluster by default.
         usage: counts answers and tokens.
 
@@ -173,6 +179,7 @@ def run_on_cluster(
 
     Raises:
         MissingExtra: vLLM is not installed.
+        EngineError: vLLM itself failed; what it had answered is in the cache.
     """
     waiting = list(jobs)
     round_of = functools.partial(_ask, config=config, cache=cache, engine=engine or VllmEngine(config), usage=usage)
@@ -217,10 +224,12 @@ def _ask(
     known = [cache.get(key) if cache is not None else None for key in keys]
     missing = [place for place, answer in enumerate(known) if answer is None]
     usage.cached += len(asked) - len(missing)
-    fresh = dict(zip(missing, engine.answer([asked[place] for place in missing]) if missing else [], strict=True))
-    for place, answer in fresh.items():
+    fresh: dict[int, Answer | EngineError] = {}
+    for number, answer in engine.answer([asked[place] for place in missing]) if missing else ():
+        fresh[missing[number]] = answer
         if isinstance(answer, Answer):
             usage.count(answer.prompt_tokens, answer.completion_tokens)
             if cache is not None:
-                cache.put(keys[place], dataclasses.asdict(answer))
-    return [Answer(**answer) if answer is not None else fresh[place] for place, answer in enumerate(known)]
+                cache.put(keys[missing[number]], dataclasses.asdict(answer))
+    lost = EngineError(f"{config} returned nothing for this row")
+    return [Answer(**answer) if answer is not None else fresh.get(place, lost) for place, answer in enumerate(known)]

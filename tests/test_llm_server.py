@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import load_recipe
+from anytalk.pipelines.source import cache_of
+from anytalk.pipelines.store import Store
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.cache import AnswerCache
 from anytalk.synth.llm.client import Client
@@ -16,7 +20,7 @@ from .chat_server import python_of_server, transformers_serve, write_tiny_model
 
 
 @pytest.mark.slow
-def test_a_real_server_is_asked_and_its_babble_is_rejected(tmp_path):
+def test_a_real_server_is_asked_and_its_babble_is_rejected(fake_recipe, tmp_path):
     python = python_of_server()
     if python is None:
         pytest.skip("no transformers serve; tests/chat_server.py says how to install one")
@@ -34,11 +38,15 @@ def test_a_real_server_is_asked_and_its_babble_is_rejected(tmp_path):
         async with Client(Endpoint(url, "another", max_tokens=8)) as client:
             await client.probe(SCHEMA)
 
-    with AnswerCache(tmp_path / "a.sqlite") as cache, transformers_serve(python, folder, tmp_path / "log.txt") as url:
+    ask = {"endpoint": {"model": str(folder), "max_tokens": 32, "max_concurrency": 2}, "ask": {"conversations": 4}}
+    store = Store(tmp_path / "set")
+    with AnswerCache(cache_of(store)) as cache, transformers_serve(python, folder, tmp_path / "log.txt") as url:
         outcomes, probed, usage = asyncio.run(run(url, cache))
         again, _, cached = asyncio.run(run(url, cache))
         with pytest.raises(SetupError, match="another"):
             asyncio.run(probe_of_another_model(url))
+        ask["endpoint"]["base_url"] = url
+        planned = load_or_make(load_recipe(fake_recipe(source={"kind": "llm"} | ask)), store)
     assert probed == 1
     assert [outcome.reason for outcome in outcomes] == ["malformed_answer"] * 4
     assert "it was cut off after 32 tokens" in outcomes[0].detail
@@ -48,3 +56,5 @@ def test_a_real_server_is_asked_and_its_babble_is_rejected(tmp_path):
     assert 0 < usage.completion_tokens <= 9 * 32
     assert again == outcomes
     assert cached.cached == 8
+    assert (planned.rows, planned.reasons) == (0, {"malformed_answer": 4})
+    assert [(bill["answers"], bill["cached"]) for bill in planned.asked] == [(0, 8)]

@@ -9,6 +9,7 @@ without torchvision, torchaudio and torchcodec if they do not fit the torch that
 """
 
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -20,9 +21,10 @@ import pytest
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.store import Store
-from anytalk.pipelines.vllm import ClusterModel, answer_row, processor_config, read_row, request_row, run_on_cluster
-from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.pipelines.vllm import ClusterModel, answer_row, read_row, request_row, run_on_cluster
+from anytalk.synth.errors import EngineError, MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache
+from anytalk.synth.llm.endpoint import Usage
 from anytalk.synth.llm.generate import Generation, generation_jobs
 from anytalk.synth.llm.job import SCHEMA, Deferred, Generated
 
@@ -31,23 +33,21 @@ from .chat_server import write_tiny_model
 
 
 class Rounds:
-    """Answers as vLLM's stage of `ray.data.llm` hands them back."""
+    """Answers as vLLM's stage of `ray.data.llm` hands them back, in any order."""
 
     def __init__(self, config, say):
         self.config, self.say, self.rounds = config, say, []
 
     def answer(self, asked):
         self.rounds.append(len(asked))
-        answers = []
-        for number, (messages, seed) in enumerate(asked):
+        for number, (messages, seed) in reversed(list(enumerate(asked))):
             row = {"number": number, "messages_json": json.dumps(list(messages)), "seed": seed}
             row |= request_row(row, self.config)
             assert json.loads(row["sampling_params"]["structured_outputs"]["json"]) == SCHEMA
             said = self.say(row)
             out = {"generated_text": said, "num_input_tokens": 9, "num_generated_tokens": 5}
             failed = row | out | {"__inference_error__": "ValueError: prompt is too long"}
-            answers.append(read_row(failed if said is None else answer_row(row | out), self.config))
-        return answers
+            yield number, read_row(failed if said is None else answer_row(row | out), self.config)
 
 
 def test_the_cluster_repairs_in_a_second_round_and_defers_what_failed(tmp_path):
@@ -71,14 +71,22 @@ def test_the_cluster_repairs_in_a_second_round_and_defers_what_failed(tmp_path):
         assert second.rounds == [failed]
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # Of ray.llm's own classes.
-def test_the_configuration_is_one_that_ray_takes():
-    pytest.importorskip("vllm", reason="ray.data.llm cannot be imported without the extra vllm")
-    made = processor_config(ClusterModel("qwen", replicas=4, tensor_parallel_size=2, engine={"max_model_len": 4096}))
-    assert (made.model_source, made.concurrency, made.batch_size) == ("qwen", 4, 64)
-    assert made.engine_kwargs["tensor_parallel_size"] == 2
-    assert made.should_continue_on_error
+def test_what_was_answered_before_the_engine_died_is_not_asked_again(tmp_path):
+    config, count = ClusterModel("qwen"), itertools.count(1)
+    jobs = list(generation_jobs(Generation(conversations=10), 1))
+
+    def dies(row):
+        if next(count) == 8:
+            raise EngineError("vLLM (qwen): the actor died")
+        return good_answer(row)
+
+    with AnswerCache(tmp_path / "a.sqlite") as cache:
+        with pytest.raises(EngineError, match="the actor died"):
+            list(run_on_cluster(jobs, config, cache, Rounds(config, dies)))
+        usage, second = Usage(), Rounds(config, good_answer)
+        assert len(list(run_on_cluster(jobs, config, cache, second, usage))) == 10
+    assert second.rounds == [3]
+    assert usage == Usage(answers=3, cached=7, prompt_tokens=27, completion_tokens=15)
 
 
 def test_without_vllm_the_pip_line_is_given():
@@ -152,6 +160,28 @@ PLAN = """
         plan = load_or_make(load_recipe(sys.argv[1]), Store(out))
         print(json.dumps({"rows": plan.rows, "rejected": plan.rejected, "reasons": plan.reasons, "asked": plan.asked}))
 """
+
+
+CONFIGURATION = """
+    import json
+    from anytalk.pipelines.vllm import ClusterModel, processor_config
+
+    made = processor_config(ClusterModel("qwen", replicas=4, tensor_parallel_size=2, engine={"max_model_len": 4096}))
+    print(json.dumps([made.model_source, made.concurrency, made.batch_size, made.engine_kwargs]))
+    assert made.should_continue_on_error
+"""
+
+
+@pytest.mark.slow
+def test_the_configuration_is_one_that_ray_takes():
+    python = python_of_vllm()
+    if python is None:
+        pytest.skip("ray.data.llm cannot be imported without what the extra vllm brings")
+    done = subprocess.run([python, "-c", textwrap.dedent(CONFIGURATION)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    source, replicas, batch_rows, engine = json.loads(done.stdout.splitlines()[-1])
+    assert (source, replicas, batch_rows) == ("qwen", 4, 64)
+    assert engine == {"tensor_parallel_size": 2, "max_model_len": 4096, "task_type": "generate"}
 
 
 @pytest.mark.slow
