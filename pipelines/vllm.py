@@ -127,6 +127,8 @@ def processor_config(config: ClusterModel) -> Any:
         batch_size=config.batch_rows,
         # One bad prompt must not end the run: its row comes back with `__inference_error__`.
         should_continue_on_error=True,
+        # Ray exports them only where its start was told a port, and they would take Ray Serve along.
+        log_engine_metrics=False,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,20 @@ class Asker:
         Raises:
             SetupError: the key is not in the environment, the cache cannot be written, or vLLM is not installed.
         """
-        with AnswerCache(self.cache) as cache:
-            ask = self._on_cluster if isinstance(whom, ClusterModel) else self._over_http
-            for outcome in ask(jobs, whom, cache):
+        with AnswerCache(self.cache) as cache, contextlib.closing(self._done(jobs, whom, cache)) as outcomes:
+            for outcome in outcomes:
                 self._rejected += isinstance(outcome, Rejected)
                 self._progress.advance(1, f"{self._rejected} rejected, {self._tokens():,} tokens")
                 yield outcome
 
-    def _over_http(self, jobs: Iterable[Job], endpoint: Endpoint, cache: AnswerCache) -> Iterator[Outcome]:
+    def _done(
+        self, jobs: Iterable[Job], whom: Endpoint | ClusterModel, cache: AnswerCache
+    ) -> Generator[Outcome, None, None]:
+        if isinstance(whom, ClusterModel):
+            return self._on_cluster(jobs, whom, cache)
+        return self._over_http(jobs, whom, cache)
+
+    def _over_http(self, jobs: Iterable[Job], endpoint: Endpoint, cache: AnswerCache) -> Generator[Outcome, None, None]:
         with asyncio.Runner() as runner:
             client = Client(endpoint, cache)
             self._asked.append((endpoint, client.usage))
@@ -70,7 +76,9 @@ class Asker:
             finally:
                 runner.run(_close(outcomes))
 
-    def _on_cluster(self, jobs: Iterable[Job], model: ClusterModel, cache: AnswerCache) -> Iterator[Outcome]:
+    def _on_cluster(
+        self, jobs: Iterable[Job], model: ClusterModel, cache: AnswerCache
+    ) -> Generator[Outcome, None, None]:
         usage = Usage()
         self._asked.append((model, usage))
         with connected():

@@ -95,7 +95,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._line.__aexit__(kind, error, trace)
+        await self._line.close()
 
     async def probe(self, schema: Mapping[str, Any] | None = None) -> None:
         """Find out with one small request whether the endpoint answers, takes the key, the settings and the schema.
