@@ -28,10 +28,10 @@ def python_of_server() -> str | None:
 
 
 def write_tiny_model(folder: Path) -> None:
-    """Write a random Qwen2 of a few thousand weights that knows bytes and ChatML, and never ends by itself.
+    """Write a random Qwen2 of one layer that knows bytes and ChatML, and never ends by itself.
 
     ChatML it must be: of a Qwen2 the server looks for ChatML's opening of a turn, and where it finds none it sends the
-    prompt back before the answer.
+    prompt back before the answer. Heads are 64 wide because vLLM on a CPU knows few other widths.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -51,7 +51,7 @@ def write_tiny_model(folder: Path) -> None:
     )
     fast.save_pretrained(folder)
     torch.manual_seed(1)
-    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {"hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = Qwen2Config(
         vocab_size=len(vocabulary), num_key_value_heads=2, max_position_embeddings=16384, eos_token_id=None, **shape
     )
