@@ -21,6 +21,8 @@ from anytalk.recipes import bench_load, bench_talk, bench_train
 from anytalk.recipes.sample import Row, collate, turn
 from anytalk.synth.errors import SetupError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -30,14 +32,6 @@ TINY = {
 }
 LAYOUT = Layout(text_size=320, codebook_size=4096, layers=7)
 KEYS = {"name", "value", "unit", "naive", "ratio", "bound", "share_of_bound", "machine", "commit", "spread"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny_model(tts_adapter_layers=0, **shape):

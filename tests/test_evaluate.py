@@ -5,7 +5,6 @@ import os
 
 import pytest
 import soundfile
-import torch
 import yaml
 
 from anytalk.pipelines import build
@@ -18,6 +17,8 @@ from anytalk.recipes.evaluate import Told, _wrong, figures, pick, unheard
 from anytalk.recipes.train import train
 from anytalk.recipes.training_recipe import load_training_recipe
 from anytalk.synth.errors import SetupError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = {
     "name": "tiny",
@@ -41,14 +42,6 @@ TINY = {
     ],
     "loader": {"positions": 256, "max_positions": 256},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def told(kind="exact", **changes):
