@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
 from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
@@ -21,21 +20,9 @@ class Llm(Section):
     split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
     limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
 
-    @field_validator("ask")
-    @classmethod
-    def speaks_one_language(cls, ask: Generation) -> Generation:
-        """One recogniser hears everything; it minds no accents."""
-        languages = list(shares_of(ask.languages))
-        if len({tag.split("-")[0].lower() for tag in languages}) > 1:
-            raise ValueError(
-                f"languages must be accents of one language, not {', '.join(sorted(languages))}; "
-                "build a dataset for each, and train on both"
-            )
-        return ask
-
     @property
     def language(self) -> str:
-        """The one that everything is heard in."""
+        """The first that is asked for."""
         return next(iter(self.ask.languages))
 
     @property

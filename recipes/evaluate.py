@@ -16,6 +16,7 @@ import jiwer
 import pyarrow as pa
 import soundfile
 
+from anytalk.pipelines.casting import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recipe, VoiceChoice
 from anytalk.pipelines.schema import matrix
@@ -144,9 +145,9 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
 
 
 def _spoken_anew(rows: Sequence[dict[str, Any]], recipe: Recipe) -> Iterator[Asked]:
-    choices = recipe.voices.question
-    speaking = Speaking(sorted({choice.voice for choice in choices}), recipe.audio)
+    speaking = Speaking(sorted({choice.voice for choice in recipe.voices.question}), recipe.audio)
     for number, row in enumerate(rows):
+        choices = question_voices(row["language"], recipe) or recipe.voices.question
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
         speed, pitch = unheard(choice, faster=number // len(choices) % 2 == 0)
@@ -167,7 +168,7 @@ def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = talker.codec.decode([row["answer_codes"]])
     normalise = normaliser(row["language"])
-    return _word_error_rate(normalise(row["answer"]), normalise(_listen(talker, sound)))
+    return _word_error_rate(normalise(row["answer"]), normalise(_listen(talker, sound, row["language"])))
 
 
 def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
@@ -177,7 +178,7 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     normalise = normaliser(asked.row["language"])
     reference = normalise(asked.row["answer"])
     said = normalise(answer.text)
-    heard = _listen(talker, answer.pcm)
+    heard = _listen(talker, answer.pcm, asked.row["language"])
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
     soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
@@ -202,11 +203,12 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     )
 
 
-def _listen(talker: Talker, pcm: Waveform) -> str:
+def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
     """What Whisper hears in speech at the codec's rate; nothing in silence."""
     if not len(pcm):
         return ""
-    [heard] = talker.whisper.transcribe([resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)])
+    sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
+    [heard] = talker.whisper.transcribe([sound], [language])
     return "" if isinstance(heard, SampleError) else heard
 
 

@@ -132,10 +132,10 @@ def test_features_of_a_pt_file_equal_the_originals_within_float16(
 def test_a_pt_file_decodes_as_openai_whisper_does(
     small_pt: Path, original: whisper.model.Whisper, spoken: list[Waveform]
 ):
-    network = OpenaiNetwork(str(small_pt), "en")
+    network = OpenaiNetwork(str(small_pt))
     options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=12)
     mels = [log_mel(waveform, window_samples=480_000, band_count=80) for waveform in spoken[:2]]
-    ours = network.decode(np.stack([network.encode(mel) for mel in mels]), 12)
+    ours = network.decode(np.stack([network.encode(mel) for mel in mels]), 12, network.prompt("en"))
     for mel, tokens in zip(mels, ours, strict=True):
         theirs = whisper.decode(original, torch.from_numpy(mel), options).tokens
         assert tokens == [token for token in theirs if token < END_OF_TEXT]
@@ -339,7 +339,10 @@ class LoopingNetwork:
 
     encode_for_text = encode
 
-    def decode(self, states_BTD: np.ndarray, token_limit: int) -> list[list[int]]:
+    def prompt(self, language: str) -> list[int]:
+        return []
+
+    def decode(self, states_BTD: np.ndarray, token_limit: int, prompt: list[int]) -> list[list[int]]:
         spoken = [1, 2, 3] if states_BTD.shape[1] == 1500 else [7] * token_limit
         return [spoken for _ in states_BTD]
 
