@@ -62,8 +62,8 @@ def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
         if not speaks("en", pair.language):
             rows.setdefault(pair.language, []).append(pair.source)
     problems = [
-        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} (the first "
-        f"is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
+        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} "
+        f"(the first is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
         for language, sources in rows.items()
     ]
     if problems:

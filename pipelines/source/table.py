@@ -36,7 +36,9 @@ def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
     """
     tongue = source.language.split("-")[0].lower()
     if tongue not in BUNDLED:
-        raise SetupError(f"source.language: no corpus is bundled in {source.language!r}; there are: {', '.join(BUNDLED)}")
+        raise SetupError(
+            f"source.language: no corpus is bundled in {source.language!r}; there are: {', '.join(BUNDLED)}"
+        )
     corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[tongue]
     name = "bundled" if tongue == "en" else f"bundled-{tongue}"
     rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
