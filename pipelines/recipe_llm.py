@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
 from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
@@ -22,8 +23,9 @@ class Llm(Section):
 
     @property
     def language(self) -> str:
-        """The first that is asked for."""
-        return next(iter(self.ask.languages))
+        """The one that is asked for most often, the first of equals."""
+        shares = shares_of(self.ask.languages)
+        return max(shares, key=lambda tag: shares[tag])
 
     @property
     def brings_codes(self) -> bool:
