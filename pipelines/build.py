@@ -102,6 +102,7 @@ def build(
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     async with open_studio(recipe, local) as studio:
         fingerprints = await _fingerprints(recipe, studio)
+        await studio.call("hearing", "require", sorted(plan.languages))
         keys = [unit_key(unit, recipe, fingerprints) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
         todo = [number for number in range(len(keys)) if number not in done]
@@ -138,8 +139,9 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
 def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any]) -> str:
     """Hash of everything that a unit's bytes follow from."""
     models = commit.json_bytes(fingerprints)
-    # A row's id follows from its written form; what is said for it may change with the rules that write it out.
-    said = (part for row in rows for part in (row.id, row.pair.question, row.pair.answer))
+    # A row's id follows from its written form; what is said for it may change with the rules that write it out, and who
+    # says and hears it with its language.
+    said = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
     return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), models, *said)
 
 

@@ -1,8 +1,9 @@
-"""Who speaks a row: voices that know its language."""
+"""Who speaks a row, and who can hear it: voices and a recogniser that know its language."""
 
 from collections.abc import Iterable
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.hearing import only_english_by_name
 from anytalk.synth.voice import is_accent, speaks
 
 from .recipe import Recipe, VoiceChoice
@@ -43,6 +44,27 @@ def refuse_unspoken(pairs: Iterable[Pair], recipe: Recipe) -> None:
         + CURES[side]
         for (side, language), sources in rows.items()
         if not _is_spoken(side, language, recipe)
+    ]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
+    """Raise for rows that the recogniser cannot hear, as far as its name tells; the rest is seen when it is loaded.
+
+    Raises:
+        SetupError: there are some; one line for each language.
+    """
+    if not only_english_by_name(recipe.features.model):
+        return
+    rows: dict[str, list[str]] = {}
+    for pair in pairs:
+        if not speaks("en", pair.language):
+            rows.setdefault(pair.language, []).append(pair.source)
+    problems = [
+        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} "
+        f"(the first is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
+        for language, sources in rows.items()
     ]
     if problems:
         raise SetupError("\n".join(problems))

@@ -15,7 +15,7 @@ from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
-from .casting import refuse_unspoken
+from .casting import refuse_unheard, refuse_unspoken
 from .progress import Quiet, Reporter
 from .recipe import Clean, Recipe, Split
 from .recipe_llm import Llm
@@ -103,6 +103,11 @@ class Plan:
         """Rows in all units."""
         return sum(len(unit) for unit in self.units)
 
+    @property
+    def languages(self) -> set[str]:
+        """BCP-47 tags of all rows."""
+        return {row.pair.language for unit in self.units for row in unit}
+
 
 def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
     """Load the plan of this recipe, or make and commit it.
@@ -161,6 +166,7 @@ def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
             f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {asker.cache}"
         )
+    refuse_unheard((pair for turns in conversations for pair in turns), recipe)
     refuse_unspoken((pair for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}

@@ -126,7 +126,9 @@ def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             yield f"unknown key {key}; " + (f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}")
         elif problem["type"] == "missing":
-            yield f"{key} is missing"
+            # A place in a list cannot be set by itself.
+            hint = "" if any(map(str.isdigit, key.split("."))) else f"; give it with --set {key}=..."
+            yield f"{key} is missing{hint}"
         elif problem["type"] == "union_tag_not_found":
             yield f"{key}.kind is missing"
         else:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
@@ -42,22 +42,11 @@ class Llm(Asked):
     split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
     limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
 
-    @field_validator("ask")
-    @classmethod
-    def speaks_one_language(cls, ask: Generation) -> Generation:
-        """One recogniser hears everything; it minds no accents."""
-        languages = list(shares_of(ask.languages))
-        if len({tag.split("-")[0].lower() for tag in languages}) > 1:
-            raise ValueError(
-                f"languages must be accents of one language, not {', '.join(sorted(languages))}; "
-                "build a dataset for each, and train on both"
-            )
-        return ask
-
     @property
     def language(self) -> str:
-        """The one that everything is heard in."""
-        return next(iter(self.ask.languages))
+        """The one that is asked for most often, the first of equals."""
+        shares = shares_of(self.ask.languages)
+        return max(shares, key=lambda tag: shares[tag])
 
     @property
     def brings_codes(self) -> bool:

@@ -132,7 +132,15 @@ def sixteen_bit(waveform: Waveform) -> Waveform:
 
 
 class Hearing:
-    """The recogniser."""
+    """The recogniser.
+
+    Args:
+        features: names it.
+        language: BCP-47 tag of what it hears where a row says no other.
+
+    Raises:
+        SetupError: it cannot be had, or does not know the language.
+    """
 
     def __init__(self, features: Features, language: str) -> None:
         exact = features.model.startswith("openai:") or features.model.endswith(".pt")
@@ -148,13 +156,21 @@ class Hearing:
         """Of the model, with the width of its states."""
         return {**self.whisper.fingerprint, "width": self.whisper.feature_width}
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
-        """Transcripts and features, from one encoder pass each."""
-        return self.whisper.listen(waveforms_16k)
+    def require(self, languages: Sequence[str]) -> None:
+        """See that it knows the languages of all rows.
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
-        """Transcripts alone."""
-        return self.whisper.transcribe(waveforms_16k)
+        Raises:
+            SetupError: it does not; one line for each language.
+        """
+        self.whisper.require(languages)
+
+    def listen(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
+        """Transcripts and features, from one encoder pass each; `languages` holds the tag of each."""
+        return self.whisper.listen(waveforms_16k, languages)
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[str]:
+        """Transcripts alone; `languages` holds the tag of each."""
+        return self.whisper.transcribe(waveforms_16k, languages)
 
 
 class Judging:

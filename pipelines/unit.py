@@ -145,7 +145,8 @@ async def _one_round(
     heard: list[Heard | SampleError] = []
     judged: list[tuple[float, list[tuple[float, float]]]] = []
     if waveforms_16k:
-        hearing, judging = _hear(side, waveforms_16k, studio), studio.call("judging", "judge", waveforms_16k)
+        languages = [rows[place].pair.language for place in waveforms]
+        hearing, judging = _hear(side, waveforms_16k, languages, studio), studio.call("judging", "judge", waveforms_16k)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
@@ -200,12 +201,14 @@ async def _sounds(
     return [sounds[place] for place in range(len(jobs))]
 
 
-async def _hear(side: Side, waveforms_16k: list[Waveform], studio: Studio) -> list[Heard | SampleError]:
+async def _hear(
+    side: Side, waveforms_16k: list[Waveform], languages: list[str], studio: Studio
+) -> list[Heard | SampleError]:
     """Questions need features, so they pass the encoder in full; answers only need their words."""
     if side == "question":
-        heard: list[Heard | SampleError] = await studio.call("hearing", "listen", waveforms_16k)
+        heard: list[Heard | SampleError] = await studio.call("hearing", "listen", waveforms_16k, languages)
         return heard
-    return [Heard(text, None) for text in await studio.call("hearing", "transcribe", waveforms_16k)]
+    return [Heard(text, None) for text in await studio.call("hearing", "transcribe", waveforms_16k, languages)]
 
 
 def _detail(reason: str | None, measures: Measures, heard: Heard) -> str:

@@ -145,7 +145,7 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
 
 
 def _spoken_anew(rows: Sequence[dict[str, Any]], recipe: Recipe) -> Iterator[Asked]:
-    pools = [question_voices(row["language"], recipe) for row in rows]
+    pools = [question_voices(row["language"], recipe) or recipe.voices.question for row in rows]
     names = sorted({choice.voice for choices in pools for choice in choices})
     speaking = Speaking(names, recipe.audio, recipe.voices)
     for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
@@ -170,7 +170,7 @@ def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = talker.codec.decode([row["answer_codes"]])
     normalise = normaliser(row["language"])
-    return _wrong(normalise(row["answer"]), normalise(_listen(talker, sound)))
+    return _wrong(normalise(row["answer"]), normalise(_listen(talker, sound, row["language"])))
 
 
 def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
@@ -180,7 +180,7 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     normalise = normaliser(asked.row["language"])
     reference = normalise(asked.row["answer"])
     said = normalise(answer.text)
-    heard = _listen(talker, answer.pcm)
+    heard = _listen(talker, answer.pcm, asked.row["language"])
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
     soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
@@ -205,11 +205,12 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     )
 
 
-def _listen(talker: Talker, pcm: Waveform) -> str:
+def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
     """What Whisper hears in speech at the codec's rate; nothing in silence."""
     if not len(pcm):
         return ""
-    [heard] = talker.whisper.transcribe([resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)])
+    sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
+    [heard] = talker.whisper.transcribe([sound], [language])
     return heard
 
 

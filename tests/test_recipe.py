@@ -116,6 +116,11 @@ def test_a_key_of_another_kind_of_source_is_unknown(path):
     assert problems(path, source={"path": "x"}) == ["recipe tiny.yaml: source.kind is missing"]
 
 
-def test_a_mix_of_languages_is_refused(path):
-    [line] = problems(path, source=["bundled", {"source": {"kind": "jsonl", "path": "x", "language": "de"}}])
-    assert "must be of one language, not de, en" in line
+def test_what_only_the_user_knows_is_asked_for_by_its_setting(path):
+    [line] = problems(path, source={"kind": "recordings"})
+    assert line == "recipe tiny.yaml: source.path is missing; give it with --set source.path=..."
+
+
+def test_a_mix_may_be_of_several_languages(path):
+    mix = ["bundled", {"source": {"kind": "bundled", "language": "de"}}]
+    assert load_recipe(path, {"source": mix}).source.language == "en"

@@ -18,6 +18,9 @@ from anytalk.synth.seed import digest
 from .keep import Keeper, of_file
 from .pair import BadPair, Pair, Recording
 
+BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
+"""File of the corpus in each language."""
+
 Row = tuple[str, Mapping[str, Any] | BadPair]
 """Where a row stands, and its values by column."""
 
@@ -26,10 +29,20 @@ Mapped = Bundled | Table | Recordings | Hub
 
 
 def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
-    """Read the corpus that ships with the package."""
-    corpus = resources.files("anytalk.synth") / "corpus" / "pairs.jsonl"
-    rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), "bundled")
-    return table_pairs(source, rows, keeper, Path(), "bundled")
+    """Read the corpus that ships with the package, in the language that is asked for.
+
+    Raises:
+        SetupError: there is none.
+    """
+    tongue = source.language.split("-")[0].lower()
+    if tongue not in BUNDLED:
+        raise SetupError(
+            f"source.language: no corpus is bundled in {source.language!r}; there are: {', '.join(BUNDLED)}"
+        )
+    corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[tongue]
+    name = "bundled" if tongue == "en" else f"bundled-{tongue}"
+    rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
+    return table_pairs(source, rows, keeper, Path(), name)
 
 
 def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | BadPair]:

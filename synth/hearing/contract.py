@@ -6,7 +6,7 @@ always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20)
 Shapes: T = frames of 20 ms, D = width of the encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +44,7 @@ class Whisper(Protocol):
 
     @property
     def language(self) -> str:
-        """Language it transcribes, a Whisper code such as `en`."""
+        """Language that it hears where it is told no other, a Whisper code such as `en`."""
 
     @property
     def sample_rate_hz(self) -> int:
@@ -58,11 +58,24 @@ class Whisper(Protocol):
     def fingerprint(self) -> Mapping[str, str]:
         """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads."""
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+    def require(self, languages: Iterable[str]) -> None:
+        """See that it knows languages, before it is asked to hear them.
+
+        Args:
+            languages: BCP-47 tags.
+
+        Raises:
+            SetupError: it does not know some; one line for each.
+        """
+
+    def listen(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
         """Give features and transcript of each waveform from exactly one encoder pass over 30 seconds.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz.
+            languages: BCP-47 tag of each waveform; None for its own language. Features do not depend on it.
 
         Returns:
             One entry a waveform, in order; a waveform over 30 seconds gives `SampleError("too_long", ...)`.
@@ -78,11 +91,12 @@ class Whisper(Protocol):
             One (T, D) float16 array a waveform, in order; `SampleError("too_long", ...)` for one over 30 seconds.
         """
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
         """Give the transcripts alone, from windows no longer than each waveform needs.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz, of any length.
+            languages: BCP-47 tag of each waveform; None for its own language.
 
         Returns:
             One transcript a waveform, in order.
