@@ -122,7 +122,9 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, announced["recipe"], store)
     if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
-        raise SetupError(f"the source, or what it is compared with, has changed since {store} was planned; build it into another folder")
+        raise SetupError(
+            f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
+        )
     return load_committed(store)
 
 

@@ -5,15 +5,7 @@ from collections.abc import Sequence
 
 from anytalk.synth.text import load_verbaliser
 
-from .likeness import (
-    Document,
-    EvaluationIndex,
-    contaminations,
-    conversations_of,
-    evaluation_texts,
-    near_duplicates,
-    spooled,
-)
+from .likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
 from .recipe import Recipe
 from .recipe_dedup import Decontaminate, Dedup
 from .source import Pair
@@ -47,9 +39,7 @@ def sift(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
 
 
 def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, on_ray: bool) -> Removed:
-    spoken = load_verbaliser(recipe.clean.verbalise, recipe.source.language)
-    evaluations = [text for one in rules.against for text in evaluation_texts(one, spoken)]
-    index = EvaluationIndex(evaluations, rules.ngram, rules.min_overlap)
+    index = index_of(rules, load_verbaliser(recipe.clean.verbalise, recipe.source.language))
     documents = ([text for _, text in _forms(turns, rules)] for turns in conversations)
     return {
         one.place: (

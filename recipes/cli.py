@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anytalk.recipes import cli_eval, cli_talk
+from anytalk.recipes import cli_clean, cli_eval, cli_talk
 from anytalk.recipes.console import Json, emit, interrupted
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
@@ -142,6 +142,10 @@ def check(
     )
     emit(dataclasses.asdict(report) | {"well": report.well}, as_json, text)
     raise typer.Exit(0 if report.well else 1)
+
+
+app.command(epilog=cli_clean.DEDUP_EPILOG)(cli_clean.dedup)
+app.command(epilog=cli_clean.DECONTAMINATE_EPILOG)(cli_clean.decontaminate)
 
 
 @app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")

@@ -65,7 +65,7 @@ def test_scripts_without_spaces_count_characters():
 
 def test_words_with_marks_stay_whole():
     assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"]
-    assert words("ｆｕｌｌ ﬁx STRASSE straße") == ["full", "fix", "strasse", "strasse"]
+    assert words("\uff46\uff55ll \ufb01x STRASSE straße") == ["full", "fix", "strasse", "strasse"]
     assert words("snake_case, e\u0301t\u0301 123") == ["snake", "case", "\u00e9t\u0301", "123"]
 
 
@@ -84,7 +84,9 @@ LETTERS = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(LETTERS, max_size=4), st.lists(LETTERS, max_size=3), st.integers(1, 5), st.sampled_from([0.01, 0.5, 1.0]))
+@given(
+    st.lists(LETTERS, max_size=4), st.lists(LETTERS, max_size=3), st.integers(1, 5), st.sampled_from([0.01, 0.5, 1.0])
+)
 def test_what_is_found_is_what_the_rule_says(texts, evaluations, ngram, share):
     expected = []
     for place, text in enumerate(texts):
@@ -100,7 +102,10 @@ def texts_of(**keys):
 
 def test_evaluation_sets_are_read_from_files_of_any_kind(tmp_path, write_jsonl):
     (tmp_path / "exam.txt").write_text("How late is it?\n\nWhere are we?\n")
-    assert texts_of(path=str(tmp_path / "exam.txt")) == [("exam.txt:1", "How late is it?"), ("exam.txt:3", "Where are we?")]
+    assert texts_of(path=str(tmp_path / "exam.txt")) == [
+        ("exam.txt:1", "How late is it?"),
+        ("exam.txt:3", "Where are we?"),
+    ]
     rows = [{"prompt": "One?", "answer": "Two."}, {"prompt": "Three?", "answer": ""}]
     exam = str(write_jsonl(rows, "exam.jsonl"))
     assert texts_of(path=exam) == [("exam.jsonl:1", "One?"), ("exam.jsonl:2", "Three?")]
@@ -162,7 +167,10 @@ def test_sides_say_where_they_are_looked_for(tmp_path, fake_recipe, write_jsonl)
 
 def test_what_is_contaminated_makes_nothing_a_duplicate(fake_recipe, write_jsonl):
     exam = str(write_jsonl([{"question": LONG}], "exam.jsonl"))
-    conversations = [[pair(LONG, "The same answer to both of them.")], [pair("Well?", "The same answer to both of them.")]]
+    conversations = [
+        [pair(LONG, "The same answer to both of them.")],
+        [pair("Well?", "The same answer to both of them.")],
+    ]
     recipe = load_recipe(fake_recipe(dedup={"sides": ["answer"]}, decontaminate={"against": [exam]}))
     assert {place: reason for place, (reason, _) in sift(conversations, recipe).items()} == {0: "contaminated"}
 

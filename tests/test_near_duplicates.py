@@ -77,7 +77,9 @@ def test_a_copy_with_some_words_changed_goes_exactly_if_it_is_similar_enough(see
     copy = with_words_changed(text, changes, random.Random(seed))
     similarity = jaccard(shingle_set([text], 2), shingle_set([copy], 2))
     found = removed([text, *sentences(30, seed + 1), copy])
-    assert [(one.place, one.like, one.similarity) for one in found] == ([(31, 0, similarity)] if similarity >= 0.7 else [])
+    assert [(one.place, one.like, one.similarity) for one in found] == (
+        [(31, 0, similarity)] if similarity >= 0.7 else []
+    )
 
 
 def test_case_punctuation_and_ways_of_writing_a_character_make_no_difference():
@@ -229,5 +231,7 @@ def test_the_plan_of_a_set_is_the_same_on_ray_and_off_it_by_key(recipe):
 
 def test_copies_of_whole_conversations_are_counted_once_each(recipe):
     questions = [f"{one} {two}" for one, two in itertools.product(sentences(6, 2, 8), ["", "then"])]
-    found = sift([[pair(question.strip(), json.dumps(n // 2))] for n, question in enumerate(questions)], recipe(dedup=True))
+    found = sift(
+        [[pair(question.strip(), json.dumps(n // 2))] for n, question in enumerate(questions)], recipe(dedup=True)
+    )
     assert sorted(found) == [1, 3, 5, 7, 9, 11]

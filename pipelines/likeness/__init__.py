@@ -3,14 +3,14 @@
 What is done to texts is in `words` of `synth.text.word`; why the signatures are our own is in docs/decisions/0006.
 """
 
-from .built import BuiltConversation, Finding, conversations_of, find_contamination, find_duplicates
-from .evaluation import evaluation_stamp, evaluation_texts
+from .built import conversations_of
+from .evaluation import evaluation_stamp, evaluation_texts, index_of
+from .finding import Finding, find_contamination, find_duplicates
 from .near_duplicate import Likeness, near_duplicates
 from .ngram import Contamination, EvaluationIndex, EvaluationText, contaminations
 from .spool import Document, Spool, spooled
 
 __all__ = [
-    "BuiltConversation",
     "Contamination",
     "Document",
     "EvaluationIndex",
@@ -24,6 +24,7 @@ __all__ = [
     "evaluation_texts",
     "find_contamination",
     "find_duplicates",
+    "index_of",
     "near_duplicates",
     "spooled",
 ]

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.recipe_dedup import EvaluationSet
+from anytalk.pipelines.recipe_dedup import Decontaminate, EvaluationSet
 from anytalk.pipelines.recipe_source import TABLE_SUFFIXES, Hub
 from anytalk.pipelines.source import BadPair, hub_rows, table_rows
 from anytalk.pipelines.store import Store
 from anytalk.synth.errors import SetupError
 
 from .built import MANIFEST, is_dataset, rows_of
-from .ngram import EvaluationText
+from .ngram import EvaluationIndex, EvaluationText
 
 QUESTION_COLUMNS = (
     "question",
@@ -63,6 +63,12 @@ def _is_elsewhere(one: EvaluationSet) -> bool:
     if "://" not in one.path and Path(one.path).suffix.lower() in {".txt", *TABLE_SUFFIXES}:
         raise SetupError(f"decontaminate.against: {one.path} does not exist")
     return True
+
+
+def index_of(rules: Decontaminate, spoken: Callable[[str], str]) -> EvaluationIndex:
+    """Read the evaluation sets of some rules into an index; see `evaluation_texts`."""
+    texts = [text for one in rules.against for text in evaluation_texts(one, spoken)]
+    return EvaluationIndex(texts, rules.ngram, rules.min_overlap)
 
 
 def evaluation_texts(one: EvaluationSet, spoken: Callable[[str], str] = str) -> Iterator[EvaluationText]:

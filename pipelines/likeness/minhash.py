@@ -1,7 +1,7 @@
 """MinHash: from a set of shingles to buckets that two sets share the more likely, the more alike they are.
 
-Source: Broder, On the resemblance and containment of documents (1997), https://doi.org/10.1109/SEQUEN.1997.666900; bands
-from Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4; the hash functions are multiply-shift,
+Source: Broder, On the resemblance and containment of documents, https://doi.org/10.1109/SEQUEN.1997.666900; bands from
+Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4; the hash functions are multiply-shift,
 Dietzfelbinger et al. (1997), https://doi.org/10.1006/jagm.1997.0873.
 
 Shapes: D documents, G shingles of all of them, B bands.
@@ -60,7 +60,7 @@ def buckets(documents: Sequence[Sequence[str]], width: int, bands: Bands) -> tup
         bands: how signatures are cut.
 
     Returns:
-        Places (D,) of the documents that have words, and their buckets (D, B), uint64, a number of its own for each band.
+        Places (D,) of the documents that have words, and their buckets (D, B), uint64, other numbers for each band.
     """
     texts = HashedTexts([text for document in documents for text in document])
     owner_T = np.repeat(np.arange(len(documents)), [len(document) for document in documents])

@@ -33,7 +33,7 @@ def words(text: str) -> list[str]:
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    """A character of a spaceless script, or a run of letters and digits of others; with their marks, which are no \\w."""
+    """A character of a spaceless script, or a run of letters and digits of others, with the marks on them."""
     marks = "".join(map(chr, (code for code in range(0x300, 0x20000) if _is_mark(code))))
     return re.compile(f"[{SPACELESS}][{marks}]*|(?:(?![{SPACELESS}])(?:[^\\W_]|[{marks}]))+")
 
