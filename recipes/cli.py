@@ -307,6 +307,19 @@ def bench_codec(
     emit(figures, as_json, bench.text(figures))
 
 
+@bench_app.command("dedup", epilog="Example:  anytalk bench dedup --conversations 100000")
+def bench_dedup(
+    conversations: Annotated[int, typer.Option(min=100, help="How many, a tenth of them copies.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Measure near-duplicate removal in conversations a second, beside a plain script, and how much it finds."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_dedup as bench
+
+    figures = bench.bench_dedup(conversations, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
 @bench_app.command("load", epilog="Example:  anytalk bench load out/quickstart/dataset")
 def bench_load(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
