@@ -1,7 +1,7 @@
 """How fast are near-duplicates found? Conversations a second of one core, beside the plain script, in one run.
 
-The plain script is what one writes after datasketch's README: a signature for each conversation by itself, with numpy's
-arrays over its shingles and hash functions; a dictionary of bands; candidates compared exactly. Both get the same bands. The
+The plain script is what one writes after datasketch's README: a signature for each conversation by itself, with arrays
+over its shingles and hash functions; a dictionary of bands; candidates compared exactly. Both get the same bands. The
 bound is the time of the hash functions alone, over all shingles at once. How much is found is measured on copies with
 words changed, whose exact similarity is known.
 """
@@ -82,19 +82,23 @@ def bench_dedup(conversations: int, progress: Reporter, seed: int = 0) -> dict[s
 
 def _texts(count: int, rng: random.Random) -> tuple[list[tuple[str, str]], dict[int, int]]:
     """Conversations of words as frequent as words are, and which are copies of which."""
+    # Copies are of conversations that stay, so that each that is alike must go.
     vocabulary = [f"{number:x}" for number in range(20_000)]
     weights = [1 / (rank + 10) for rank in range(len(vocabulary))]
     length = QUESTION_WORDS + ANSWER_WORDS
     said: list[list[str]] = []
     originals: dict[int, int] = {}
     fresh = rng.choices(vocabulary, weights, k=count * length)
+    fresh_places: list[int] = []
     for place in range(count):
         words = fresh[place * length : (place + 1) * length]
         if place and rng.random() < COPIES:
-            original = originals[place] = rng.randrange(place)
+            original = originals[place] = rng.choice(fresh_places)
             kept = rng.sample(range(length), length - rng.randint(0, 12))
             for position in kept:
                 words[position] = said[original][position]
+        else:
+            fresh_places.append(place)
         said.append(words)
     return [(" ".join(one[:QUESTION_WORDS]) + "?", " ".join(one[QUESTION_WORDS:]) + ".") for one in said], originals
 
@@ -145,8 +149,8 @@ def text(figures: dict[str, Any]) -> str:
             f"dedup: {figures['value']:,} {figures['unit']}, naive {figures['naive']:,}, "
             f"{figures['ratio']} times as fast",
             f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,}: the hash functions alone",
-            f"  {figures['conversations']:,} conversations in {figures['seconds']} s; of {figures['copies_alike']:,} copies "
-            f"that are alike {figures['recall']:.2%} found, of what was found {figures['precision']:.2%} alike",
+            f"  {figures['conversations']:,} conversations in {figures['seconds']} s; found {figures['recall']:.2%} of the "
+            f"{figures['copies_alike']:,} copies that are alike, and {figures['precision']:.2%} of what was found is alike",
             f"  {figures['machine']}; commit {figures['commit']}",
         ]
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -34,21 +35,23 @@ class Spool:
     def __init__(self, path: Path, earlier: int) -> None:
         self.earlier = earlier
         self._file = pa.memory_map(str(path))
-        self._reader = pa.ipc.open_file(self._file)
-        self.batches = self._reader.num_record_batches
-        self._last = self._reader.get_batch(self.batches - 1).num_rows if self.batches else 0
+        reader = pa.ipc.open_file(self._file)
+        # A batch is a view of the mapped file, but takes longer to open than to read from.
+        self._batch = functools.lru_cache(maxsize=1024)(reader.get_batch)
+        self.batches = reader.num_record_batches
+        self._last = self._batch(self.batches - 1).num_rows if self.batches else 0
 
     def __len__(self) -> int:
         return max(0, self.batches - 1) * BATCH_DOCUMENTS + self._last
 
     def __getitem__(self, place: int) -> Document:
-        batch = self._reader.get_batch(place // BATCH_DOCUMENTS)
+        batch = self._batch(place // BATCH_DOCUMENTS)
         row = place % BATCH_DOCUMENTS
         return Document(batch["name"][row].as_py(), tuple(batch["texts"][row].as_py()))
 
     def texts(self, batch: int) -> list[list[str]]:
         """Texts of a batch of documents."""
-        found: list[list[str]] = self._reader.get_batch(batch)["texts"].to_pylist()
+        found: list[list[str]] = self._batch(batch)["texts"].to_pylist()
         return found
 
     def close(self) -> None:
