@@ -149,8 +149,8 @@ def text(figures: dict[str, Any]) -> str:
             f"dedup: {figures['value']:,} {figures['unit']}, naive {figures['naive']:,}, "
             f"{figures['ratio']} times as fast",
             f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,}: the hash functions alone",
-            f"  {figures['conversations']:,} conversations in {figures['seconds']} s; found {figures['recall']:.2%} of the "
-            f"{figures['copies_alike']:,} copies that are alike, and {figures['precision']:.2%} of what was found is alike",
+            f"  {figures['conversations']:,} conversations in {figures['seconds']} s; found {figures['recall']:.2%} of "
+            f"{figures['copies_alike']:,} copies that are alike; {figures['precision']:.2%} of what was found is alike",
             f"  {figures['machine']}; commit {figures['commit']}",
         ]
     )
