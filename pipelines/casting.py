@@ -1,6 +1,6 @@
 """Who speaks a row: voices that know its language, and that are not held out for another split."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from anytalk.synth.errors import SetupError
 from anytalk.synth.voice import is_accent, speaks
@@ -11,10 +11,9 @@ from .source import Pair
 
 def split_voices(split: str, recipe: Recipe) -> list[VoiceChoice]:
     """The voices that may ask in a split: those held out for it, or else all that are held out for none."""
-    held_out: Mapping[str, tuple[str, ...]] = recipe.split.held_out_voices
-    if names := held_out.get(split):
+    if names := recipe.split.voices_of(split):
         return [choice for choice in recipe.voices.question if choice.voice in names]
-    elsewhere = {name for names in held_out.values() for name in names}
+    elsewhere = {name for names in recipe.split.held_out_voices.values() for name in names}
     return [choice for choice in recipe.voices.question if choice.voice not in elsewhere]
 
 
@@ -46,10 +45,9 @@ def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
         SetupError: there are some; one line for each side and language, and for each split that has voices of its own.
     """
     rows: dict[tuple[str, str, str], list[str]] = {}
-    held_out: Mapping[str, tuple[str, ...]] = recipe.split.held_out_voices
     for split, pair in pairs:
         if pair.question_recording is None:
-            own = split if held_out.get(split) else ""
+            own = split if recipe.split.voices_of(split) else ""
             rows.setdefault(("question", pair.language, own), []).append(pair.source)
         if pair.answer is not None and pair.answer_recording is None:
             rows.setdefault(("answer", pair.language, ""), []).append(pair.source)
@@ -64,7 +62,8 @@ def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
 
 
 CURES = {
-    "question": "add one to voices.question, or say with language: mul that one of them speaks it",
+    "question": "add one to voices.question (held-out ones ask in their split alone), "
+    "or say with language: mul that one of them speaks it",
     "answer": "name one under voices.answer_by_language, or say with language: mul that voices.answer speaks it",
 }
 

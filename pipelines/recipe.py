@@ -51,6 +51,10 @@ class Split(Section):
             return {"test": [value] if isinstance(value, str) else value}
         return value
 
+    def voices_of(self, split: str) -> tuple[str, ...]:
+        """Voices that are held out for a split."""
+        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
+
     @model_validator(mode="after")
     def leaves_training(self) -> "Split":
         """Some share must be left to train on."""

@@ -53,7 +53,7 @@ def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, r
 
 def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
     """Every text of a conversation and what it is: the spoken form, and the written one where it is another."""
-    forms = []
+    forms: list[tuple[str, str]] = []
     for pair in turns:
         for side in rules.sides:
             said, written = getattr(pair, side), getattr(pair, f"{side}_written")
