@@ -93,7 +93,7 @@ def evaluate(
     told = []
     try:
         codec_wer: dict[str, float] = {}
-        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], recipe)]
+        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], split, recipe)]
         for number, each in enumerate(asked):
             name = each.row["id"]
             if name not in codec_wer:
@@ -144,8 +144,8 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
         yield Asked("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
 
 
-def _spoken_anew(rows: Sequence[dict[str, Any]], recipe: Recipe) -> Iterator[Asked]:
-    pools = [question_voices(row["language"], recipe) or recipe.voices.question for row in rows]
+def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[Asked]:
+    pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
     names = sorted({choice.voice for choices in pools for choice in choices})
     speaking = Speaking(names, recipe.audio, recipe.voices)
     for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
