@@ -3,6 +3,7 @@
 How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -184,6 +185,10 @@ WORDS_ABOUT_VOICES: Any = {
 """Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
 
 
+JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
+"""Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
+
+
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
@@ -222,13 +227,28 @@ class Recipe(Section):
         return asked if self.rewrite is None else [*asked, self.rewrite]
 
     def unit_identity(self) -> str:
-        """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
+        """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
             include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
         )
-        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
+        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN))
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read the recipe of a dataset; see `read_recipe`."""
-    return read_recipe(path, Recipe, overrides)
+    """Read the recipe of a dataset; see `read_recipe` and `both_sides`."""
+    return read_recipe(path, Recipe, both_sides(overrides))
+
+
+def both_sides(overrides: Mapping[str, object] | None) -> dict[str, object]:
+    """Spell out overrides of both sides' bounds.
+
+    >>> both_sides({"check.max_wer": 0.2})
+    {'check.question.max_wer': 0.2, 'check.answer.max_wer': 0.2}
+    """
+    bounds = {field.name for field in dataclasses.fields(Policy)}
+    found: dict[str, object] = {}
+    for key, value in (overrides or {}).items():
+        section, _, bound = key.partition(".")
+        sides = ("question.", "answer.") if section == "check" and bound in bounds else ("",)
+        found |= {f"{section}.{side}{bound}" if bound else key: value for side in sides}
+    return found

@@ -152,6 +152,10 @@ class Hearing:
         """Transcripts and features, from one encoder pass each."""
         return self.whisper.listen(waveforms_16k)
 
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Features alone, those of `listen`."""
+        return self.whisper.features(waveforms_16k)
+
     def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
         """Transcripts alone."""
         return self.whisper.transcribe(waveforms_16k)
