@@ -106,7 +106,7 @@ def build(
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current(store)
     async with open_studio(recipe, local) as studio:
-        fingerprints = await fingerprints_of(studio)
+        fingerprints = await _fingerprints(studio)
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
         todo = [number for number in range(len(keys)) if number not in done]
@@ -132,7 +132,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
     return _summarise(plan, finished, made, deferred, store, work_s)
 
 
-async def fingerprints_of(studio: Studio) -> dict[str, Any]:
+async def _fingerprints(studio: Studio) -> dict[str, Any]:
     """What every model of a build is, exactly.
 
     Raises:

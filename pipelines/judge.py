@@ -23,11 +23,11 @@ from anytalk.synth.errors import EngineError, SetupError
 
 from . import commit
 from .attempt import SIDES, Ended, Take, Takes, read_back, read_chosen
-from .build import CARD, CHECKSUMS, MANIFEST, close, commit_rows, fingerprints_of, make_units, spent, unit_key
+from .build import CARD, CHECKSUMS, MANIFEST, close, commit_rows, make_units, spent, unit_key
 from .gate import total
 from .judgement import PLAN, Judgement, announce, current, differences, is_judged_again
 from .plan import Plan, PlannedRow, load_committed
-from .pool import Pool, Studio, open_studio
+from .pool import STAGES, Studio, open_studio
 from .progress import Quiet, Reporter
 from .recipe import JUDGED_AGAIN, Recipe, both_sides
 from .recipe_file import resolve
@@ -89,24 +89,17 @@ def judge(
         progress: who is told how far it is.
 
     Raises:
-        SetupError: there is no such dataset, it is unfinished or damaged, other keys were set, or an engine that is
-            needed is not the one that the dataset was made with.
+        SetupError: there is no such dataset, it is unfinished, other keys were set, or an engine that is needed is
+            not the one that the dataset was made with; nothing was moved.
     """
     store, progress = Store(dataset), progress or Quiet()
     before, target = _targeted(store, settings, reroll)
     plan, sidecars = load_committed(store), commit.sidecars(store)
     changed = differences(target.recipe, before.recipe)
     if dry_run:
-        facts = _tried(plan, sidecars, target.recipe, store, progress)
+        facts, _ = _tried(plan, sidecars, target.recipe, store, progress)
         return _summarise(store, plan, changed, facts, {}, applied=False)
-    if target.number != before.number:
-        announce(target, store)
-    try:
-        made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
-    except ExceptionGroup as group:
-        if wrong := group.subgroup(SetupError):
-            raise wrong.exceptions[0] from None
-        raise
+    made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
     return _summarise(store, plan, changed, made, deferred, applied=True)
 
 
@@ -142,21 +135,21 @@ async def _judge(
     """Judge the units that are not yet of this judgement, and finish the dataset when all are."""
     assert target.made_with is not None
     recipe, fingerprints = target.recipe, target.made_with["fingerprints"]
-    keys = [unit_key(unit, recipe, fingerprints, target.number) for unit in plan.units]
-    done = {number: sidecar for number, sidecar in sidecars.items() if sidecar["key"] == keys[number]}
-    todo = [number for number in range(len(keys)) if number not in done]
+    done = {number: sidecar for number, sidecar in sidecars.items() if sidecar["judgement"] == target.number}
+    todo = [number for number in range(len(plan.units)) if number not in done]
     if not todo and _is_finished(target, store):
         return done, {}
-    for path in (CHECKSUMS, MANIFEST, CARD):
-        if store.exists(path):
-            store.delete(path)
-    async with open_studio(recipe, local or not target.rerolls) as opened:
-        studio = Matched(opened.pools, fingerprints, set())
-        if target.rerolls and todo:
-            await fingerprints_of(studio)  # What cannot be spoken shows before the first row.
+    async with open_studio(recipe, local or not target.rerolls) as studio:
+        if todo:
+            await _refuse_other_engines(target, plan, sidecars, store, studio)
+        announce(target, store)
+        for path in (CHECKSUMS, MANIFEST, CARD):
+            if store.exists(path):
+                store.delete(path)
 
         async def make(number: int) -> dict[str, Any]:
-            path = commit.sidecar_path(number, keys[number])
+            key = unit_key(plan.units[number], recipe, fingerprints, target.number)
+            path = commit.sidecar_path(number, key)
             if store.exists(path):  # Somebody else was faster.
                 sidecar: dict[str, Any] = json.loads(store.read(path))
                 return sidecar
@@ -165,7 +158,7 @@ async def _judge(
             outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls)
             moved = _moved(accepted, {row["id"] for row in outcome.accepted})
             facts = {"judgement": target.number, **moved, **_added(sidecars[number], spent(own, started))}
-            return await commit_rows(number, keys[number], rows, outcome, recipe, fingerprints, store, facts)
+            return await commit_rows(number, key, rows, outcome, recipe, fingerprints, store, facts)
 
         made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
     if not deferred:
@@ -179,39 +172,33 @@ def _is_finished(target: Judgement, store: Store) -> bool:
     return bool(json.loads(store.read(MANIFEST))["judgement"] == target.number)
 
 
-class Matched(Studio):
-    """Engines that must be those that a dataset was made with: each is looked at before it is first used.
+async def _refuse_other_engines(
+    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, studio: Studio
+) -> None:
+    """Find out, before anything moves, whether the engines that are needed are those that the dataset was made with.
 
-    Args:
-        pools: one pool for each stage.
-        fingerprints: what the dataset's manifest says of them.
-        matched: stages that were found to be the same; all copies share it.
+    Raises:
+        SetupError: one is missing or another; every one of them is named.
     """
-
-    def __init__(self, pools: Mapping[str, Pool], fingerprints: Mapping[str, Any], matched: set[str]) -> None:
-        super().__init__(pools)
-        self.fingerprints, self.matched = fingerprints, matched
-
-    async def call(self, stage: str, method: str, *arguments: object) -> Any:
-        """See `Studio.call`.
-
-        Raises:
-            SetupError: the engine is another one.
-        """
-        if stage not in self.matched:
-            found = await super().call(stage, "fingerprint")
-            name = {"hearing": "features", "judging": "judges"}.get(stage, stage)
-            if json.loads(commit.json_bytes(found)) != self.fingerprints[name]:
-                raise SetupError(
-                    f"{name}: the dataset was made with {self.fingerprints[name]}, but here is {found}; "
-                    "rows of both would not fit together"
-                )
-            self.matched.add(stage)
-        return await super().call(stage, method, *arguments)
-
-    def another(self) -> "Matched":
-        """The same pools with a count of their own."""
-        return Matched(self.pools, self.fingerprints, self.matched)
+    assert target.made_with is not None
+    stages: tuple[str, ...] = STAGES if target.rerolls else ("hearing", "codec")
+    kept = any(file["path"].startswith(("rejects/", "attempts/")) for s in sidecars.values() for file in s["files"])
+    if not (kept or target.rerolls):
+        return
+    found = await asyncio.gather(*(studio.call(stage, "fingerprint") for stage in stages), return_exceptions=True)
+    problems = []
+    for stage, fingerprint in zip(stages, found, strict=True):
+        name = {"hearing": "features", "judging": "judges"}.get(stage, stage)
+        wanted = target.made_with["fingerprints"][name]
+        if isinstance(fingerprint, SetupError):
+            problems.append(str(fingerprint))
+        elif isinstance(fingerprint, BaseException):
+            raise fingerprint
+        elif json.loads(commit.json_bytes(fingerprint)) != wanted:
+            problems.append(f"{name}: the dataset was made with {wanted}; here is {fingerprint}")
+    # Rows that only move need no engine.
+    if problems and (target.rerolls or _tried(plan, sidecars, target.recipe, store, Quiet())[1]):
+        raise SetupError("\n".join(problems))
 
 
 def _read_unit(
@@ -220,8 +207,7 @@ def _read_unit(
     """Read every attempt at a unit's rows back, with the verdicts of a recipe, and the ids of the accepted rows.
 
     Raises:
-        SetupError: a file is damaged.
-        EngineError: a file is gone.
+        EngineError: a file is damaged or gone.
     """
     tables = {file["path"].partition("/")[0]: _table(store, file) for file in sidecar["files"]}
     attempts = {
@@ -251,7 +237,7 @@ def _table(store: Store, file: Mapping[str, Any]) -> pa.Table:
     except FileNotFoundError as error:
         raise EngineError(f"{store}/{file['path']} is gone; somebody else may have judged the dataset") from error
     if sha256(content) != file["sha256"]:
-        raise SetupError(f"{store}/{file['path']} is damaged: its SHA-256 is not the one in its sidecar")
+        raise EngineError(f"{store}/{file['path']} is damaged: its SHA-256 is not the one in its sidecar")
     return pa.ipc.open_file(content).read_all()
 
 
@@ -274,19 +260,29 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tried(
     plan: Plan, sidecars: Mapping[int, dict[str, Any]], recipe: Recipe, store: Store, progress: Reporter
-) -> dict[int, dict[str, Any]]:
-    """What a judgement without speaking would come to, as each unit's sidecar would say it."""
+) -> tuple[dict[int, dict[str, Any]], int]:
+    """What a judgement without speaking would come to, as each unit's sidecar would say it, and the rows to encode."""
     found: dict[int, dict[str, Any]] = {}
+    to_encode = 0
     progress.start("rows", plan.rows)
     try:
         for number, rows in enumerate(plan.units):
             takes, accepted = _read_unit(store, sidecars[number], rows, recipe)
             ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
             found[number] = facts_of(ended) | _moved(accepted, {end.row.id for end in ended if end.reason is None})
+            to_encode += sum(end.reason is None and not _is_encoded(end, recipe) for end in ended)
             progress.advance(len(rows))
     finally:
         progress.stop()
-    return found
+    return found, to_encode
+
+
+def _is_encoded(end: Ended, recipe: Recipe) -> bool:
+    """Whether the chosen attempts at an accepted row have their features and codes already."""
+    question, answer = end.chosen("question"), end.chosen("answer")
+    heard = question.heard if question else None
+    has_features = not recipe.features.store or (heard is not None and heard.features is not None)
+    return has_features and (answer is None or answer.codes is not None)
 
 
 def _summarise(
@@ -299,8 +295,7 @@ def _summarise(
     applied: bool,
 ) -> Judged:
     units = [facts[number] for number in sorted(facts)]
-    counts = {name: sum(unit[name] for unit in units) for name in ("accepted", "rejected", "rerolled")}
-    moves = {name: sum(unit.get(name, 0) for unit in units) for name in ("came_back", "went_out")}
+    accepted, rejected = (sum(unit[name] for unit in units) for name in ("accepted", "rejected"))
     reasons: dict[str, int] = {}
     for unit in units:
         for reason, rows in unit["reasons"].items():
@@ -309,12 +304,15 @@ def _summarise(
         dataset=str(store),
         applied=applied,
         changed=changed,
-        rows_judged=counts["accepted"] + counts["rejected"],
+        rows_judged=accepted + rejected,
+        rows_accepted=accepted,
+        rows_rejected=rejected,
+        rows_rerolled=sum(unit["rerolled"] for unit in units),
+        came_back=sum(unit.get("came_back", 0) for unit in units),
+        went_out=sum(unit.get("went_out", 0) for unit in units),
         rows_deferred=sum(len(plan.units[number]) for number in deferred),
         reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         gates=total([unit["gates"] for unit in units]),
         open=[need for unit in units for need in unit["open"]],
         deferred=list(dict.fromkeys(deferred.values())),
-        **{f"rows_{name}": rows for name, rows in counts.items()},
-        **moves,
     )

@@ -66,11 +66,13 @@ def current(store: Store) -> Judgement:
 
 
 def announce(judgement: Judgement, store: Store) -> None:
-    """Announce a judgement.
+    """Announce a judgement; the build's is in its plan.
 
     Raises:
         SetupError: somebody else announced another one at the same time.
     """
+    if judgement.number == 0:
+        return
     content = {
         "number": judgement.number,
         "check": judgement.recipe.model_dump(mode="json")["check"],

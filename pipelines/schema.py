@@ -44,6 +44,7 @@ MEASURES = (
     "inner_silence_s",
     "clipped_share",
     "peak_db",
+    "repetition",
 )
 
 _ATTEMPTS = pa.list_(

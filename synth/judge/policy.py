@@ -21,6 +21,7 @@ class Policy:
         max_trailing_silence_s: silence after the speech.
         max_inner_silence_s: longest silence within the speech.
         max_clipped_share: share of clipped samples.
+        max_repetition: share of the words that say again what was said just before.
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
@@ -34,6 +35,7 @@ class Policy:
     max_trailing_silence_s: float | None = 0.8
     max_inner_silence_s: float | None = 1.5
     max_clipped_share: float | None = 0.001
+    max_repetition: float | None = 0.2
 
     def __post_init__(self) -> None:
         for name, bound in vars(self).items():
@@ -46,6 +48,7 @@ class Policy:
 
 GATES = (
     ("high_wer", "wer", "max_wer"),
+    ("repetition", "repetition", "max_repetition"),
     ("low_mos", "mos", "min_mos"),
     ("too_fast", "seconds_per_word", "min_seconds_per_word"),
     ("too_slow", "seconds_per_word", "max_seconds_per_word"),
