@@ -241,10 +241,11 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
     )
 
 
-def _measures(values: Mapping[str, float | None]) -> Measures | None:
+def _measures(values: dict[str, float | None]) -> Measures | None:
     """Measures as they were before they were stored as float32, whose nearest number may lie beyond a bound."""
     if values["mos"] is None:
         return None
-    rounded = {name: None if value is None else round(value, DECIMALS) for name, value in values.items()}
-    # Of a text that was heard: no errors against itself.
-    return Measures(**rounded | {name: rounded[name] or 0.0 for name in ("wer", "cer")})
+    # A text that was heard has no errors against itself.
+    known = values | {name: values[name] or 0.0 for name in ("wer", "cer")}
+    rounded: dict[str, Any] = {name: None if value is None else round(value, DECIMALS) for name, value in known.items()}
+    return Measures(**rounded)
