@@ -1,4 +1,4 @@
-"""Attempts: which one counts, what is said of a row where none does, and how one is stored without losing its verdict."""
+"""Attempts: which one counts, what is said of a row where none does, and that a stored one keeps its verdict."""
 
 import numpy as np
 import pytest
