@@ -61,6 +61,7 @@ class VoiceChoice(Shorthand):
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
     terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
+    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -96,6 +97,10 @@ class Voices(Section):
         """Terms that the recipe says, by voice."""
         return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
 
+    def references(self) -> dict[str, str]:
+        """Recordings of the speakers, by voice."""
+        return {choice.voice: choice.reference for choice in self.choices() if choice.reference is not None}
+
     def language_of(self, choice: VoiceChoice) -> str:
         """What a choice speaks.
 
@@ -122,6 +127,9 @@ class Check(Section):
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: Literal["p808", "p835"] = Field(
         "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
+    )
+    speaker: str | None = Field(
+        None, description="ONNX file of a speaker network; similarity to the voices' references is measured by it"
     )
     question: Policy = Policy()
     answer: Policy = Policy()

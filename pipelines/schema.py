@@ -45,6 +45,7 @@ MEASURES = (
     "clipped_share",
     "peak_db",
     "repetition",
+    "similarity",
 )
 
 _ATTEMPTS = pa.list_(

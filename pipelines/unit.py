@@ -28,7 +28,10 @@ from .recipe import Recipe, VoiceChoice
 from .recipe_source import Side
 from .schema import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ
 from .source import Recording, codes_of, read_recording
-from .stage import Job, too_long
+from .stage import Job, Sound, too_long
+
+NO_SOUND = Sound(0.0, [], None)
+"""Of what was not made; it is never measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,15 +153,16 @@ async def _one_round(
     waveforms = {place: w for place, w in enumerate(spoken) if isinstance(w, np.ndarray)}
     waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
     heard: list[Heard | SampleError] = []
-    judged: list[tuple[float, list[tuple[float, float]]]] = []
+    judged: list[Sound] = []
     if waveforms_16k:
-        hearing, judging = _hear(side, waveforms_16k, studio), studio.call("judging", "judge", waveforms_16k)
+        voices = [None if jobs[place].recording else jobs[place].voice for place in waveforms]
+        hearing, judging = _hear(side, waveforms_16k, studio), studio.call("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
     for place, (row, sound) in enumerate(zip(rows, spoken, strict=True)):
         take = Take(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place))
-        words, (mos, spans) = results.get(place, (sound, (0.0, [])))
+        words, sounds = results.get(place, (sound, NO_SOUND))
         if isinstance(words, SampleError):
             take = dataclasses.replace(take, reason=words.reason, detail=words.detail)
         elif isinstance(words, Heard):
@@ -169,8 +173,9 @@ async def _one_round(
                 language=row.pair.language,
                 waveform=waveforms[place],
                 rate_hz=RATES_HZ[side],
-                spans=spans,
-                mos=mos,
+                spans=sounds.spans,
+                mos=sounds.mos,
+                similarity=sounds.similarity,
             )
             take = dataclasses.replace(take, heard=words, measures=measures, is_transcribed=text is None)
             take = take.judged(getattr(recipe.check, side))

@@ -259,6 +259,31 @@ def test_the_command_answers_in_text_and_in_json(built):
 
 
 @pytest.mark.slow
+def test_rows_that_come_back_have_the_features_and_codes_that_a_build_gives_them(tmp_path, write_jsonl):
+    pairs = [
+        {"question": "Where is the tea?", "answer": "In the blue tin, behind the flour."},
+        {"question": "Is it raining in town?", "answer": "Not yet, but take a coat with you."},
+        {"question": "Who sings this?", "answer": "I do not know, it is an old song."},
+    ]
+    sections = {
+        "name": "real",
+        "source": str(write_jsonl(pairs)),
+        "voices": {"question": [{"voice": "hibari:heart", "speed": [0.8, 1.3]}], "answer": "hibari:heart"},
+        "check": {"attempts": 2, "question": {"min_mos": 3.9}, "answer": {"max_wer": 0.5}},
+    }
+    (tmp_path / "real.yaml").write_text(yaml.safe_dump(sections))
+    strict = build(tmp_path / "real.yaml", tmp_path / "strict", local=True)
+    assert strict.rows_rejected > 0
+    looser = {"check.question.min_mos": 1.0, "check.question.max_wer": 0.5}
+    judge(tmp_path / "strict", looser)
+    judged = judge(tmp_path / "strict", reroll=True, local=True)  # Their answers were not spoken yet.
+    build(tmp_path / "real.yaml", tmp_path / "loose", local=True, **looser)
+    assert judged.rows_accepted == 3
+    assert shards(tmp_path / "strict") == shards(tmp_path / "loose")
+    assert check(tmp_path / "strict").problems == []
+
+
+@pytest.mark.slow
 def test_a_killed_judgement_goes_on_to_the_same_rows(built, dataset):
     whole = dataset.parent / "whole"
     shutil.copytree(built, whole)

@@ -40,6 +40,7 @@ class Measures:
         peak_db: loudest sample in decibels of full scale, at least -120.
         repetition: share of the transcript's words that say again what was said just before, as a voice or a
             recogniser does that loops; what the text itself repeats is taken off.
+        similarity: of the speaker to the voice's reference, -1 to 1; None where the one or the other is not known.
     """
 
     wer: float
@@ -52,6 +53,7 @@ class Measures:
     clipped_share: float
     peak_db: float
     repetition: float = 0.0
+    similarity: float | None = None
 
 
 def measure(
@@ -63,6 +65,7 @@ def measure(
     rate_hz: int,
     spans: Sequence[Span],
     mos: float,
+    similarity: float | None = None,
 ) -> Measures:
     """Measure one utterance from what the engines said of it.
 
@@ -74,6 +77,7 @@ def measure(
         rate_hz: its rate.
         spans: stretches of speech in it, in seconds.
         mos: its mean opinion score.
+        similarity: of its speaker to the voice's reference, if that is known.
 
     Returns:
         The measures.
@@ -98,7 +102,8 @@ def measure(
         peak_db=_peak_db(waveform),
         repetition=min(repetition(*(words.split() for words in reading)) for reading in readings),
     )
-    return Measures(**{name: round(float(value), DECIMALS) for name, value in vars(values).items()})
+    rounded = {name: round(float(value), DECIMALS) for name, value in vars(values).items() if value is not None}
+    return Measures(**rounded, similarity=None if similarity is None else round(similarity, DECIMALS))
 
 
 def repetition(wanted: Sequence[str], heard: Sequence[str]) -> float:

@@ -22,6 +22,7 @@ class Policy:
         max_inner_silence_s: longest silence within the speech.
         max_clipped_share: share of clipped samples.
         max_repetition: share of the words that say again what was said just before.
+        min_similarity: of the speaker to the voice's reference, where that is known.
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
@@ -36,6 +37,7 @@ class Policy:
     max_inner_silence_s: float | None = 1.5
     max_clipped_share: float | None = 0.001
     max_repetition: float | None = 0.2
+    min_similarity: float | None = None
 
     def __post_init__(self) -> None:
         for name, bound in vars(self).items():
@@ -50,6 +52,7 @@ GATES = (
     ("high_wer", "wer", "max_wer"),
     ("repetition", "repetition", "max_repetition"),
     ("low_mos", "mos", "min_mos"),
+    ("other_speaker", "similarity", "min_similarity"),
     ("too_fast", "seconds_per_word", "min_seconds_per_word"),
     ("too_slow", "seconds_per_word", "max_seconds_per_word"),
     ("leading_silence", "leading_silence_s", "max_leading_silence_s"),
@@ -92,11 +95,12 @@ def first_failure(measures: Measures, policy: Policy) -> Failure | None:
         policy: the bounds.
 
     Returns:
-        The gate; None if the utterance passes. A measure that is not a number fails its gate.
+        The gate; None if the utterance passes. A measure that is not a number fails its gate, one that is not known
+        passes it.
     """
     for reason, measure, name in GATES:
         value, bound = getattr(measures, measure), getattr(policy, name)
-        if bound is None:
+        if bound is None or value is None:
             continue
         passes = value <= bound if name.startswith("max_") else value >= bound
         if not passes:
