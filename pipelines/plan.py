@@ -16,6 +16,7 @@ from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
 from .casting import refuse_unheard, refuse_unspoken
+from .judgement import PLAN, current, differences, is_judged_again
 from .likeness import evaluation_stamp
 from .progress import Quiet, Reporter
 from .recipe import Clean, Recipe, Split
@@ -38,7 +39,6 @@ from .source import (
 from .spoken import in_spoken_form
 from .store import Store, sha256
 
-PLAN = "plan/plan.json"
 SPLITS = ("train", "validation", "test")
 
 _RECORDING = pa.struct(
@@ -125,7 +125,7 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
         examine(recipe.models())
         _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
     announced = json.loads(store.read(PLAN))
-    _refuse_other_recipe(recipe, announced["recipe"], store)
+    _refuse_other_recipe(recipe, store)
     if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
         raise SetupError(
             f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
@@ -146,21 +146,19 @@ def _refuse_foreign(store: Store) -> None:
         raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
 
 
-def _refuse_other_recipe(recipe: Recipe, stored: dict[str, Any], store: Store) -> None:
-    wanted = _flatten(recipe.model_dump(mode="json", exclude={"resources"}))
-    found = _flatten(stored)
-    changed = [key for key in wanted | found if wanted.get(key) != found.get(key)]
+def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
+    changed = differences(recipe, current(store).recipe)
+    if changed and all(is_judged_again(key) for key in changed):
+        settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in changed.items())
+        raise SetupError(
+            f"{store} was judged by another policy; this judges its rows again without speaking them: "
+            f"anytalk judge {store} {settings}"
+        )
     if changed:
         raise SetupError(
-            f"{store} holds data of another recipe (it differs in {', '.join(changed[:5])}); "
+            f"{store} holds data of another recipe (it differs in {', '.join(list(changed)[:5])}); "
             "name another folder or restore the recipe"
         )
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _flatten(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
 
 
 def _make(recipe: Recipe, store: Store, asker: Asker) -> None:

@@ -175,7 +175,7 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
             r.hearing or os.cpu_count() or 1,
             r.gpus_hearing,
         ),
-        "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
+        "judging": (Judging, (recipe.check.mos, recipe.check.speaker, recipe.voices.references()), r.judging, 0.0),
         "codec": (
             Encoding,
             (recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled),

@@ -3,6 +3,7 @@
 How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,6 +88,7 @@ class VoiceChoice(Shorthand):
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
     terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
+    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -122,6 +124,10 @@ class Voices(Section):
         """Terms that the recipe says, by voice."""
         return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
 
+    def references(self) -> dict[str, str]:
+        """Recordings of the speakers, by voice."""
+        return {choice.voice: choice.reference for choice in self.choices() if choice.reference is not None}
+
     def language_of(self, choice: VoiceChoice) -> str:
         """What a choice speaks.
 
@@ -148,6 +154,9 @@ class Check(Section):
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: Literal["p808", "p835"] = Field(
         "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
+    )
+    speaker: str | None = Field(
+        None, description="ONNX file of a speaker network; similarity to the voices' references is measured by it"
     )
     question: Policy = Policy()
     answer: Policy = Policy()
@@ -215,6 +224,10 @@ WORDS_ABOUT_VOICES: Any = {
 """Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
 
 
+JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
+"""Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
+
+
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
@@ -271,14 +284,29 @@ class Recipe(Section):
         return asked if self.rewrite is None else [*asked, self.rewrite]
 
     def unit_identity(self) -> str:
-        """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
+        """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
             include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
-        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos, *held_out)
+        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read the recipe of a dataset; see `read_recipe`."""
-    return read_recipe(path, Recipe, overrides)
+    """Read the recipe of a dataset; see `read_recipe` and `both_sides`."""
+    return read_recipe(path, Recipe, both_sides(overrides))
+
+
+def both_sides(overrides: Mapping[str, object] | None) -> dict[str, object]:
+    """Spell out overrides of both sides' bounds.
+
+    >>> both_sides({"check.max_wer": 0.2})
+    {'check.question.max_wer': 0.2, 'check.answer.max_wer': 0.2}
+    """
+    bounds = {field.name for field in dataclasses.fields(Policy)}
+    found: dict[str, object] = {}
+    for key, value in (overrides or {}).items():
+        section, _, bound = key.partition(".")
+        sides = ("question.", "answer.") if section == "check" and bound in bounds else ("",)
+        found |= {f"{section}.{side}{bound}" if bound else key: value for side in sides}
+    return found

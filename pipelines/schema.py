@@ -44,6 +44,24 @@ MEASURES = (
     "inner_silence_s",
     "clipped_share",
     "peak_db",
+    "repetition",
+    "similarity",
+)
+
+_ATTEMPTS = pa.list_(
+    pa.struct(
+        [
+            ("side", pa.string()),
+            ("attempt", pa.int8()),
+            ("reason", pa.string()),
+            ("detail", pa.string()),
+            ("voice", pa.string()),
+            ("transcript", pa.string()),
+            *((measure, pa.float32()) for measure in MEASURES),
+            ("audio", AUDIO),
+            ("codes", pa.list_(pa.list_(pa.uint16(), CODE_LAYERS))),
+        ]
+    )
 )
 
 
@@ -76,26 +94,20 @@ def reject_schema(fingerprints: Mapping[str, object]) -> pa.Schema:
     """Schema of a rejected row: what is known of it, why it failed, and every attempt at it."""
     keys = [field.with_nullable(field.name != "id") for field in _KEYS]
     texts = [field.with_nullable(True) for field in _TEXTS]
-    attempt = pa.struct(
-        [
-            ("side", pa.string()),
-            ("attempt", pa.int8()),
-            ("reason", pa.string()),
-            ("voice", pa.string()),
-            ("transcript", pa.string()),
-            *((measure, pa.float32()) for measure in MEASURES),
-            ("audio", AUDIO),
-        ]
-    )
     fields = [
         *keys,
         *texts,
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("source", pa.string()),
-        pa.field("attempts", pa.list_(attempt)),
+        pa.field("attempts", _ATTEMPTS),
     ]
     return _with_metadata(fields, fingerprints)
+
+
+def attempt_schema(fingerprints: Mapping[str, object]) -> pa.Schema:
+    """Schema of the attempts that were made at an accepted row beside the two that it holds."""
+    return _with_metadata([pa.field("id", pa.string(), nullable=False), pa.field("attempts", _ATTEMPTS)], fingerprints)
 
 
 def _with_metadata(fields: Sequence[pa.Field], fingerprints: Mapping[str, object]) -> pa.Schema:

@@ -4,8 +4,9 @@ Every method takes and returns plain values and numpy arrays, so that the same c
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,15 @@ from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, 
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.dnsmos import Dnsmos
+from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
 from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
 from .recipe import KEPT_CODES, Audio, Features, Voices
 from .source import Recording, read_recording
+from .store import sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,26 +172,81 @@ class Hearing:
         """Transcripts and features, from one encoder pass each; `languages` holds the tag of each."""
         return self.whisper.listen(waveforms_16k, languages)
 
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Features alone, those of `listen`."""
+        return self.whisper.features(waveforms_16k)
+
     def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[str]:
         """Transcripts alone; `languages` holds the tag of each."""
         return self.whisper.transcribe(waveforms_16k, languages)
 
 
-class Judging:
-    """Opinion scores and speech spans."""
+class Sound(NamedTuple):
+    """How an utterance sounds: opinion score (1 to 5), stretches of speech in seconds, likeness of the speaker."""
 
-    def __init__(self, scale: Literal["p808", "p835"]) -> None:
+    mos: float
+    spans: list[Span]
+    similarity: float | None
+
+
+MAX_REFERENCE_S = 120.0
+
+
+class Judging:
+    """Opinion scores, speech spans, and speakers.
+
+    Args:
+        scale: of the opinion scores.
+        speaker: ONNX file of a speaker network; None for none.
+        references: recordings of the speakers, by voice.
+
+    Raises:
+        SetupError: the network or recordings are missing or cannot be read; one line for each.
+    """
+
+    def __init__(
+        self, scale: Literal["p808", "p835"], speaker: str | None = None, references: Mapping[str, str] | None = None
+    ) -> None:
         self.dnsmos = Dnsmos(scale)
         self.vad = SileroVad()
+        self.speaker = None if speaker is None else SpeakerNetwork(speaker)
+        self.references: dict[str, np.ndarray] = {}
+        self.reference_hashes: dict[str, str] = {}
+        if self.speaker:
+            self._read_references(references or {}, self.speaker)
+
+    def _read_references(self, references: Mapping[str, str], speaker: SpeakerNetwork) -> None:
+        unread = []
+        for voice, path in references.items():
+            try:
+                waveform = read_audio(Path(path), SAMPLE_RATE_HZ, max_s=MAX_REFERENCE_S)
+            except SampleError as error:
+                unread.append(f"reference {path} of {voice}: {error}")
+            else:
+                self.references[voice] = speaker.embed(waveform)
+                self.reference_hashes[voice] = sha256(Path(path).read_bytes())
+        if unread:
+            raise SetupError("\n".join(unread))
 
     def fingerprint(self) -> dict[str, object]:
-        """Of both models."""
-        return {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        """Of all models, and of the references."""
+        models = {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        if self.speaker is None:
+            return {**models}
+        return {**models, "speaker": self.speaker.fingerprint, "references_sha256": self.reference_hashes}
 
-    def judge(self, waveforms_16k: Sequence[Waveform]) -> list[tuple[float, list[tuple[float, float]]]]:
-        """Overall opinion score (1 to 5) and speech spans in seconds, for each utterance."""
+    def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound]:
+        """Opinion score, speech and speaker of each utterance; the voices that spoke them, None for recordings."""
         scores = self.dnsmos.score(waveforms_16k)
-        return [(score, self.vad.speech_spans(w)) for score, w in zip(scores, waveforms_16k, strict=True)]
+        return [
+            Sound(score, self.vad.speech_spans(waveform), self._similarity(waveform, voice))
+            for score, waveform, voice in zip(scores, waveforms_16k, voices, strict=True)
+        ]
+
+    def _similarity(self, waveform_16k: Waveform, voice: str | None) -> float | None:
+        if self.speaker is None or voice is None or voice not in self.references:
+            return None
+        return similarity(self.references[voice], self.speaker.embed(waveform_16k))
 
 
 PUBLISHED_SNAC = {

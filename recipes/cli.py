@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anytalk.recipes import cli_clean, cli_eval, cli_talk
-from anytalk.recipes.console import Json, emit, interrupted
+from anytalk.recipes import cli_clean, cli_eval, cli_judge, cli_talk
+from anytalk.recipes.console import Json, Set, emit, interrupted, overrides
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
 app = typer.Typer(
@@ -29,10 +29,6 @@ bench_app = typer.Typer(help="Measure speed beside the naive way, in one run.", 
 app.add_typer(codec_app, name="codec")
 app.add_typer(bench_app, name="bench")
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
-]
 CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 
@@ -63,21 +59,6 @@ def root(
     """Build spoken-instruction datasets and train models on them until they talk."""
 
 
-def overrides(settings: list[str] | None) -> dict[str, object]:
-    """Read `--set` options.
-
-    Raises:
-        SetupError: one has no equals sign.
-    """
-    found: dict[str, object] = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise SetupError(f"--set {setting!r} must be KEY=VALUE, such as --set voices.variants=3")
-        found[key] = value
-    return found
-
-
 @app.command(
     epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
 )
@@ -105,6 +86,8 @@ def build(
 
 
 def _build_text(summary: Any) -> str:
+    from anytalk.pipelines import gate
+
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
     pace = summary.speech_hours_per_work_hour
@@ -112,6 +95,7 @@ def _build_text(summary: Any) -> str:
         f"{summary.dataset}: {'complete' if summary.complete else 'NOT complete'}",
         f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
         f"  rejected   {summary.rows_rejected} rows: {reasons}",
+        *(f"  {line}" for line in gate.text(summary.gates)),
         f"  deferred   {summary.rows_deferred} rows",
         f"  speech     {summary.speech_hours:.3f} h"
         + (f", {pace:.1f} h an hour of work" if pace else ", nothing was left to do"),
@@ -189,6 +173,7 @@ def _training_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+app.command(epilog=cli_judge.EPILOG)(cli_judge.judge)
 app.command(epilog=cli_talk.EPILOG)(cli_talk.talk)
 app.command("eval", epilog=cli_eval.EPILOG)(cli_eval.evaluate)
 

@@ -38,6 +38,9 @@ class Measures:
         inner_silence_s: the longest between two stretches of speech.
         clipped_share: samples in runs of at least three at full scale (0.999), over all samples.
         peak_db: loudest sample in decibels of full scale, at least -120.
+        repetition: share of the transcript's words that say again what was said just before, as a voice or a
+            recogniser does that loops; what the text itself repeats is taken off.
+        similarity: of the speaker to the voice's reference, -1 to 1; None where the one or the other is not known.
     """
 
     wer: float
@@ -49,6 +52,8 @@ class Measures:
     inner_silence_s: float
     clipped_share: float
     peak_db: float
+    repetition: float = 0.0
+    similarity: float | None = None
 
 
 def measure(
@@ -60,6 +65,7 @@ def measure(
     rate_hz: int,
     spans: Sequence[Span],
     mos: float,
+    similarity: float | None = None,
 ) -> Measures:
     """Measure one utterance from what the engines said of it.
 
@@ -71,6 +77,7 @@ def measure(
         rate_hz: its rate.
         spans: stretches of speech in it, in seconds.
         mos: its mean opinion score.
+        similarity: of its speaker to the voice's reference, if that is known.
 
     Returns:
         The measures.
@@ -93,8 +100,41 @@ def measure(
         inner_silence_s=max(gaps_s, default=0.0),
         clipped_share=clipped_share(waveform),
         peak_db=_peak_db(waveform),
+        repetition=min(repetition(*(words.split() for words in reading)) for reading in readings),
     )
-    return Measures(**{name: round(float(value), DECIMALS) for name, value in vars(values).items()})
+    rounded = {name: round(float(value), DECIMALS) for name, value in vars(values).items() if value is not None}
+    return Measures(**rounded, similarity=None if similarity is None else round(similarity, DECIMALS))
+
+
+def repetition(wanted: Sequence[str], heard: Sequence[str]) -> float:
+    """Measure how much of what was heard only repeats what stands just before it, beyond what was wanted.
+
+    Args:
+        wanted: words of the text.
+        heard: words of the transcript.
+
+    Returns:
+        Share of the words heard, 0 to 1.
+
+    >>> repetition("we go home".split(), "we go home go home go home".split())
+    0.5714285714285714
+    >>> repetition("bye bye".split(), "bye bye".split())
+    0.0
+    """
+    return max(0, _repeats(heard) - _repeats(wanted)) / max(1, len(heard))
+
+
+def _repeats(words: Sequence[str]) -> int:
+    """Count the words that lie in a copy of the run of words just before it, runs of any length."""
+    copied = np.zeros(len(words), bool)
+    spelled = np.array(words, dtype=object)
+    for length in range(1, len(words) // 2 + 1):
+        same = np.concatenate([[False], spelled[length:] == spelled[:-length], [False]])
+        edges = np.flatnonzero(np.diff(same.astype(np.int8)))
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - start >= length:  # Else it is no whole copy.
+                copied[start + length : end + length] = True
+    return int(copied.sum())
 
 
 def clipped_share(waveform: Waveform) -> float:
