@@ -132,7 +132,11 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
     voices, hearing, judging, codec = found
-    return {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    if recipe.augment is not None:
+        # Reads every file of the folders, so one engine does it, once.
+        prints["augment"] = await studio.call("voices", "augmentation_fingerprint")
+    return prints
 
 
 def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any]) -> str:

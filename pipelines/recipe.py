@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.hearing import Context
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
+from .recipe_augment import Augment, augment_from_short
 from .recipe_file import Section, Shorthand, read_recipe
 from .recipe_llm import Llm, Rewrite
 from .recipe_source import Source, sources_of
@@ -150,6 +152,9 @@ class Features(Section):
     text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
         "int8", description="arithmetic where only a transcript is wanted: that of the answers"
     )
+    context: Context = Field(
+        "full", description="what the encoder is shown: 30 seconds as in Mini-Omni, or short windows of 8, 16 or 30"
+    )
     store: bool = Field(True, description="store the features, which are most of a shard")
 
 
@@ -196,6 +201,9 @@ class Recipe(Section):
     voices: Voices
     audio: Audio = Audio()
     check: Check = Check()
+    augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
+        None, description="what is done to questions after they passed the check; may be written as a list of steps"
+    )
     codec: Codec = Codec()
     features: Features = Features()
     shards: Shards = Shards()
@@ -224,9 +232,12 @@ class Recipe(Section):
     def unit_identity(self) -> str:
         """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
-            include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
+            include={"voices", "audio", "codec", "features", "shards", "seed"},
+            # The recogniser's fingerprint says its context.
+            exclude={"voices": WORDS_ABOUT_VOICES, "features": {"context"}},
         )
-        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
+        changes = () if self.augment is None else (self.augment.model_dump_json(exclude={"max_wer"}),)
+        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos, *changes)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

@@ -19,6 +19,7 @@ from anytalk.synth.judge.measure import Measures, measure
 from anytalk.synth.judge.policy import verdict
 from anytalk.synth.seed import derive_seed
 
+from .augmented import Change, change, is_changed
 from .casting import answer_voice, question_voices
 from .plan import PlannedRow
 from .pool import Studio
@@ -46,6 +47,8 @@ class Take:
     """Of an answer that came as codes."""
     is_transcribed: bool = False
     """Whether the text is what was heard, because the source has none."""
+    change: Change | None = None
+    """What was done to a question after it was judged; `waveform` and features are those of the changed sound."""
 
     @property
     def samples(self) -> int | None:
@@ -73,7 +76,7 @@ async def make_unit(rows: Sequence[PlannedRow], studio: Studio, recipe: Recipe) 
     Raises:
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
     """
-    questions = await _takes("question", rows, studio, recipe)
+    questions = await _changed(rows, await _takes("question", rows, studio, recipe), studio, recipe)
     # An answer is only spoken for a question that is good: what would be thrown away is not made.
     good = [row for row, takes in zip(rows, questions, strict=True) if takes[-1].reason is None]
     answered = [row for row in good if row.pair.is_answered]
@@ -122,6 +125,39 @@ async def _takes(side: Side, rows: Sequence[PlannedRow], studio: Studio, recipe:
     return takes
 
 
+async def _changed(
+    rows: Sequence[PlannedRow], takes: list[list[Take]], studio: Studio, recipe: Recipe
+) -> list[list[Take]]:
+    """Questions after their augmentation. What fails joins its row's attempts."""
+    last = {place: row_takes[-1] for place, row_takes in enumerate(takes) if row_takes[-1].reason is None}
+    clean = {
+        place: (take.waveform, rows[place].pair.question or take.heard.text)
+        for place, take in last.items()
+        if is_changed(rows[place], recipe) and take.waveform is not None and take.heard is not None
+    }
+    tried = await change([rows[place] for place in clean], list(clean.values()), studio, recipe) if clean else []
+    for place, changes in zip(clean, tried, strict=True):
+        if changes[-1].reason is None:
+            takes[place][-1] = _after(last[place], changes[-1])
+        else:
+            takes[place] += [_after(last[place], failed) for failed in changes]
+    return takes
+
+
+def _after(clean: Take, changed: Change) -> Take:
+    """A take with its changed sound. Transcript and measures stay those of the voice."""
+    assert clean.heard is not None
+    features = changed.heard.features if changed.heard else None
+    return dataclasses.replace(
+        clean,
+        waveform=changed.waveform,
+        heard=Heard(clean.heard.text, features),
+        change=changed,
+        reason=changed.reason,
+        detail=changed.detail,
+    )
+
+
 FINAL = {"unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
 """Reasons that another attempt cannot mend."""
 
@@ -145,7 +181,8 @@ async def _one_round(
     heard: list[Heard | SampleError] = []
     judged: list[tuple[float, list[tuple[float, float]]]] = []
     if waveforms_16k:
-        hearing, judging = _hear(side, waveforms_16k, studio), studio.call("judging", "judge", waveforms_16k)
+        in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
+        hearing, judging = _hear(waveforms_16k, in_full, studio), studio.call("judging", "judge", waveforms_16k)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
@@ -200,12 +237,13 @@ async def _sounds(
     return [sounds[place] for place in range(len(jobs))]
 
 
-async def _hear(side: Side, waveforms_16k: list[Waveform], studio: Studio) -> list[Heard | SampleError]:
-    """Questions need features, so they pass the encoder in full; answers only need their words."""
-    if side == "question":
-        heard: list[Heard | SampleError] = await studio.call("hearing", "listen", waveforms_16k)
-        return heard
-    return [Heard(text, None) for text in await studio.call("hearing", "transcribe", waveforms_16k)]
+async def _hear(waveforms_16k: list[Waveform], in_full: list[bool], studio: Studio) -> list[Heard | SampleError]:
+    """Questions need features, so they pass the encoder in full; answers, and what will be changed, need words."""
+    whole = [w for w, full in zip(waveforms_16k, in_full, strict=True) if full]
+    brief = [w for w, full in zip(waveforms_16k, in_full, strict=True) if not full]
+    listened = iter(await studio.call("hearing", "listen", whole) if whole else [])
+    texts = iter(await studio.call("hearing", "transcribe", brief) if brief else [])
+    return [next(listened) if full else Heard(next(texts), None) for full in in_full]
 
 
 def _detail(reason: str | None, measures: Measures, heard: Heard) -> str:
@@ -265,6 +303,16 @@ def _measured(take: Take | None) -> dict[str, float | None]:
     return {name: None if name in unknown else getattr(take.measures, name) for name in MEASURES}
 
 
+def _augmented(take: Take, prefix: str) -> dict[str, Any]:
+    """Columns of the augmentation; the schema has them where the recipe has one."""
+    done = take.change if take.change and take.change.description else None
+    return {
+        f"{prefix}augmentation": done and done.description,
+        f"{prefix}augmented_transcript": done and done.heard and done.heard.text,
+        f"{prefix}augmented_wer": done and done.wer,
+    }
+
+
 def _audio(take: Take | None, side: Side, name: str) -> dict[str, Any] | None:
     if take is None or take.waveform is None:
         return None
@@ -279,6 +327,7 @@ def _accepted(
         "answer_codes": codes,
         "attempts": 1 + max(question.number, answer.number if answer else 0),
         "seed": row.seed(recipe.seed),
+        **_augmented(question, "question_"),
     }
     sides: tuple[tuple[Side, Take | None], ...] = (("question", question), ("answer", answer))
     for side, take in sides:
@@ -303,6 +352,7 @@ def _rejected(row: PlannedRow, failed: list[Take], sides: dict[Side, list[Take]]
             "voice": take.voice,
             "transcript": take.heard.text if take.heard else None,
             **_measured(take),
+            **_augmented(take, ""),
             "audio": _audio(take, side, f"{row.id}-{side}-{take.number}"),
         }
         for side, takes in sides.items()

@@ -8,7 +8,7 @@
 """
 
 from .catalogue import HearingInfo, known_hearing, load_whisper
-from .contract import Heard, Whisper
+from .contract import Context, Heard, Whisper
 from .fake import FakeWhisper
 
-__all__ = ["FakeWhisper", "Heard", "HearingInfo", "Whisper", "known_hearing", "load_whisper"]
+__all__ = ["Context", "FakeWhisper", "Heard", "HearingInfo", "Whisper", "known_hearing", "load_whisper"]

@@ -8,7 +8,7 @@ import numpy as np
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, feature_frames, too_long
 
 
 class FakeWhisper:
@@ -17,21 +17,26 @@ class FakeWhisper:
     Args:
         texts: what to hear, by length in samples at 16 kHz; the nearest length counts. Empty: nothing is heard.
         feature_width: D.
+        context: stands in the fingerprint, and changes nothing else.
     """
 
     name = "fake"
     language = "en"
     sample_rate_hz = SAMPLE_RATE_HZ
 
-    def __init__(self, texts: Mapping[int, str] | None = None, feature_width: int = 4) -> None:
+    def __init__(
+        self, texts: Mapping[int, str] | None = None, feature_width: int = 4, context: Context = "full"
+    ) -> None:
         self._texts = dict(sorted((texts or {}).items()))
         self.feature_width = feature_width
+        self.context = context
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """The table and the width."""
+        """The table, the width, and the context if it is short."""
         table = hashlib.sha256(repr(self._texts).encode()).hexdigest()
-        return {"model": "fake", "table_sha256": table, "feature_width": str(self.feature_width)}
+        context = {} if self.context == "full" else {"context": self.context}
+        return {"model": "fake", "table_sha256": table, "feature_width": str(self.feature_width), **context}
 
     def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
         """See `Whisper.listen`; feature d of a frame is its energy to the power 1 / (d + 1)."""
