@@ -117,8 +117,8 @@ def text(figures: Mapping[str, Any]) -> str:
         [
             f"hear: short {figures['value']}, full {figures['naive']} {figures['unit']}, {figures['ratio']} times as "
             f"fast ({low} to {high})",
-            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']}: as much less as the windows are shorter",
-            f"  WER short {figures['wer']['short']:.2%}, full {figures['wer']['full']:.2%}; cosine between the features "
+            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']}: full, by how much less is shown",
+            f"  WER short {figures['wer']['short']:.2%}, full {figures['wer']['full']:.2%}; cosine of the features "
             f"{figures['cosine']}",
             f"  {figures['questions']} questions, {figures['speech_s']} s of speech, {figures['whisper']}",
             f"  {figures['machine']}; commit {figures['commit']}",
