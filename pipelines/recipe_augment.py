@@ -34,15 +34,15 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-_Check = (BeforeValidator(_range_of_one), AfterValidator(_ascending))
+_CHECKS = (BeforeValidator(_range_of_one), AfterValidator(_ascending))
 Decibels = Annotated[float, Field(ge=-60.0, le=60.0)]
-DecibelRange = Annotated[tuple[Decibels, Decibels], *_Check]
+DecibelRange = Annotated[tuple[Decibels, Decibels], *_CHECKS]
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
-FactorRange = Annotated[tuple[Factor, Factor], *_Check]
+FactorRange = Annotated[tuple[Factor, Factor], *_CHECKS]
 Seconds = Annotated[float, Field(ge=0.05, le=5.0)]
-SecondsRange = Annotated[tuple[Seconds, Seconds], *_Check]
+SecondsRange = Annotated[tuple[Seconds, Seconds], *_CHECKS]
 KbitS = Annotated[float, Field(gt=0.0)]
-KbitSRange = Annotated[tuple[KbitS, KbitS], *_Check]
+KbitSRange = Annotated[tuple[KbitS, KbitS], *_CHECKS]
 
 
 class _Step(Section):
