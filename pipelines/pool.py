@@ -189,5 +189,10 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
             r.gpus_hearing,
         ),
         "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
-        "codec": (Encoding, (recipe.codec.model, recipe.source.brings_codes), r.codec, r.gpus_codec),
+        "codec": (
+            Encoding,
+            (recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled),
+            r.codec,
+            r.gpus_codec,
+        ),
     }

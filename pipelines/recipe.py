@@ -140,6 +140,7 @@ class Codec(Section):
         description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
         f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
     )
+    compiled: bool = Field(False, description="compile SNAC where it runs: faster, and takes a C++ compiler")
 
 
 class Features(Section):

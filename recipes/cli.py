@@ -286,20 +286,23 @@ def bench_build(
     emit(figures, as_json, "\n".join(lines))
 
 
-@bench_app.command("codec", epilog="Examples:  anytalk bench codec  |  anytalk bench codec bundled --seconds 30 --json")
+@bench_app.command(
+    "codec", epilog="Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30"
+)
 def bench_codec(
     codec: Annotated[
         str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
     cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a codec in seconds of speech a second, beside the plain loop over its network."""
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import bench_codec as bench
 
-    figures = bench.bench_codec(codec, seconds, cores, reporter())
+    figures = bench.bench_codec(codec, seconds, cores, compiled, reporter())
     emit(figures, as_json, bench.text(figures))
 
 
