@@ -105,7 +105,7 @@ def word_error_rate(text: str, transcript: str, language: str) -> float:
     >>> word_error_rate("It is twenty past nine.", "it's 20 past 9", "en")
     0.0
     """
-    return round(min(_error_rate(jiwer.wer, *reading) for reading in _readings(text, transcript, language)), DECIMALS)
+    return round(min(error_rate(jiwer.wer, *reading) for reading in _readings(text, transcript, language)), DECIMALS)
 
 
 def _readings(text: str, transcript: str, language: str) -> list[tuple[str, str]]:
