@@ -140,7 +140,7 @@ def _ffmpeg(arguments: list[str], content: bytes) -> bytes:
     command = [str(ffmpeg_binary()), "-hide_banner", "-loglevel", "error", *arguments]
     done = subprocess.run(command, input=content, capture_output=True, check=False)
     if done.returncode:
-        raise EngineError(f"ffmpeg failed: {done.stderr.decode(errors='replace').strip().splitlines()[-1:]}")
+        raise EngineError(f"ffmpeg failed ({done.returncode}): {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
