@@ -1,6 +1,6 @@
 """What a recipe says of augmentation: steps in order, each with its probability and its ranges."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -34,15 +34,18 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-_CHECKS = (BeforeValidator(_range_of_one), AfterValidator(_ascending))
+BoundsT = TypeVar("BoundsT")
+Ascending = Annotated[BoundsT, BeforeValidator(_range_of_one), AfterValidator(_ascending)]
+"""Two bounds, or a single number for both."""
+
 Decibels = Annotated[float, Field(ge=-60.0, le=60.0)]
-DecibelRange = Annotated[tuple[Decibels, Decibels], *_CHECKS]
+DecibelRange = Ascending[tuple[Decibels, Decibels]]
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
-FactorRange = Annotated[tuple[Factor, Factor], *_CHECKS]
+FactorRange = Ascending[tuple[Factor, Factor]]
 Seconds = Annotated[float, Field(ge=0.05, le=5.0)]
-SecondsRange = Annotated[tuple[Seconds, Seconds], *_CHECKS]
+SecondsRange = Ascending[tuple[Seconds, Seconds]]
 KbitS = Annotated[float, Field(gt=0.0)]
-KbitSRange = Annotated[tuple[KbitS, KbitS], *_CHECKS]
+KbitSRange = Ascending[tuple[KbitS, KbitS]]
 
 
 class _Step(Section):
