@@ -75,7 +75,8 @@ async def change(
             if isinstance(result, SampleError):
                 tried[place].append(Change(reason=result.reason, detail=result.detail))
             else:
-                tried[place].append(_judged(rows[place], clean[place][1], *result, next(heard), recipe))
+                sound, description = result
+                tried[place].append(_judged(rows[place], clean[place][1], sound, description, next(heard), recipe))
     return tried
 
 

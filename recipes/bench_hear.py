@@ -94,8 +94,8 @@ def _spoken(recipe: Recipe, count: int) -> tuple[list[PlannedRow], list[Waveform
 
 
 def _wer(rows: list[PlannedRow], heard: list[Heard]) -> float:
-    pairs = zip(rows, heard, strict=True)
-    return round(fmean(word_error_rate(row.pair.question, each.text, row.pair.language) for row, each in pairs), 4)
+    pairs = [(row.pair, each.text) for row, each in zip(rows, heard, strict=True)]
+    return round(fmean(word_error_rate(pair.question or "", text, pair.language) for pair, text in pairs), 4)
 
 
 def _cosine(full: list[Heard], short: list[Heard]) -> float:
