@@ -16,6 +16,7 @@ from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import DECIMALS, Measures
 from anytalk.synth.judge.policy import Policy, first_failure
 
+from .augmented import Change
 from .plan import PlannedRow
 from .recipe import Check
 from .recipe_source import Side
@@ -48,6 +49,8 @@ class Take:
     """Whether the text is what was heard, because the source has none."""
     flac: bytes | None = None
     """The sound as it is stored, of an attempt that was read back."""
+    change: Change | None = None
+    """Its augmentation, of a question that was accepted before."""
 
     @property
     def samples(self) -> int | None:
@@ -224,8 +227,11 @@ def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Take:
 
 
 def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others: Sequence[Take]) -> Take | None:
-    """The attempt that an accepted row holds, which is the one that its others leave out; None for no answer."""
-    if accepted[f"{side}_voice"] is None:
+    """The attempt that an accepted row holds, which is the one that its others leave out.
+
+    None for no answer, and for a question that was changed, whose attempts are all among the others.
+    """
+    if accepted[f"{side}_voice"] is None or (side == "question" and read_change(accepted)):
         return None
     made = {take.number for take in others}
     transcript, audio = accepted[f"{side}_transcript"], accepted[f"{side}_audio"]
@@ -238,6 +244,18 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
         codes=accepted["answer_codes"] if side == "answer" else None,
         is_transcribed=getattr(row.pair, side) is None,
         flac=audio and audio["bytes"],
+    )
+
+
+def read_change(accepted: Mapping[str, Any]) -> Change | None:
+    """The augmentation of an accepted row's question."""
+    if accepted.get("question_augmentation") is None:
+        return None
+    return Change(
+        description=accepted["question_augmentation"],
+        heard=Heard(accepted["question_augmented_transcript"], accepted.get("question_features")),
+        wer=round(accepted["question_augmented_wer"], DECIMALS),
+        flac=accepted["question_audio"]["bytes"],
     )
 
 

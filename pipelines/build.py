@@ -106,7 +106,7 @@ def build(
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current(store)
     async with open_studio(recipe, local) as studio:
-        fingerprints = await _fingerprints(studio)
+        fingerprints = await _fingerprints(recipe, studio)
         await studio.call("hearing", "require", sorted(plan.languages))
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
@@ -133,7 +133,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
     return _summarise(plan, finished, made, deferred, store, work_s)
 
 
-async def _fingerprints(studio: Studio) -> dict[str, Any]:
+async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
     """What every model of a build is, exactly.
 
     Raises:
@@ -146,7 +146,11 @@ async def _fingerprints(studio: Studio) -> dict[str, Any]:
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
     voices, hearing, judging, codec = found
-    return {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    if recipe.augment is not None:
+        # Reads every file of the folders, so one engine does it, once.
+        prints["augment"] = await studio.call("voices", "augmentation_fingerprint")
+    return prints
 
 
 def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any], judgement: int = 0) -> str:

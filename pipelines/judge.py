@@ -22,7 +22,8 @@ import pyarrow as pa
 from anytalk.synth.errors import EngineError, SetupError
 
 from . import commit
-from .attempt import SIDES, Ended, Take, Takes, read_back, read_chosen
+from .attempt import SIDES, Ended, Take, Takes, read_back, read_change, read_chosen
+from .augmented import is_changed
 from .build import CARD, CHECKSUMS, MANIFEST, close, commit_rows, make_units, spent, unit_key
 from .gate import total
 from .judgement import PLAN, Judgement, announce, current, differences, is_judged_again
@@ -185,10 +186,12 @@ async def _refuse_other_engines(
     kept = any(file["path"].startswith(("rejects/", "attempts/")) for s in sidecars.values() for file in s["files"])
     if not (kept or target.rerolls):
         return
-    found = await asyncio.gather(*(studio.call(stage, "fingerprint") for stage in stages), return_exceptions=True)
+    asked = {{"hearing": "features", "judging": "judges"}.get(stage, stage): (stage, "fingerprint") for stage in stages}
+    if target.recipe.augment is not None:
+        asked["augment"] = ("voices", "augmentation_fingerprint")
+    found = await asyncio.gather(*(studio.call(*call) for call in asked.values()), return_exceptions=True)
     problems = []
-    for stage, fingerprint in zip(stages, found, strict=True):
-        name = {"hearing": "features", "judging": "judges"}.get(stage, stage)
+    for name, fingerprint in zip(asked, found, strict=True):
         wanted = target.made_with["fingerprints"][name]
         if isinstance(fingerprint, SetupError):
             problems.append(str(fingerprint))
@@ -222,6 +225,9 @@ def _read_unit(
         made: dict[Any, list[Take]] = {side: [] for side in SIDES}
         for attempt in attempts.get(row.id, []):
             made[attempt["side"]].append(read_back(attempt, row))
+        if row.id in accepted and (change := read_change(accepted[row.id])):
+            place = next(place for place, take in enumerate(made["question"]) if take.reason is None)
+            made["question"][place] = dataclasses.replace(made["question"][place], change=change)
         for side in SIDES:
             if row.id in accepted and (chosen := read_chosen(accepted[row.id], side, row, made[side])):
                 made[side].append(chosen)
@@ -281,6 +287,8 @@ def _is_encoded(end: Ended, recipe: Recipe) -> bool:
     """Whether the chosen attempts at an accepted row have their features and codes already."""
     question, answer = end.chosen("question"), end.chosen("answer")
     heard = question.heard if question else None
+    if question and (question.change or is_changed(end.row, recipe)):
+        heard = question.change.heard if question.change else None
     has_features = not recipe.features.store or (heard is not None and heard.features is not None)
     return has_features and (answer is None or answer.codes is not None)
 

@@ -168,7 +168,7 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
     """What each pool is made of: a class, its arguments, how many, and the GPUs of each."""
     r = recipe.resources
     return {
-        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices), r.voices, 0.0),
+        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment), r.voices, 0.0),
         "hearing": (
             Hearing,
             (recipe.features, recipe.source.language),

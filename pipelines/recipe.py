@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.hearing import Context
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
+from .recipe_augment import Augment, augment_from_short
 from .recipe_dedup import Decontaminate, Dedups
 from .recipe_file import Section, Shorthand, read_recipe
 from .recipe_llm import Llm, Rewrite
@@ -187,6 +189,9 @@ class Features(Section):
     text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
         "int8", description="arithmetic where only a transcript is wanted: that of the answers"
     )
+    context: Context = Field(
+        "full", description="what the encoder is shown: 30 seconds as in Mini-Omni, or short windows of 8, 16 or 30"
+    )
     store: bool = Field(True, description="store the features, which are most of a shard")
 
 
@@ -242,6 +247,9 @@ class Recipe(Section):
     voices: Voices
     audio: Audio = Audio()
     check: Check = Check()
+    augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
+        None, description="what is done to questions after they passed the check; may be written as a list of steps"
+    )
     codec: Codec = Codec()
     features: Features = Features()
     shards: Shards = Shards()
@@ -286,10 +294,13 @@ class Recipe(Section):
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
-            include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
+            include={"voices", "audio", "codec", "features", "shards", "seed"},
+            # The recogniser's fingerprint says its context.
+            exclude={"voices": WORDS_ABOUT_VOICES, "features": {"context"}},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
-        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out)
+        changes = () if self.augment is None else (self.augment.model_dump_json(),)
+        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out, *changes)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

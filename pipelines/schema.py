@@ -64,13 +64,21 @@ _ATTEMPTS = pa.list_(
     )
 )
 
+AUGMENTED = (
+    ("question_augmentation", pa.string()),
+    ("question_augmented_transcript", pa.string()),
+    ("question_augmented_wer", pa.float32()),
+)
+"""What was done to a question that passed, as JSON, and how well it is understood since."""
+
 
 def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) -> pa.Schema:
     """Schema of an accepted row.
 
     Args:
         feature_width: width D of the Whisper states; None for a dataset without features.
-        fingerprints: what the rows were encoded with, kept as metadata; JSON-serialisable.
+        fingerprints: what the rows were encoded with, kept as metadata; JSON-serialisable. With `augment` among them,
+            there are columns for what was done to questions.
     """
     fields = [
         *_KEYS,
@@ -86,6 +94,8 @@ def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) ->
     for side in ("question", "answer"):
         fields += [pa.field(f"{side}_voice", pa.string()), pa.field(f"{side}_transcript", pa.string())]
         fields += [pa.field(f"{side}_{measure}", pa.float32()) for measure in MEASURES]
+    if "augment" in fingerprints:
+        fields += [pa.field(name, kind) for name, kind in AUGMENTED]
     fields += [pa.field("attempts", pa.int8(), nullable=False), pa.field("seed", pa.uint64(), nullable=False)]
     return _with_metadata(fields, fingerprints)
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
+from anytalk.synth.augment.chain import described
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Heard, load_whisper
@@ -21,6 +22,8 @@ from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
 from .recipe import KEPT_CODES, Audio, Features, Voices
+from .recipe_augment import Augment
+from .schema import QUESTION_RATE_HZ
 from .source import Recording, read_recording
 from .store import sha256
 
@@ -52,12 +55,16 @@ class Speaking:
         voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
         audio: trimming, loudness and limits.
         section: of the recipe: speech servers and terms of voices. None where voices only speak for a test or a model.
+        augment: what is done to questions; None for nothing.
 
     Raises:
-        SetupError: voices are missing, or their terms are unknown; every one of them is named.
+        SetupError: voices are missing, their terms are unknown, or folders of the augmentation are not in order; every
+            one of them is named.
     """
 
-    def __init__(self, voices: Sequence[str], audio: Audio, section: Voices | None = None) -> None:
+    def __init__(
+        self, voices: Sequence[str], audio: Audio, section: Voices | None = None, augment: Augment | None = None
+    ) -> None:
         self.voices: dict[str, Voice] = {}
         self.audio = audio
         missing = []
@@ -71,6 +78,12 @@ class Speaking:
         if section:
             try:
                 refuse_unknown(self.terms, section.allow_unknown_terms)
+            except SetupError as error:
+                missing.append(str(error))
+        self.chain = None
+        if augment:
+            try:
+                self.chain = augment.chain()
             except SetupError as error:
                 missing.append(str(error))
         if missing:
@@ -95,6 +108,28 @@ class Speaking:
             for place, spoken in zip(places, voice.speak(requests), strict=True) if requests else ():
                 raw[place] = self._resampled(spoken, voice.sample_rate_hz, jobs[place].rate_hz)
         return [self._finished(waveform, job) for waveform, job in zip(raw, jobs, strict=True)]
+
+    def augmentation_fingerprint(self) -> dict[str, str]:
+        """Of the files and programs that questions are augmented with."""
+        assert self.chain is not None, "recipes without augment have no augmentation"
+        return self.chain.fingerprint()
+
+    def augment(
+        self, waveforms_16k: Sequence[Waveform], seeds: Sequence[int]
+    ) -> list[tuple[Waveform, str | None] | SampleError]:
+        """Augment each question: what a 16-bit file will hold of it, and what was done, as JSON; None for nothing."""
+        assert self.chain is not None, "recipes without augment augment nothing"
+        changed: list[tuple[Waveform, str | None] | SampleError] = []
+        for waveform, seed in zip(waveforms_16k, seeds, strict=True):
+            try:
+                sound, done = self.chain(waveform, QUESTION_RATE_HZ, seed)
+                length_s = len(sound) / QUESTION_RATE_HZ
+                if length_s > self.audio.max_question_s:
+                    raise too_long(length_s, self.audio.max_question_s)
+                changed.append((sixteen_bit(sound), described(done)))
+            except SampleError as error:
+                changed.append(error)
+        return changed
 
     def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
         return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
@@ -154,6 +189,7 @@ class Hearing:
             compute_type=features.compute_type,
             # openai-whisper has one arithmetic for everything.
             text_compute_type=None if exact else features.text_compute_type,
+            context=features.context,
         )
 
     def fingerprint(self) -> dict[str, object]:

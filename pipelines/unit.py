@@ -19,6 +19,7 @@ from anytalk.synth.judge.measure import measure
 from anytalk.synth.seed import derive_seed
 
 from .attempt import RATES_HZ, SIDES, Ended, Take, Takes, audio_of, may_help, measured, stored
+from .augmented import Change, change, is_changed
 from .casting import answer_voice, question_voices
 from .commit import count
 from .gate import tally
@@ -95,15 +96,19 @@ async def _written(ended: Sequence[Ended], studio: Studio, recipe: Recipe) -> Un
     complete = [end for end in ended if end.failed_side is None]
     questions = {end.row.id: end.chosen("question") for end in complete}
     answers = {end.row.id: end.chosen("answer") for end in complete}
-    features = await _features(questions, studio) if recipe.features.store else {}
+    changes = await _changes(complete, questions, studio, recipe)
+    features = await _features(questions, changes, studio) if recipe.features.store else {}
     codes = await _encoded(answers, studio)
     accepted, attempts = [], []
     for end in complete:
         name, question, answer = end.row.id, questions[end.row.id], answers[end.row.id]
         assert question is not None
-        accepted.append(_accepted(end, question, answer, features.get(name), codes.get(name), recipe))
+        changed = changes.get(name)
+        accepted.append(_accepted(end, question, answer, changed, features.get(name), codes.get(name), recipe))
         made = [(take, side) for side in SIDES for take in end.takes[side]]
-        if others := [stored(take, side, name) for take, side in made if take is not question and take is not answer]:
+        # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
+        held = (answer,) if changed else (question, answer)
+        if others := [stored(take, side, name) for take, side in made if not any(take is one for one in held)]:
             attempts.append({"id": name, "attempts": others})
     rejected = [_rejected(end) for end in ended if end.failed_side is not None]
     speech_s = round(sum(_seconds(row) for row in accepted), 3)
@@ -123,9 +128,32 @@ def facts_of(ended: Sequence[Ended]) -> dict[str, Any]:
     }
 
 
-async def _features(questions: Mapping[str, Take | None], studio: Studio) -> dict[str, np.ndarray | None]:
-    """Features of each question; one that was read back from among the attempts is heard once more for them."""
+async def _changes(
+    ended: Sequence[Ended], questions: Mapping[str, Take | None], studio: Studio, recipe: Recipe
+) -> dict[str, Change]:
+    """Questions that are changed, by row; what an earlier run changed is not changed again."""
+    known = {name: take.change for name, take in questions.items() if take and take.change}
+    due = [end.row for end in ended if end.row.id not in known and is_changed(end.row, recipe)]
+    if not due:
+        return known
+    clean = []
+    for row in due:
+        take = questions[row.id]
+        assert take is not None
+        assert take.heard is not None
+        sound = take.sound()
+        assert sound is not None
+        clean.append((sound, row.pair.question or take.heard.text))
+    made = zip(due, await change(due, clean, studio, recipe), strict=True)
+    return known | {row.id: changed for row, changed in made if changed is not None}
+
+
+async def _features(
+    questions: Mapping[str, Take | None], changes: Mapping[str, Change], studio: Studio
+) -> dict[str, np.ndarray | None]:
+    """Features of each question; one that was not heard in full is heard once more for them."""
     known = {name: take.heard.features if take and take.heard else None for name, take in questions.items()}
+    known |= {name: changed.heard.features for name, changed in changes.items()}
     sounds = {name: take.sound() for name, take in questions.items() if take and known[name] is None}
     if not sounds:
         return known
@@ -157,7 +185,8 @@ async def _one_round(
     if waveforms_16k:
         languages = [rows[place].pair.language for place in waveforms]
         voices = [None if jobs[place].recording else jobs[place].voice for place in waveforms]
-        hearing = _hear(side, waveforms_16k, languages, studio)
+        in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
+        hearing = _hear(waveforms_16k, languages, in_full, studio)
         judging = studio.call("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
@@ -210,13 +239,22 @@ async def _sounds(
 
 
 async def _hear(
-    side: Side, waveforms_16k: list[Waveform], languages: list[str], studio: Studio
+    waveforms_16k: Sequence[Waveform], languages: Sequence[str], in_full: Sequence[bool], studio: Studio
 ) -> list[Heard | SampleError]:
-    """Questions need features, so they pass the encoder in full; answers only need their words."""
-    if side == "question":
-        heard: list[Heard | SampleError] = await studio.call("hearing", "listen", waveforms_16k, languages)
-        return heard
-    return [Heard(text, None) for text in await studio.call("hearing", "transcribe", waveforms_16k, languages)]
+    """Questions need features, so they pass the encoder in full; answers, and what will be changed, need words."""
+    sounds = list(zip(waveforms_16k, languages, in_full, strict=True))
+    whole = [(waveform, language) for waveform, language, full in sounds if full]
+    brief = [(waveform, language) for waveform, language, full in sounds if not full]
+    listened = iter(await _called("listen", whole, studio))
+    texts = iter(await _called("transcribe", brief, studio))
+    return [next(listened) if full else Heard(next(texts), None) for full in in_full]
+
+
+async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], studio: Studio) -> list[Any]:
+    if not sounds:
+        return []
+    made: list[Any] = await studio.call("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])
+    return made
 
 
 def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
@@ -266,6 +304,7 @@ def _accepted(
     end: Ended,
     question: Take,
     answer: Take | None,
+    changed: Change | None,
     features: np.ndarray | None,
     codes: np.ndarray | None,
     recipe: Recipe,
@@ -276,6 +315,9 @@ def _accepted(
         "answer_codes": codes,
         "attempts": end.attempts,
         "seed": row.seed(recipe.seed),
+        "question_augmentation": changed and changed.description,
+        "question_augmented_transcript": changed and changed.heard.text,
+        "question_augmented_wer": changed and changed.wer,
     }
     sides: tuple[tuple[Side, Take | None], ...] = (("question", question), ("answer", answer))
     for side, take in sides:
@@ -288,6 +330,12 @@ def _accepted(
         made |= {f"{side}_{name}": value for name, value in measured(take).items()}
         if take and take.is_transcribed and take.heard:
             made |= {side: take.heard.text, f"{side}_written": take.heard.text}
+    if changed is not None:
+        sound = dataclasses.replace(question, waveform=changed.waveform, flac=changed.flac)
+        made |= {
+            "question_audio": audio_of(sound, "question", f"{row.id}-question"),
+            "question_samples": sound.samples,
+        }
     return _named(row) | made
 
 

@@ -308,6 +308,21 @@ def bench_dedup(
     emit(figures, as_json, bench.text(figures))
 
 
+@bench_app.command("hear", epilog="Example:  anytalk bench hear --questions 32")
+def bench_hear(
+    recipe: RecipeName = "quickstart",
+    questions: Annotated[int, typer.Option(min=1, help="How many of the recipe's questions.")] = 60,
+    whisper: Annotated[str, typer.Option(help="A Whisper, as features.model names it.")] = "tiny.en",
+    as_json: Json = False,
+) -> None:
+    """Measure hearing in seconds of speech a second with features.context short, beside full, and what it costs."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_hear as bench
+
+    figures = bench.bench_hear(recipe, questions, whisper, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
 @bench_app.command("load", epilog="Example:  anytalk bench load out/quickstart/dataset")
 def bench_load(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],

@@ -285,6 +285,29 @@ def test_a_loop_in_a_short_window_is_heard_again_in_thirty_seconds():
     assert recogniser.encoder_passes == 6
 
 
+def test_a_short_context_shows_the_encoder_the_window_that_fits(small_pt: Path, spoken: list[Waveform]):
+    full, short = load_whisper(str(small_pt)), load_whisper(str(small_pt), context="short")
+    network = OpenaiNetwork(str(small_pt), "en")
+    for waveform, seconds in zip([spoken[0], np.tile(spoken[1], 4), spoken[2]], (8, 16, 8), strict=True):
+        assert window_samples(len(waveform)) == seconds * RATE_HZ
+        states = network.encode(log_mel(waveform, window_samples=seconds * RATE_HZ, band_count=80))
+        [heard], [alone] = short.listen([waveform]), short.features([waveform])
+        assert np.array_equal(heard.features, states[: feature_frames(len(waveform))].astype(np.float16))
+        assert np.array_equal(heard.features, alone)
+        assert full.features([waveform])[0].shape == alone.shape
+
+
+def test_a_loop_in_the_short_context_is_heard_again_and_the_features_stay():
+    recogniser = Recogniser(LoopingNetwork(), "looping", "en", context="short")
+    [heard] = recogniser.listen([np.zeros(RATE_HZ, np.float32)])
+    assert (heard.text, len(heard.features), recogniser.encoder_passes) == ("[1, 2, 3]", 51, 2)
+
+
+def test_the_fingerprint_says_a_short_context_and_a_full_one_goes_without_saying(small_pt: Path):
+    full, short = (load_whisper(str(small_pt), context=context).fingerprint for context in ("full", "short"))
+    assert short == {**full, "context": "short"}
+
+
 def test_the_fingerprint_names_weights_arithmetic_engine_and_threads(tiny_en: Recogniser, small_pt: Path):
     for recogniser in (tiny_en, load_whisper(str(small_pt))):
         fingerprint = recogniser.fingerprint

@@ -288,6 +288,15 @@ def test_a_checkpoints_engines_are_loaded_by_name(real_checkpoint, codec, whispe
     assert whisper_again.fingerprint == whisper.fingerprint
 
 
+def test_a_model_is_heard_in_the_context_that_it_was_trained_in(real_checkpoint, codec, whisper, tmp_path):
+    short = load_whisper("tiny.en", context="short")
+    heard = {**short.fingerprint, "width": short.feature_width}
+    model = load_model(changed(real_checkpoint, tmp_path, feature=heard))
+    assert load_engines(model, "bundled")[1].fingerprint == short.fingerprint
+    with pytest.raises(SetupError, match=r"not the one that the model was trained with: context 'full' instead of 's"):
+        talk(model, codec, whisper, Text("Who?"))
+
+
 def test_a_model_needs_its_own_tokenizer(model, checkpoint, codec):
     with pytest.raises(SetupError, match="more than the model's"):
         Talker(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from anytalk.synth.errors import SetupError
 
-from .contract import Whisper
+from .contract import Context, Whisper
 from .language import whisper_language
 from .recogniser import Recogniser
 
@@ -41,6 +41,7 @@ def load_whisper(
     language: str = "en",
     compute_type: str = "float32",
     text_compute_type: str | None = None,
+    context: Context = "full",
     cpu_threads: int = 1,
 ) -> Whisper:
     """Load a recogniser.
@@ -53,6 +54,8 @@ def load_whisper(
         compute_type: arithmetic of the features in CTranslate2: `float32` for the original's, or `int8`, ….
         text_compute_type: arithmetic where only text is wanted; None for the same. With `int8` a transcript takes
             three quarters of the time.
+        context: what the encoder is shown when it makes features: `full` for the original's 30 seconds, or `short` for
+            windows of 8, 16 and 30 seconds, whose states differ.
         cpu_threads: threads of one pass; another number may give other low bits.
 
     Returns:
@@ -66,7 +69,7 @@ def load_whisper(
     if name in ("fake", "fake.en"):
         from .fake import FakeWhisper
 
-        return FakeWhisper(language=spoken, only_english=name == "fake.en")
+        return FakeWhisper(language=spoken, only_english=name == "fake.en", context=context)
     if name.startswith(OPENAI_PREFIX) or name.endswith(".pt"):
         if (compute_type, text_compute_type) not in (("float32", None), ("float32", "float32")):
             raise SetupError(
@@ -75,7 +78,7 @@ def load_whisper(
         from .openai import OpenaiNetwork
 
         source = name.removeprefix(OPENAI_PREFIX)
-        return Recogniser(OpenaiNetwork(source, cpu_threads=cpu_threads), name, spoken)
+        return Recogniser(OpenaiNetwork(source, cpu_threads=cpu_threads), name, spoken, context)
     from .faster import FasterNetwork
 
     network = FasterNetwork(
@@ -84,7 +87,7 @@ def load_whisper(
         text_compute_type=text_compute_type,
         cpu_threads=cpu_threads,
     )
-    return Recogniser(network, name, spoken)
+    return Recogniser(network, name, spoken, context)
 
 
 def known_hearing() -> list[HearingInfo]:

@@ -1,14 +1,15 @@
 """What every hearing engine takes and gives: Whisper's states and its transcript from one encoder pass.
 
 The frame rule is Mini-Omni's (https://github.com/gpt-omni/mini-omni, `load_audio` in `inference.py`): the encoder
-always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20) + 1` are kept.
+always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20) + 1` are kept. In the short context it
+sees the window that a transcript takes (`window`), and as many states are kept.
 
 Shapes: T = frames of 20 ms, D = width of the encoder.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ FRAME_SAMPLES = 320  # one state of the encoder: two mel hops of 160 samples, 20
 CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
 CONTEXT_FRAMES = CONTEXT_SAMPLES // FRAME_SAMPLES  # 1500
 
+Context = Literal["full", "short"]
+"""What the encoder is shown when it makes features: 30 seconds, as in Mini-Omni, or a window that fits the speech."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -28,7 +32,7 @@ class Heard:
 
     Args:
         text: the transcript, without leading or trailing blanks; empty if nothing was heard.
-        features: encoder states (T, D), float16, in a context of 30 seconds; None where they were not kept.
+        features: encoder states (T, D), float16, in the recogniser's context; None where they were not kept.
     """
 
     text: str
@@ -56,7 +60,7 @@ class Whisper(Protocol):
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads."""
+        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads, context."""
 
     def require(self, languages: Iterable[str]) -> None:
         """See that it knows languages, before it is asked to hear them.
@@ -71,7 +75,7 @@ class Whisper(Protocol):
     def listen(
         self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
     ) -> list[Heard | SampleError]:
-        """Give features and transcript of each waveform from exactly one encoder pass over 30 seconds.
+        """Give features and transcript of each waveform from exactly one encoder pass.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz.

@@ -8,7 +8,7 @@ import numpy as np
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, feature_frames, too_long
 from .language import knows_only_english, refuse_unknown
 
 
@@ -20,6 +20,7 @@ class FakeWhisper:
         feature_width: D.
         language: Whisper code of what it hears where it is told no other.
         only_english: whether it refuses other languages.
+        context: stands in the fingerprint, and changes nothing else.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -30,18 +31,20 @@ class FakeWhisper:
         feature_width: int = 4,
         language: str = "en",
         only_english: bool = False,
+        context: Context = "full",
     ) -> None:
         self._texts = dict(sorted((texts or {}).items()))
-        self.feature_width, self.language = feature_width, language
+        self.feature_width, self.language, self.context = feature_width, language, context
         self._only_english = only_english
         self.name = "fake.en" if only_english else "fake"
         self.require([language])
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """The table and the width."""
+        """The table, the width, and the context if it is short."""
         table = hashlib.sha256(repr(self._texts).encode()).hexdigest()
-        return {"model": self.name, "table_sha256": table, "feature_width": str(self.feature_width)}
+        context = {} if self.context == "full" else {"context": self.context}
+        return {"model": self.name, "table_sha256": table, "feature_width": str(self.feature_width), **context}
 
     def require(self, languages: Iterable[str]) -> None:
         """See `Whisper.require`."""

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_FRAMES, CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .contract import (
+    CONTEXT_FRAMES,
+    CONTEXT_SAMPLES,
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    Context,
+    Heard,
+    feature_frames,
+    too_long,
+)
 from .language import refuse_unknown, whisper_language
 from .mel import log_mel
 from .window import cut_long, is_doubtful, window_samples
@@ -74,6 +83,7 @@ class Recogniser:
         network: the engine.
         name: the name under which it was loaded.
         language: Whisper's code of the language that it hears where it is told no other.
+        context: what the encoder is shown when it makes features.
 
     Raises:
         SetupError: the model does not know the language.
@@ -81,9 +91,10 @@ class Recogniser:
 
     sample_rate_hz = SAMPLE_RATE_HZ
 
-    def __init__(self, network: Network, name: str, language: str) -> None:
+    def __init__(self, network: Network, name: str, language: str, context: Context = "full") -> None:
         self.name = name
         self.language = language
+        self.context = context
         self.encoder_passes = 0
         self._network = network
         self._prompt = cache(network.prompt)
@@ -97,7 +108,9 @@ class Recogniser:
     @property
     def fingerprint(self) -> Mapping[str, str]:
         """Everything that can change a byte."""
-        return {"model": self.name, "language": self.language, **self._network.fingerprint}
+        # The full context goes without saying, as it did before there was another.
+        context = {} if self.context == "full" else {"context": self.context}
+        return {"model": self.name, "language": self.language, **self._network.fingerprint, **context}
 
     def require(self, languages: Iterable[str]) -> None:
         """See `Whisper.require`."""
@@ -112,11 +125,11 @@ class Recogniser:
         spoken_in = self._codes(languages, len(waveforms_16k))
         for batch, frames, language in _batches(waveforms_16k, spoken_in, hearable):
             sounds = [waveforms_16k[row] for row in batch]
-            states = [self._encode(sound, CONTEXT_FRAMES, self._network.encode) for sound in sounds]
+            states = [self._encode(sound, self._shown(sound), self._network.encode) for sound in sounds]
             spoken = self._decode([each_TD[:frames] for each_TD in states], sounds, language)
             for row, sound, each_TD, tokens in zip(batch, sounds, states, spoken, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
-                    [tokens] = self._decode([each_TD], [sound], language)
+                    [tokens] = self._decode([self._in_full(each_TD, sound)], [sound], language)
                 heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound))
         return heard
 
@@ -125,7 +138,7 @@ class Recogniser:
         return [
             too_long(len(sound))
             if len(sound) > CONTEXT_SAMPLES
-            else _features(self._encode(sound, CONTEXT_FRAMES, self._network.encode), sound)
+            else _features(self._encode(sound, self._shown(sound), self._network.encode), sound)
             for sound in waveforms_16k
         ]
 
@@ -146,6 +159,16 @@ class Recogniser:
                 texts[place] = self._network.text(tokens).strip()
         remaining = iter(texts)
         return [" ".join(filter(None, islice(remaining, len(row)))) for row in cut]
+
+    def _shown(self, sound: Waveform) -> int:
+        """States of the window that features are made in."""
+        return CONTEXT_FRAMES if self.context == "full" else window_samples(len(sound)) // FRAME_SAMPLES
+
+    def _in_full(self, states_TD: States, sound: Waveform) -> States:
+        """The states over 30 seconds, for a transcript that is doubtful: another pass if these are of fewer."""
+        if len(states_TD) == CONTEXT_FRAMES:
+            return states_TD
+        return self._encode(sound, CONTEXT_FRAMES, self._network.encode_for_text)
 
     def _encode(self, sound: Waveform, frames: int, encode: Callable[[Mel], States]) -> States:
         """Run one encoder pass over a window of so many states."""
