@@ -143,6 +143,7 @@ def _unit_problems(
             continue
         found += table["id"].to_pylist()
         if folder == "shards":
+            yield from _voice_problems(table, sidecar["split"], manifest["recipe"], paths[folder])
             for index in range(table.num_rows):
                 for problem in row_problems(table, index, manifest["recipe"]["seed"]):
                     yield f"{paths[folder]}: row {table['id'][index]}: {problem}"
@@ -154,6 +155,18 @@ def _unit_problems(
     for row in unit:
         if row.id != row.named():
             yield f"unit {sidecar['unit']}: row {row.id} is not named by its content"
+
+
+def _voice_problems(table: pa.Table, split: str, recipe: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Voices that are held out ask in their own split alone, and nobody else asks there."""
+    held_out: Mapping[str, list[str]] = recipe["split"].get("held_out_voices", {})
+    elsewhere = {name for names in held_out.values() for name in names}
+    for name, label in zip(table["id"].to_pylist(), table["question_voice"].to_pylist(), strict=True):
+        voice = label.partition(" ")[0]
+        if label.startswith("recording:"):
+            continue
+        if voice not in held_out[split] if held_out.get(split) else voice in elsewhere:
+            yield f"{path}: row {name}: {voice} asks in the {split} split, against split.held_out_voices"
 
 
 def row_problems(table: pa.Table, index: int, recipe_seed: int) -> Iterator[str]:

@@ -16,9 +16,11 @@ from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
 from .casting import refuse_unheard, refuse_unspoken
+from .likeness import evaluation_stamp
 from .progress import Quiet, Reporter
 from .recipe import Clean, Recipe, Split
 from .recipe_llm import Llm
+from .sift import sift
 from .source import (
     Asker,
     BadPair,
@@ -118,15 +120,24 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
         EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
     if not store.exists(PLAN):
-        stamp(recipe.source, recipe.rewrite)  # A missing source is reported before the folder is touched.
+        _stamp(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
         _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, announced["recipe"], store)
-    if [list(entry) for entry in stamp(recipe.source, recipe.rewrite)] != announced["stamp"]:
-        raise SetupError(f"the source has changed since {store} was planned; build it into another folder")
+    if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
+        raise SetupError(
+            f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
+        )
     return load_committed(store)
+
+
+def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
+    """Path, size and time of every local file that the plan follows from."""
+    sets = recipe.decontaminate.against if recipe.decontaminate else ()
+    earlier = recipe.dedup.against if recipe.dedup else ()
+    return stamp(recipe.source, recipe.rewrite) + evaluation_stamp(sets, earlier)
 
 
 def _refuse_foreign(store: Store) -> None:
@@ -154,7 +165,7 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
-    source_stamp = stamp(recipe.source, recipe.rewrite)
+    source_stamp = _stamp(recipe)
     keeper, late = Keeper(store), list[LatePair]()
     try:
         conversations, rejects = clean(_in_time(_read(recipe, keeper, asker), late), recipe.clean)
@@ -166,8 +177,11 @@ def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
             f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {asker.cache}"
         )
+    removed = sift(conversations, recipe)
+    rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
+    conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
     refuse_unheard((pair for turns in conversations for pair in turns), recipe)
-    refuse_unspoken((pair for turns in conversations for pair in turns), recipe)
+    refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
     content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)

@@ -6,7 +6,6 @@ the number of engines nor where they live changes a byte.
 
 import asyncio
 import contextlib
-import logging
 import os
 import platform
 import time
@@ -17,6 +16,7 @@ import torch
 
 from anytalk.synth.errors import AnyTalkError, EngineError
 
+from .cluster import connected
 from .recipe import Recipe
 from .stage import Encoding, Hearing, Judging, Speaking
 
@@ -160,21 +160,8 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
     if local:
         yield Studio({stage: LocalPool(make, arguments, count) for stage, (make, arguments, count, _) in made.items()})
         return
-    import ray
-
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(
-            address="auto" if os.environ.get("RAY_ADDRESS") else None,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
+    with connected():
         yield Studio({stage: RayPool(*parts) for stage, parts in made.items()})
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[object, ...], int, float]]:
@@ -189,5 +176,10 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
             r.gpus_hearing,
         ),
         "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
-        "codec": (Encoding, (recipe.codec.model, recipe.source.brings_codes), r.codec, r.gpus_codec),
+        "codec": (
+            Encoding,
+            (recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled),
+            r.codec,
+            r.gpus_codec,
+        ),
     }

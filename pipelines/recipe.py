@@ -13,6 +13,7 @@ from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
+from .recipe_dedup import Decontaminate, Dedups
 from .recipe_file import Section, Shorthand, read_recipe
 from .recipe_llm import Llm, Rewrite
 from .recipe_source import Source, sources_of
@@ -38,12 +39,38 @@ class Split(Section):
 
     validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
     test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
+        {}, description="voices that ask all of a split and nothing else; a list is for test"
+    )
+
+    @field_validator("held_out_voices", mode="before")
+    @classmethod
+    def of_test(cls, value: Any) -> Any:
+        """A list of voices, or one of them, is held out for the test split."""
+        if isinstance(value, str | list | tuple):
+            return {"test": [value] if isinstance(value, str) else value}
+        return value
+
+    def voices_of(self, split: str) -> tuple[str, ...]:
+        """Voices that are held out for a split."""
+        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
 
     @model_validator(mode="after")
     def leaves_training(self) -> "Split":
         """Some share must be left to train on."""
         if self.validation + self.test >= 1.0:
             raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
+        return self
+
+    @model_validator(mode="after")
+    def holds_out_for_something(self) -> "Split":
+        """Voices that are held out have conversations to ask, and each has one split to ask in."""
+        for split, voices in self.held_out_voices.items():
+            if voices and not getattr(self, split):
+                raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
+        names = [name for voices in self.held_out_voices.values() for name in set(voices)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"held_out_voices: {', '.join(twice)} can be held out for one split only")
         return self
 
 
@@ -138,6 +165,7 @@ class Codec(Section):
         description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
         f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
     )
+    compiled: bool = Field(False, description="compile SNAC where it runs: faster, and takes a C++ compiler")
 
 
 class Features(Section):
@@ -172,6 +200,9 @@ class Resources(Section):
     gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
     gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
     units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
+    compared_in_process: int = Field(
+        1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
+    )
 
 
 WORDS_ABOUT_VOICES: Any = {
@@ -192,6 +223,8 @@ class Recipe(Section):
     source: Source
     rewrite: Rewrite | None = Field(None, description="have a language model make written pairs speakable")
     clean: Clean = Clean()
+    dedup: Dedups = Field(None, description="reject near-duplicates of earlier conversations; true for the defaults")
+    decontaminate: Decontaminate | None = Field(None, description="reject conversations that hold evaluation texts")
     split: Split = Split()
     voices: Voices
     audio: Audio = Audio()
@@ -216,6 +249,22 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def holds_out_askers(self) -> "Recipe":
+        """Voices that are held out can ask, do not answer, and leave others to train on."""
+        held = {name for voices in self.split.held_out_voices.values() for name in voices}
+        askers = {choice.voice for choice in self.voices.question}
+        answerers = {choice.voice for choice in self.voices.choices()[len(self.voices.question) :]}
+        if unknown := sorted(held - askers):
+            raise ValueError(
+                f"split.held_out_voices: {', '.join(unknown)} not among voices.question: {', '.join(sorted(askers))}"
+            )
+        if heard := sorted(held & answerers):
+            raise ValueError(f"split.held_out_voices: {', '.join(heard)} would be heard in training, as it answers")
+        if held and held == askers:
+            raise ValueError("split.held_out_voices: no voice is left to ask in training")
+        return self
+
     def models(self) -> list[Llm | Rewrite]:
         """Every use of a language model."""
         asked: list[Llm | Rewrite] = [source for source in sources_of(self.source) if isinstance(source, Llm)]
@@ -226,7 +275,8 @@ class Recipe(Section):
         kept = self.model_dump_json(
             include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
         )
-        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
+        held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
+        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos, *held_out)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
@@ -10,13 +10,34 @@ from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
 
 from .recipe_file import Section
+from .vllm import ClusterModel
 
 
-class Llm(Section):
+class Asked(Section):
+    """What asks a language model: an endpoint, or vLLM inside the cluster."""
+
+    endpoint: Endpoint | None = Field(None, description="where a model answers, and how it is asked")
+    vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
+
+    @model_validator(mode="after")
+    def asks_one_model(self) -> "Asked":
+        """An answer comes from one place."""
+        if (self.endpoint is None) == (self.vllm is None):
+            raise ValueError("name either an endpoint or, for a model inside the cluster, vllm")
+        return self
+
+    @property
+    def whom(self) -> Endpoint | ClusterModel:
+        """What is asked."""
+        whom = self.endpoint or self.vllm
+        assert whom is not None
+        return whom
+
+
+class Llm(Asked):
     """Conversations that a language model is asked for."""
 
     kind: Literal["llm"]
-    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
     ask: Generation = Field(description="what it is asked for")
     split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
     limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
@@ -38,10 +59,9 @@ class Llm(Section):
         return min(self.ask.conversations, self.limit or self.ask.conversations)
 
 
-class Rewrite(Section):
+class Rewrite(Asked):
     """Have a language model write pairs as one would say them. What the source had stays beside it."""
 
-    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
     sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
     seconds: float = Field(
         Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"

@@ -204,13 +204,14 @@ class Encoding:
     Args:
         model: name of the codec, or `snac-codes` for none at all.
         meets_codes: whether it will be asked to decode codes that the source brings, which are SNAC's.
+        compiled: see `load_codec`.
 
     Raises:
-        SetupError: it meets codes and is no SNAC.
+        SetupError: it meets codes and is no SNAC, or there is no compiler.
     """
 
-    def __init__(self, model: str, meets_codes: bool = False) -> None:
-        self.codec = None if model == KEPT_CODES else load_codec(model)
+    def __init__(self, model: str, meets_codes: bool = False, compiled: bool = False) -> None:
+        self.codec = None if model == KEPT_CODES else load_codec(model, compiled=compiled)
         if meets_codes and self.codec is not None:
             from anytalk.synth.codec.snac import SnacCodec  # imports the whole network
 

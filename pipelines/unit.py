@@ -242,12 +242,12 @@ def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
 
 
 def voice_order(row: PlannedRow, recipe: Recipe) -> list[VoiceChoice]:
-    """The question voices of a row's language in a random order that all variants of a pair share.
+    """The question voices of a row's language and split in a random order that all variants of a pair share.
 
     Heavier ones tend to come first. The next one is another speaker where there is one: what one mouth cannot say well,
     it seldom says better at another pitch.
     """
-    choices = question_voices(row.pair.language, recipe)
+    choices = question_voices(row.pair.language, row.split, recipe)
     rng = np.random.default_rng(derive_seed(recipe.seed, row.first_id, "voices"))
     weights = np.array([choice.weight for choice in choices])
     # Exponential clocks: ordering by them draws without replacement, by weight.

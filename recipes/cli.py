@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anytalk.recipes import cli_eval, cli_talk
+from anytalk.recipes import cli_clean, cli_eval, cli_talk
 from anytalk.recipes.console import Json, emit, interrupted
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
@@ -142,6 +142,10 @@ def check(
     )
     emit(dataclasses.asdict(report) | {"well": report.well}, as_json, text)
     raise typer.Exit(0 if report.well else 1)
+
+
+app.command(epilog=cli_clean.DEDUP_EPILOG)(cli_clean.dedup)
+app.command(epilog=cli_clean.DECONTAMINATE_EPILOG)(cli_clean.decontaminate)
 
 
 @app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")
@@ -286,20 +290,36 @@ def bench_build(
     emit(figures, as_json, "\n".join(lines))
 
 
-@bench_app.command("codec", epilog="Examples:  anytalk bench codec  |  anytalk bench codec bundled --seconds 30 --json")
+@bench_app.command(
+    "codec", epilog="Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30"
+)
 def bench_codec(
     codec: Annotated[
         str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
     cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a codec in seconds of speech a second, beside the plain loop over its network."""
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import bench_codec as bench
 
-    figures = bench.bench_codec(codec, seconds, cores, reporter())
+    figures = bench.bench_codec(codec, seconds, cores, compiled, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("dedup", epilog="Example:  anytalk bench dedup --conversations 100000")
+def bench_dedup(
+    conversations: Annotated[int, typer.Option(min=100, help="How many, a tenth of them copies.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Measure near-duplicate removal in conversations a second, beside a plain script, and how much it finds."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_dedup as bench
+
+    figures = bench.bench_dedup(conversations, reporter())
     emit(figures, as_json, bench.text(figures))
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from anytalk.pipelines import commit, schema
+from anytalk.synth.codec.framing import torch_threads
 
 ANYTHING = dict.fromkeys(
     (
@@ -55,6 +56,13 @@ def fake_recipe(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread, so that sums, and all that is compared with them, come out alike on every machine."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture

@@ -25,18 +25,12 @@ from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import FakeWhisper, load_whisper
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE_HZ = 24_000
 FRAMES = 9
 SAMPLES = FRAMES * 2048
 CORPUS = ["Who are you? I am a small model that was never trained.", "How far is it to the sea? Not far at all."] * 20
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,17 @@ def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | Ba
     if path.is_dir():
         raise SetupError(f"source.path: {path} is a folder; a {source.kind} source is a file")
     kind = source.kind if isinstance(source, Table) else TABLE_SUFFIXES.get(path.suffix.lower(), "jsonl")
-    readers = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    return table_pairs(source, readers[kind](path), keeper, path.parent, path.stem)
+    return table_pairs(source, table_rows(path, kind), keeper, path.parent, path.stem)
+
+
+def table_rows(path: Path, kind: str) -> Iterator[Row]:
+    """Read the rows of a table by column.
+
+    Args:
+        path: the file.
+        kind: `jsonl`, `csv` or `parquet`.
+    """
+    return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[kind](path)
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:

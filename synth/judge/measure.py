@@ -84,8 +84,8 @@ def measure(
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
     gaps_s = [after[0] - before[1] for before, after in pairwise(spans)]
     values = Measures(
-        wer=min(_error_rate(jiwer.wer, *reading) for reading in readings),
-        cer=min(_error_rate(jiwer.cer, *reading) for reading in readings),
+        wer=min(error_rate(jiwer.wer, *reading) for reading in readings),
+        cer=min(error_rate(jiwer.cer, *reading) for reading in readings),
         mos=mos,
         seconds_per_word=max(0.0, last_s - first_s) / max(1, len(wanted.split())),
         leading_silence_s=first_s,
@@ -120,8 +120,14 @@ def _peak_db(waveform: Waveform) -> float:
     return max(SILENT_DB, 20 * float(np.log10(peak))) if peak > 0 else SILENT_DB
 
 
-def _error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
-    """Rate against an empty reference is no number: there, something heard counts as all wrong."""
+def error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
+    """Take jiwer's rate of two normalised texts; against an empty one, something heard counts as all wrong.
+
+    Args:
+        rate: `jiwer.wer` or `jiwer.cer`.
+        wanted: the reference.
+        heard: what is compared with it.
+    """
     if not wanted:
         return 1.0 if heard else 0.0
     return rate(wanted, heard)
