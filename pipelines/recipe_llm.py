@@ -1,6 +1,6 @@
 """What a recipe says of language models: conversations to be asked for, and written pairs to be made speakable."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ from .vllm import ClusterModel
 class Asked(Section):
     """What asks a language model: an endpoint, or vLLM inside the cluster."""
 
+    section: ClassVar[str]
+    """Where it stands in a recipe."""
     endpoint: Endpoint | None = Field(None, description="where a model answers, and how it is asked")
     vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
 
@@ -23,7 +25,10 @@ class Asked(Section):
     def asks_one_model(self) -> "Asked":
         """An answer comes from one place."""
         if (self.endpoint is None) == (self.vllm is None):
-            raise ValueError("name either an endpoint or, for a model inside the cluster, vllm")
+            raise ValueError(
+                "name either an endpoint or, for a model inside the cluster, vllm; "
+                f"give one with --set {self.section}.endpoint='{{base_url: ..., model: ...}}'"
+            )
         return self
 
     @property
@@ -37,6 +42,7 @@ class Asked(Section):
 class Llm(Asked):
     """Conversations that a language model is asked for."""
 
+    section = "source"
     kind: Literal["llm"]
     ask: Generation = Field(description="what it is asked for")
     split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
@@ -62,6 +68,7 @@ class Llm(Asked):
 class Rewrite(Asked):
     """Have a language model write pairs as one would say them. What the source had stays beside it."""
 
+    section = "rewrite"
     sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
     seconds: float = Field(
         Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"

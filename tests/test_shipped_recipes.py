@@ -1,7 +1,9 @@
 """The recipes that ship: each loads, says what it lacks in one line, and makes what it promises of a small slice."""
 
 import collections
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ import soundfile
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.recipe import load_recipe
+from anytalk.recipes.cli import overrides
 from anytalk.recipes.shipped import find
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.generate import generation_jobs
@@ -76,12 +79,27 @@ def test_a_recipe_loads_and_says_at_its_top_what_it_takes(name):
         assert len(re.findall(said, top)) == 1, said
 
 
+@pytest.mark.parametrize("name", LACKING)
+def test_the_commands_at_the_top_of_a_recipe_are_right(name):
+    lines = [line.removeprefix("#").strip() for line in find(name).read_text().splitlines() if line.startswith("#")]
+    commands = [line for line in "\n".join(lines).replace("\\\n", "").split("\n") if f"anytalk build {name}" in line]
+    for command in commands:
+        words = shlex.split(command[command.index("anytalk build") :])
+        settings = [value for option, value in itertools.pairwise(words) if option == "--set"]
+        assert load_recipe(find(name), LACKING[name] | overrides(settings)).name == name
+    first = shlex.split(commands[0])
+    set_by_it = {value.partition("=")[0] for option, value in itertools.pairwise(first) if option == "--set"}
+    assert set_by_it >= set(LACKING[name])
+
+
 @pytest.mark.parametrize("name", [name for name, lacking in LACKING.items() if lacking])
 def test_what_a_recipe_lacks_is_asked_for_in_one_line(name):
     [key] = LACKING[name]
     with pytest.raises(SetupError) as caught:
         load_recipe(find(name))
-    assert str(caught.value) == f"recipe {name}.yaml: {key} is missing; give it with --set {key}=..."
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"recipe {name}.yaml: {key.partition('.')[0]}")
+    assert re.search(f"; give (it|one) with --set {re.escape(key)}=", line)
 
 
 def test_the_page_lists_every_recipe_that_ships():
