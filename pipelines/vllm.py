@@ -5,6 +5,7 @@ endpoint: see `anytalk.synth.llm.job`. Answers share the endpoint's cache, so a 
 the other, if model, settings and seed are the same.
 
 Written against ray 2.60 (`ray.data.llm.vLLMEngineProcessorConfig`, `build_processor`), whose extra brings vLLM 0.29.
+Run with vLLM 0.32's build for CPUs (tests/test_vllm.py); on a GPU it has not been run yet.
 """
 
 import dataclasses
