@@ -287,7 +287,7 @@ def test_a_loop_in_a_short_window_is_heard_again_in_thirty_seconds():
 
 def test_a_short_context_shows_the_encoder_the_window_that_fits(small_pt: Path, spoken: list[Waveform]):
     full, short = load_whisper(str(small_pt)), load_whisper(str(small_pt), context="short")
-    network = OpenaiNetwork(str(small_pt), "en")
+    network = OpenaiNetwork(str(small_pt))
     for waveform, seconds in zip([spoken[0], np.tile(spoken[1], 4), spoken[2]], (8, 16, 8), strict=True):
         assert window_samples(len(waveform)) == seconds * RATE_HZ
         states = network.encode(log_mel(waveform, window_samples=seconds * RATE_HZ, band_count=80))
