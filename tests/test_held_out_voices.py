@@ -1,13 +1,17 @@
 """Held-out voices: heard in their split alone, through every re-roll, and in whatever else the set becomes."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
 from anytalk.pipelines import build, check
+from anytalk.pipelines.build import CHECKSUMS, MANIFEST
 from anytalk.pipelines.casting import split_voices
 from anytalk.pipelines.plan import arrange
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair
+from anytalk.pipelines.store import sha256
 from anytalk.pipelines.unit import job
 from anytalk.synth.errors import SetupError
 
@@ -136,3 +140,12 @@ def test_a_build_holds_voices_out_and_check_watches_over_it(fake_recipe, write_j
         heard.setdefault(shard.name.partition("-")[0], set()).update(voice.split()[0] for voice in voices)
     assert heard == {"train": {"fake:ann"}, "test": {"fake:bob"}}
     assert check(tmp_path / "out").problems == []
+    # The same rows under a manifest that holds the other voice out.
+    manifest, sums = tmp_path / "out" / MANIFEST, tmp_path / "out" / CHECKSUMS
+    before, told = manifest.read_bytes(), json.loads(manifest.read_bytes())
+    told["recipe"]["split"]["held_out_voices"] = {"test": ["fake:ann"]}
+    manifest.write_text(json.dumps(told))
+    sums.write_text(sums.read_text().replace(sha256(before), sha256(manifest.read_bytes())))
+    problems = check(tmp_path / "out").problems
+    assert len(problems) == 32
+    assert all("split, against split.held_out_voices" in problem for problem in problems)

@@ -58,7 +58,9 @@ def pairs_on_ray(spool: Spool, width: int, bands: Bands) -> Iterator[tuple[int, 
             batch_format="pyarrow",
             batch_size=None,
         )
-        pairs = entries.groupby("part").map_groups(_pairs_of_part, batch_format="pyarrow").sort("pair")
+        # Without a number of its own it would be 200, however few rows there are.
+        groups = entries.groupby("part", num_partitions=parts)
+        pairs = groups.map_groups(_pairs_of_part, batch_format="pyarrow").sort("pair")
         last = -1
         for batch in pairs.iter_batches(batch_format="pyarrow", batch_size=PART_ROWS):
             for pair in batch["pair"].to_pylist() if batch.num_rows else ():
