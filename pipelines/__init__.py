@@ -5,5 +5,6 @@ if __name__ == "pipelines":
 
 from .build import Summary, build
 from .check import Report, check
+from .judge import Judged, judge
 
-__all__ = ["Report", "Summary", "build", "check"]
+__all__ = ["Judged", "Report", "Summary", "build", "check", "judge"]

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from anytalk.synth.seed import digest
 
 from . import commit, schema
 from .card import dataset_card
-from .plan import PLAN, Plan, PlannedRow, load_or_make
+from .gate import total
+from .judgement import PLAN, Judgement, current
+from .plan import Plan, PlannedRow, load_or_make
 from .pool import STAGES, Studio, open_studio
 from .progress import Quiet, Reporter
 from .recipe import Recipe, load_recipe
 from .store import Store, sha256
-from .unit import make_unit
+from .unit import UnitRows, make_unit
 
 MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
 LIBRARIES = (
@@ -54,6 +56,8 @@ class Summary:
     rows_deferred: int
     reasons: dict[str, int]
     """Rejected rows by reason."""
+    gates: dict[str, Any]
+    """Rows by side, and by the gate that stopped their first attempt; see `gate.tally`."""
     splits: dict[str, int]
     """Accepted rows by split."""
     speech_hours: float
@@ -100,27 +104,37 @@ def build(
 
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
+    judgement = current(store)
     async with open_studio(recipe, local) as studio:
         fingerprints = await _fingerprints(recipe, studio)
-        keys = [unit_key(unit, recipe, fingerprints) for unit in plan.units]
+        await studio.call("hearing", "require", sorted(plan.languages))
+        keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
         todo = [number for number in range(len(keys)) if number not in done]
+        if judgement.number and (todo or not store.exists(CHECKSUMS)):
+            raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
+
+        async def make(number: int) -> dict[str, Any]:
+            started, own = time.monotonic(), studio.another()
+            rows = plan.units[number]
+            outcome = await make_unit(rows, own, recipe)
+            facts = {"judgement": 0, **spent(own, started)}
+            return await commit_rows(number, keys[number], rows, outcome, recipe, fingerprints, store, facts)
+
         started = time.monotonic()
-        progress.start("rows", plan.rows, sum(len(plan.units[number]) for number in done))
-        try:
-            made, deferred = await _make_units(todo, plan, keys, recipe, store, studio, fingerprints, progress)
-        finally:
-            progress.stop()
+        made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
         work_s = time.monotonic() - started if todo else 0.0
         licences = await studio.call("voices", "licences")
     finished = done | made
     if len(finished) == len(keys):
-        _close(recipe, plan, finished, fingerprints, licences, store)
+        python = platform.python_version()
+        made_with = {"fingerprints": fingerprints, "licences": licences, "libraries": versions(), "python": python}
+        close(dataclasses.replace(judgement, recipe=recipe, made_with=made_with), plan, finished, store)
     return _summarise(plan, finished, made, deferred, store, work_s)
 
 
 async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
-    """What every model of this build is, exactly.
+    """What every model of a build is, exactly.
 
     Raises:
         SetupError: engines are missing; every one of them is named.
@@ -132,28 +146,41 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
     voices, hearing, judging, codec = found
-    return {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    if recipe.augment is not None:
+        # Reads every file of the folders, so one engine does it, once.
+        prints["augment"] = await studio.call("voices", "augmentation_fingerprint")
+    return prints
 
 
-def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any]) -> str:
-    """Hash of everything that a unit's bytes follow from."""
+def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any], judgement: int = 0) -> str:
+    """Hash of everything that a unit's bytes follow from; the number of a judgement stands for its policy."""
     models = commit.json_bytes(fingerprints)
-    # A row's id follows from its written form; what is said for it may change with the rules that write it out.
-    said = (part for row in rows for part in (row.id, row.pair.question, row.pair.answer))
-    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), models, *said)
+    # A row's id follows from its written form; what is said for it may change with the rules that write it out, and who
+    # says and hears it with its language.
+    said = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
+    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, models, *said)
 
 
-async def _make_units(
+async def make_units(
     todo: list[int],
     plan: Plan,
-    keys: list[str],
-    recipe: Recipe,
-    store: Store,
-    studio: Studio,
-    fingerprints: Mapping[str, Any],
+    make: Callable[[int], Awaitable[dict[str, Any]]],
+    in_flight: int,
     progress: Reporter,
 ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
-    """Make units, some at once; those whose machinery fails are left for the next run."""
+    """Make units, some at once; those whose machinery fails are left for the next run.
+
+    Args:
+        todo: numbers of the units.
+        plan: of the dataset.
+        make: makes and commits one, and gives its sidecar.
+        in_flight: how many at once.
+        progress: who is told how far it is.
+
+    Returns:
+        Sidecars by number, and why the others were deferred.
+    """
     made: dict[int, dict[str, Any]] = {}
     deferred: dict[int, str] = {}
     waiting = iter(todo)
@@ -161,84 +188,82 @@ async def _make_units(
     async def worker() -> None:
         for number in waiting:
             try:
-                made[number] = await _make_unit(
-                    number, plan.units[number], keys[number], recipe, store, studio, fingerprints
-                )
+                made[number] = await make(number)
             except EngineError as error:
                 deferred[number] = str(error)
                 progress.say(f"unit {number} is deferred: {error}")
             rejected = sum(sidecar["rejected"] for sidecar in made.values())
             progress.advance(len(plan.units[number]), f"{rejected} rejected")
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(recipe.resources.units_in_flight):
-            group.create_task(worker())
+    progress.start("rows", plan.rows, plan.rows - sum(len(plan.units[number]) for number in todo))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(worker())
+    finally:
+        progress.stop()
     return made, deferred
 
 
-async def _make_unit(
-    number: int,
-    rows: list[PlannedRow],
-    key: str,
-    recipe: Recipe,
-    store: Store,
-    studio: Studio,
-    fingerprints: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Make one unit and commit it."""
-    started = time.monotonic()
-    studio = studio.another()
-    outcome = await make_unit(rows, studio, recipe)
-    width = fingerprints["features"]["width"] if recipe.features.store else None
-    accepted = schema.table(outcome.accepted, schema.row_schema(width, fingerprints))
-    rejected = schema.table(outcome.rejected, schema.reject_schema(fingerprints))
-    facts = {
-        "accepted": len(outcome.accepted),
-        "rejected": len(outcome.rejected),
-        "rerolled": outcome.rerolled,
-        "reasons": commit.count(row["reason"] for row in outcome.rejected),
-        "speech_s": round(outcome.speech_s, 3),
+def spent(studio: Studio, started: float) -> dict[str, Any]:
+    """What a unit took, for its sidecar."""
+    return {
         "wall_s": round(time.monotonic() - started, 3),
         "seconds": {stage: round(seconds, 3) for stage, seconds in studio.seconds.items()},
         "instruction_sets": sorted(studio.instruction_sets),
     }
-    tables = {"accepted": accepted, "rejected": rejected}
+
+
+async def commit_rows(
+    number: int,
+    key: str,
+    rows: list[PlannedRow],
+    outcome: UnitRows,
+    recipe: Recipe,
+    fingerprints: Mapping[str, Any],
+    store: Store,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Commit what became of a unit's rows, and give its sidecar."""
+    width = fingerprints["features"]["width"] if recipe.features.store else None
+    tables = {
+        "accepted": schema.table(outcome.accepted, schema.row_schema(width, fingerprints)),
+        "rejected": schema.table(outcome.rejected, schema.reject_schema(fingerprints)),
+        "attempts": schema.table(outcome.attempts, schema.attempt_schema(fingerprints)),
+    }
+    said = {**outcome.facts, **facts}
     return await asyncio.to_thread(
-        commit.commit_unit, store, number, key, rows[0].split, tables, recipe.shards.batch_rows, facts
+        commit.commit_unit, store, number, key, rows[0].split, tables, recipe.shards.batch_rows, said
     )
 
 
-def _close(
-    recipe: Recipe,
-    plan: Plan,
-    finished: Mapping[int, dict[str, Any]],
-    fingerprints: Mapping[str, Any],
-    licences: Mapping[str, str],
-    store: Store,
-) -> None:
+def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any]], store: Store) -> None:
     """Collect strays, then write the card, the manifest and, last, the checksums."""
+    assert judgement.made_with is not None
+    made_with = judgement.made_with
     sidecar_paths = [commit.sidecar_path(number, sidecar["key"]) for number, sidecar in finished.items()]
     files = {file["path"]: file["sha256"] for sidecar in finished.values() for file in sidecar["files"]}
     files |= plan.files
-    commit.collect(store, [*files, *sidecar_paths, PLAN])
-    totals = totals_of(plan, finished)
+    announcements = [PLAN, judgement.path] if judgement.path else [PLAN]
+    commit.collect(store, [*files, *sidecar_paths, *announcements])
     manifest = {
         "format": "anytalk",
         "schema": schema.SCHEMA_VERSION,
-        "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
-        "fingerprints": fingerprints,
-        "licences": licences,
-        **totals,
-        "libraries": versions(),
+        "recipe": judgement.recipe.model_dump(mode="json", exclude={"resources"}),
+        "judgement": judgement.number,
+        "fingerprints": made_with["fingerprints"],
+        "licences": made_with["licences"],
+        **totals_of(plan, finished),
+        "libraries": made_with["libraries"],
         "asked": plan.asked,
         "machine": {
-            "python": platform.python_version(),
+            "python": made_with["python"],
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),
         },
     }
     store.write(CARD, dataset_card(manifest).encode())
     store.write(MANIFEST, commit.json_bytes(manifest))
-    for path in (CARD, MANIFEST, PLAN, *sidecar_paths):
+    for path in (CARD, MANIFEST, *announcements, *sidecar_paths):
         files[path] = sha256(store.read(path))
     store.write(CHECKSUMS, checksums_bytes(files))
 
@@ -271,6 +296,7 @@ def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, A
         "rows_accepted": sum(splits.values()),
         "rows_rerolled": sum(sidecar["rerolled"] for sidecar in finished.values()),
         "rows_rejected": sum(reasons.values()),
+        "gates": total([sidecar["gates"] for sidecar in finished.values()]),
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "splits": splits,
         "speech_hours": round(sum(sidecar["speech_s"] for sidecar in finished.values()) / 3600, 4),

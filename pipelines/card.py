@@ -1,8 +1,10 @@
 """The dataset card: front matter that `datasets.load_dataset` finds the splits by, and what a person should know."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from .gate import table
 
 CARD = """\
 ---
@@ -20,6 +22,13 @@ answer, as text, as speech, and encoded for training (Whisper encoder states of 
 | rejected rows (in `rejects/`, with reasons) | {rejected} |
 | recogniser and features | `{features}` |
 | codec | `{codec}` |
+
+## Yield
+
+Every utterance was heard by the recogniser and measured. What failed a gate was spoken again; the rows that failed for
+good are in `rejects/`, and the failed attempts at the others in `attempts/`.
+
+{gates}
 
 ## Voices
 
@@ -67,8 +76,15 @@ def dataset_card(manifest: Mapping[str, Any]) -> str:
         rejected=manifest["rows_rejected"],
         features=manifest["recipe"]["features"]["model"],
         codec=manifest["fingerprints"]["codec"]["name"],
+        gates=_table(table(manifest["gates"])),
         voices="\n".join(_voice(name, terms) for name, terms in manifest["licences"].items()),
     )
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    """Cells as a table, the heading first."""
+    rule = ["---"] * len(lines[0])
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
 def _voice(name: str, terms: Mapping[str, str | None]) -> str:

@@ -1,17 +1,26 @@
-"""Who speaks a row: voices that know its language."""
+"""Who speaks a row, and who can hear it: voices that know its language and are free for its split, and a recogniser."""
 
 from collections.abc import Iterable
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.hearing import only_english_by_name
 from anytalk.synth.voice import is_accent, speaks
 
 from .recipe import Recipe, VoiceChoice
 from .source import Pair
 
 
-def question_voices(language: str, recipe: Recipe) -> list[VoiceChoice]:
-    """The voices that may ask in a language: those with its very accent, or else all that speak it."""
-    able = [choice for choice in recipe.voices.question if speaks(recipe.voices.language_of(choice), language)]
+def split_voices(split: str, recipe: Recipe) -> list[VoiceChoice]:
+    """The voices that may ask in a split: those held out for it, or else all that are held out for none."""
+    if names := recipe.split.voices_of(split):
+        return [choice for choice in recipe.voices.question if choice.voice in names]
+    elsewhere = {name for names in recipe.split.held_out_voices.values() for name in names}
+    return [choice for choice in recipe.voices.question if choice.voice not in elsewhere]
+
+
+def question_voices(language: str, split: str, recipe: Recipe) -> list[VoiceChoice]:
+    """The voices of a split that may ask in a language: those with its very accent, or else all that speak it."""
+    able = [choice for choice in split_voices(split, recipe) if speaks(recipe.voices.language_of(choice), language)]
     return [choice for choice in able if is_accent(recipe.voices.language_of(choice), language)] or able
 
 
@@ -26,35 +35,62 @@ def answer_voice(language: str, recipe: Recipe) -> VoiceChoice:
     return next((choice for tag, choice in others.items() if speaks(tag, language)), recipe.voices.answer)
 
 
-def refuse_unspoken(pairs: Iterable[Pair], recipe: Recipe) -> None:
+def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
     """Raise for rows that no voice can say.
 
+    Args:
+        pairs: each with its split.
+        recipe: the voices, and which are held out.
+
     Raises:
-        SetupError: there are some; one line for each side and language.
+        SetupError: there are some; one line for each side and language, and for each split that has voices of its own.
     """
-    rows: dict[tuple[str, str], list[str]] = {}
-    for pair in pairs:
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for split, pair in pairs:
         if pair.question_recording is None:
-            rows.setdefault(("question", pair.language), []).append(pair.source)
+            own = split if recipe.split.voices_of(split) else ""
+            rows.setdefault(("question", pair.language, own), []).append(pair.source)
         if pair.answer is not None and pair.answer_recording is None:
-            rows.setdefault(("answer", pair.language), []).append(pair.source)
+            rows.setdefault(("answer", pair.language, ""), []).append(pair.source)
     problems = [
-        f"no {side} voice speaks {language!r}, the language of {len(sources):,} rows (the first is {sources[0]}); "
-        + CURES[side]
-        for (side, language), sources in rows.items()
-        if not _is_spoken(side, language, recipe)
+        f"no {side} voice{f' of the {split} split' if split else ''} speaks {language!r}, the language of "
+        f"{len(sources):,} rows (the first is {sources[0]}); " + CURES[side]
+        for (side, language, split), sources in rows.items()
+        if not _is_spoken(side, language, split, recipe)
+    ]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
+    """Raise for rows that the recogniser cannot hear, as far as its name tells; the rest is seen when it is loaded.
+
+    Raises:
+        SetupError: there are some; one line for each language.
+    """
+    if not only_english_by_name(recipe.features.model):
+        return
+    rows: dict[str, list[str]] = {}
+    for pair in pairs:
+        if not speaks("en", pair.language):
+            rows.setdefault(pair.language, []).append(pair.source)
+    problems = [
+        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} "
+        f"(the first is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
+        for language, sources in rows.items()
     ]
     if problems:
         raise SetupError("\n".join(problems))
 
 
 CURES = {
-    "question": "add one to voices.question, or say with language: mul that one of them speaks it",
+    "question": "add one to voices.question (held-out ones ask in their split alone), "
+    "or say with language: mul that one of them speaks it",
     "answer": "name one under voices.answer_by_language, or say with language: mul that voices.answer speaks it",
 }
 
 
-def _is_spoken(side: str, language: str, recipe: Recipe) -> bool:
+def _is_spoken(side: str, language: str, split: str, recipe: Recipe) -> bool:
     if side == "question":
-        return bool(question_voices(language, recipe))
+        return bool(question_voices(language, split, recipe))
     return speaks(recipe.voices.language_of(answer_voice(language, recipe)), language)

@@ -19,7 +19,8 @@ from anytalk.synth.seed import derive_seed
 
 from . import commit, schema
 from .build import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
-from .plan import PLAN, Plan, load_committed
+from .judgement import PLAN, current
+from .plan import Plan, load_committed
 from .progress import Quiet, Reporter
 from .store import Store, sha256
 
@@ -54,8 +55,10 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
     """
     store, progress = Store(dataset), progress or Quiet()
     if not store.exists(MANIFEST) or not store.exists(CHECKSUMS):
-        state = "an unfinished dataset; run anytalk build again" if store.exists(PLAN) else "no anytalk dataset"
-        raise SetupError(f"{store} holds {state}")
+        if not store.exists(PLAN):
+            raise SetupError(f"{store} holds no anytalk dataset")
+        command = f"judge {store}" if current(store).number else "build"
+        raise SetupError(f"{store} holds an unfinished dataset; run anytalk {command} again")
     problems = list(_checksum_problems(store, progress))
     files = len(store.files())
     if problems:
@@ -135,14 +138,21 @@ def _unit_problems(
     wanted = {
         "shards": schema.row_schema(width, manifest["fingerprints"]),
         "rejects": schema.reject_schema(manifest["fingerprints"]),
+        "attempts": schema.attempt_schema(manifest["fingerprints"]),
     }
     paths = {file["path"].partition("/")[0]: file["path"] for file in sidecar["files"]}
     for folder, table in tables.items():
         if not table.schema.equals(wanted[folder], check_metadata=True):
             yield f"{paths[folder]}: not schema {schema.SCHEMA_VERSION} of this dataset"
             continue
+        if folder == "attempts":
+            accepted = set(tables["shards"]["id"].to_pylist()) if "shards" in tables else set()
+            for name in sorted(set(table["id"].to_pylist()) - accepted):
+                yield f"{paths[folder]}: row {name} has attempts but is not accepted"
+            continue
         found += table["id"].to_pylist()
         if folder == "shards":
+            yield from _voice_problems(table, sidecar["split"], manifest["recipe"], paths[folder])
             for index in range(table.num_rows):
                 for problem in row_problems(table, index, manifest["recipe"]["seed"]):
                     yield f"{paths[folder]}: row {table['id'][index]}: {problem}"
@@ -154,6 +164,18 @@ def _unit_problems(
     for row in unit:
         if row.id != row.named():
             yield f"unit {sidecar['unit']}: row {row.id} is not named by its content"
+
+
+def _voice_problems(table: pa.Table, split: str, recipe: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Voices that are held out ask in their own split alone, and nobody else asks there."""
+    held_out: Mapping[str, list[str]] = recipe["split"].get("held_out_voices", {})
+    elsewhere = {name for names in held_out.values() for name in names}
+    for name, label in zip(table["id"].to_pylist(), table["question_voice"].to_pylist(), strict=True):
+        voice = label.partition(" ")[0]
+        if label.startswith("recording:"):
+            continue
+        if voice not in held_out[split] if held_out.get(split) else voice in elsewhere:
+            yield f"{path}: row {name}: {voice} asks in the {split} split, against split.held_out_voices"
 
 
 def row_problems(table: pa.Table, index: int, recipe_seed: int) -> Iterator[str]:

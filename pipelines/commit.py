@@ -1,4 +1,4 @@
-"""Commit one work unit: a shard, its rejects, and the sidecar that announces them.
+"""Commit one work unit: a shard, its rejects, attempts beside its rows, and the sidecar that announces them.
 
 Shards are named by the hash of their bytes, so writing one twice does no harm; the sidecar is created exclusively, so
 of two workers that did the same unit one is first and the other's work is thrown away. What no sidecar names is
@@ -14,6 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from .store import Store, sha256
+
+FOLDERS = {"accepted": "shards", "rejected": "rejects", "attempts": "attempts"}
+"""Where the files of each outcome live."""
 
 
 def arrow_bytes(table: pa.Table, batch_rows: int) -> bytes:
@@ -58,7 +61,7 @@ def commit_unit(
         number: the unit's number in plan order.
         key: hash of everything that the unit's bytes follow from.
         split: the split of all its rows.
-        tables: `accepted` and `rejected` rows; an empty table writes no file.
+        tables: `accepted` and `rejected` rows, and other `attempts` at accepted ones; an empty table writes no file.
         batch_rows: rows of a record batch.
         facts: what else the sidecar says.
 
@@ -66,13 +69,15 @@ def commit_unit(
         The sidecar that counts: this one, or the one of whoever was first.
     """
     files = []
-    for outcome, folder, label in (("accepted", "shards", split), ("rejected", "rejects", "unit")):
-        rows = tables[outcome]
+    for outcome, folder in FOLDERS.items():
+        rows, label = tables[outcome], split if outcome == "accepted" else "unit"
         if not rows.num_rows:
             continue
         content = arrow_bytes(rows, batch_rows)
         path = f"{folder}/{label}-{number:06d}-{sha256(content)[:16]}.arrow"
-        store.write(path, content)
+        # A judgement may leave a file as it is, and until its sidecar stands the file belongs to another one.
+        if not (store.exists(path) and store.read(path) == content):
+            store.write(path, content)
         files.append({"path": path, "sha256": sha256(content), "bytes": len(content), "rows": rows.num_rows})
     sidecar = {"unit": number, "key": key, "split": split, "files": files, **facts}
     if not store.create(sidecar_path(number, key), json_bytes(sidecar)):
@@ -81,9 +86,10 @@ def commit_unit(
 
 
 def sidecars(store: Store) -> dict[int, dict[str, Any]]:
-    """Sidecars of all committed units, by number."""
+    """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
     found = [json.loads(store.read(path)) for path in store.files("units") if path.endswith(".json")]
-    return {sidecar["unit"]: sidecar for sidecar in sorted(found, key=lambda sidecar: sidecar["unit"])}
+    ordered = sorted(found, key=lambda sidecar: (sidecar["unit"], sidecar["judgement"]))
+    return {sidecar["unit"]: sidecar for sidecar in ordered}
 
 
 def collect(store: Store, kept: Iterable[str]) -> list[str]:
@@ -93,9 +99,8 @@ def collect(store: Store, kept: Iterable[str]) -> list[str]:
         What was deleted.
     """
     keep = set(kept)
-    stray = [
-        path for folder in ("shards", "rejects", "units", "plan") for path in store.files(folder) if path not in keep
-    ]
+    folders = (*FOLDERS.values(), "units", "plan")
+    stray = [path for folder in folders for path in store.files(folder) if path not in keep]
     for path in stray:
         store.delete(path)
     return stray

@@ -15,10 +15,13 @@ from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.seed import derive_seed, digest, row_id
 
 from . import commit, schema
-from .casting import refuse_unspoken
+from .casting import refuse_unheard, refuse_unspoken
+from .judgement import PLAN, current, differences, is_judged_again
+from .likeness import evaluation_stamp
 from .progress import Quiet, Reporter
 from .recipe import Clean, Recipe, Split
 from .recipe_llm import Llm
+from .sift import sift
 from .source import (
     Asker,
     BadPair,
@@ -36,7 +39,6 @@ from .source import (
 from .spoken import in_spoken_form
 from .store import Store, sha256
 
-PLAN = "plan/plan.json"
 SPLITS = ("train", "validation", "test")
 
 _RECORDING = pa.struct(
@@ -103,6 +105,11 @@ class Plan:
         """Rows in all units."""
         return sum(len(unit) for unit in self.units)
 
+    @property
+    def languages(self) -> set[str]:
+        """BCP-47 tags of all rows."""
+        return {row.pair.language for unit in self.units for row in unit}
+
 
 def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
     """Load the plan of this recipe, or make and commit it.
@@ -113,15 +120,24 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
         EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
     if not store.exists(PLAN):
-        stamp(recipe.source, recipe.rewrite)  # A missing source is reported before the folder is touched.
+        _stamp(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
         _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
     announced = json.loads(store.read(PLAN))
-    _refuse_other_recipe(recipe, announced["recipe"], store)
-    if [list(entry) for entry in stamp(recipe.source, recipe.rewrite)] != announced["stamp"]:
-        raise SetupError(f"the source has changed since {store} was planned; build it into another folder")
+    _refuse_other_recipe(recipe, store)
+    if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
+        raise SetupError(
+            f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
+        )
     return load_committed(store)
+
+
+def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
+    """Path, size and time of every local file that the plan follows from."""
+    sets = recipe.decontaminate.against if recipe.decontaminate else ()
+    earlier = recipe.dedup.against if recipe.dedup else ()
+    return stamp(recipe.source, recipe.rewrite) + evaluation_stamp(sets, earlier)
 
 
 def _refuse_foreign(store: Store) -> None:
@@ -130,26 +146,24 @@ def _refuse_foreign(store: Store) -> None:
         raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
 
 
-def _refuse_other_recipe(recipe: Recipe, stored: dict[str, Any], store: Store) -> None:
-    wanted = _flatten(recipe.model_dump(mode="json", exclude={"resources"}))
-    found = _flatten(stored)
-    changed = [key for key in wanted | found if wanted.get(key) != found.get(key)]
+def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
+    changed = differences(recipe, current(store).recipe)
+    if changed and all(is_judged_again(key) for key in changed):
+        settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in changed.items())
+        raise SetupError(
+            f"{store} was judged by another policy; this judges its rows again without speaking them: "
+            f"anytalk judge {store} {settings}"
+        )
     if changed:
         raise SetupError(
-            f"{store} holds data of another recipe (it differs in {', '.join(changed[:5])}); "
+            f"{store} holds data of another recipe (it differs in {', '.join(list(changed)[:5])}); "
             "name another folder or restore the recipe"
         )
 
 
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _flatten(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
-
-
 def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
-    source_stamp = stamp(recipe.source, recipe.rewrite)
+    source_stamp = _stamp(recipe)
     keeper, late = Keeper(store), list[LatePair]()
     try:
         conversations, rejects = clean(_in_time(_read(recipe, keeper, asker), late), recipe.clean)
@@ -161,7 +175,11 @@ def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
             f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {asker.cache}"
         )
-    refuse_unspoken((pair for turns in conversations for pair in turns), recipe)
+    removed = sift(conversations, recipe)
+    rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
+    conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
+    refuse_unheard((pair for turns in conversations for pair in turns), recipe)
+    refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
     content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)

@@ -6,7 +6,6 @@ the number of engines nor where they live changes a byte.
 
 import asyncio
 import contextlib
-import logging
 import os
 import platform
 import time
@@ -17,6 +16,7 @@ import torch
 
 from anytalk.synth.errors import AnyTalkError, EngineError
 
+from .cluster import connected
 from .recipe import Recipe
 from .stage import Encoding, Hearing, Judging, Speaking
 
@@ -160,34 +160,26 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
     if local:
         yield Studio({stage: LocalPool(make, arguments, count) for stage, (make, arguments, count, _) in made.items()})
         return
-    import ray
-
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(
-            address="auto" if os.environ.get("RAY_ADDRESS") else None,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    try:
+    with connected():
         yield Studio({stage: RayPool(*parts) for stage, parts in made.items()})
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[object, ...], int, float]]:
     """What each pool is made of: a class, its arguments, how many, and the GPUs of each."""
     r = recipe.resources
     return {
-        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices), r.voices, 0.0),
+        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment), r.voices, 0.0),
         "hearing": (
             Hearing,
             (recipe.features, recipe.source.language),
             r.hearing or os.cpu_count() or 1,
             r.gpus_hearing,
         ),
-        "judging": (Judging, (recipe.check.mos,), r.judging, 0.0),
-        "codec": (Encoding, (recipe.codec.model, recipe.source.brings_codes), r.codec, r.gpus_codec),
+        "judging": (Judging, (recipe.check.mos, recipe.check.speaker, recipe.voices.references()), r.judging, 0.0),
+        "codec": (
+            Encoding,
+            (recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled),
+            r.codec,
+            r.gpus_codec,
+        ),
     }

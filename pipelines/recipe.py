@@ -3,16 +3,20 @@
 How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.hearing import Context
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
+from .recipe_augment import Augment, augment_from_short
+from .recipe_dedup import Decontaminate, Dedups
 from .recipe_file import Section, Shorthand, read_recipe
 from .recipe_llm import Llm, Rewrite
 from .recipe_source import Source, sources_of
@@ -38,12 +42,38 @@ class Split(Section):
 
     validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
     test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
+        {}, description="voices that ask all of a split and nothing else; a list is for test"
+    )
+
+    @field_validator("held_out_voices", mode="before")
+    @classmethod
+    def of_test(cls, value: Any) -> Any:
+        """A list of voices, or one of them, is held out for the test split."""
+        if isinstance(value, str | list | tuple):
+            return {"test": [value] if isinstance(value, str) else value}
+        return value
+
+    def voices_of(self, split: str) -> tuple[str, ...]:
+        """Voices that are held out for a split."""
+        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
 
     @model_validator(mode="after")
     def leaves_training(self) -> "Split":
         """Some share must be left to train on."""
         if self.validation + self.test >= 1.0:
             raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
+        return self
+
+    @model_validator(mode="after")
+    def holds_out_for_something(self) -> "Split":
+        """Voices that are held out have conversations to ask, and each has one split to ask in."""
+        for split, voices in self.held_out_voices.items():
+            if voices and not getattr(self, split):
+                raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
+        names = [name for voices in self.held_out_voices.values() for name in set(voices)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"held_out_voices: {', '.join(twice)} can be held out for one split only")
         return self
 
 
@@ -60,6 +90,7 @@ class VoiceChoice(Shorthand):
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
     terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
+    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -95,6 +126,10 @@ class Voices(Section):
         """Terms that the recipe says, by voice."""
         return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
 
+    def references(self) -> dict[str, str]:
+        """Recordings of the speakers, by voice."""
+        return {choice.voice: choice.reference for choice in self.choices() if choice.reference is not None}
+
     def language_of(self, choice: VoiceChoice) -> str:
         """What a choice speaks.
 
@@ -122,6 +157,9 @@ class Check(Section):
     mos: Literal["p808", "p835"] = Field(
         "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
     )
+    speaker: str | None = Field(
+        None, description="ONNX file of a speaker network; similarity to the voices' references is measured by it"
+    )
     question: Policy = Policy()
     answer: Policy = Policy()
 
@@ -138,6 +176,7 @@ class Codec(Section):
         description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
         f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
     )
+    compiled: bool = Field(False, description="compile SNAC where it runs: faster, and takes a C++ compiler")
 
 
 class Features(Section):
@@ -149,6 +188,9 @@ class Features(Section):
     )
     text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
         "int8", description="arithmetic where only a transcript is wanted: that of the answers"
+    )
+    context: Context = Field(
+        "full", description="what the encoder is shown: 30 seconds as in Mini-Omni, or short windows of 8, 16 or 30"
     )
     store: bool = Field(True, description="store the features, which are most of a shard")
 
@@ -172,6 +214,9 @@ class Resources(Section):
     gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
     gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
     units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
+    compared_in_process: int = Field(
+        1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
+    )
 
 
 WORDS_ABOUT_VOICES: Any = {
@@ -184,6 +229,10 @@ WORDS_ABOUT_VOICES: Any = {
 """Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
 
 
+JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
+"""Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
+
+
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
@@ -192,10 +241,15 @@ class Recipe(Section):
     source: Source
     rewrite: Rewrite | None = Field(None, description="have a language model make written pairs speakable")
     clean: Clean = Clean()
+    dedup: Dedups = Field(None, description="reject near-duplicates of earlier conversations; true for the defaults")
+    decontaminate: Decontaminate | None = Field(None, description="reject conversations that hold evaluation texts")
     split: Split = Split()
     voices: Voices
     audio: Audio = Audio()
     check: Check = Check()
+    augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
+        None, description="what is done to questions after they passed the check; may be written as a list of steps"
+    )
     codec: Codec = Codec()
     features: Features = Features()
     shards: Shards = Shards()
@@ -216,19 +270,54 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def holds_out_askers(self) -> "Recipe":
+        """Voices that are held out can ask, do not answer, and leave others to train on."""
+        held = {name for voices in self.split.held_out_voices.values() for name in voices}
+        askers = {choice.voice for choice in self.voices.question}
+        answerers = {choice.voice for choice in self.voices.choices()[len(self.voices.question) :]}
+        if unknown := sorted(held - askers):
+            raise ValueError(
+                f"split.held_out_voices: {', '.join(unknown)} not among voices.question: {', '.join(sorted(askers))}"
+            )
+        if heard := sorted(held & answerers):
+            raise ValueError(f"split.held_out_voices: {', '.join(heard)} would be heard in training, as it answers")
+        if held and held == askers:
+            raise ValueError("split.held_out_voices: no voice is left to ask in training")
+        return self
+
     def models(self) -> list[Llm | Rewrite]:
         """Every use of a language model."""
         asked: list[Llm | Rewrite] = [source for source in sources_of(self.source) if isinstance(source, Llm)]
         return asked if self.rewrite is None else [*asked, self.rewrite]
 
     def unit_identity(self) -> str:
-        """Hash of what can change a byte of a row: neither thresholds nor resources nor how rows are read."""
+        """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
-            include={"voices", "audio", "codec", "features", "shards", "seed"}, exclude={"voices": WORDS_ABOUT_VOICES}
+            include={"voices", "audio", "codec", "features", "shards", "seed"},
+            # The recogniser's fingerprint says its context.
+            exclude={"voices": WORDS_ABOUT_VOICES, "features": {"context"}},
         )
-        return digest(kept, self.check.attempts, self.check.attempts_per_voice, self.check.mos)
+        held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
+        changes = () if self.augment is None else (self.augment.model_dump_json(),)
+        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out, *changes)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
-    """Read the recipe of a dataset; see `read_recipe`."""
-    return read_recipe(path, Recipe, overrides)
+    """Read the recipe of a dataset; see `read_recipe` and `both_sides`."""
+    return read_recipe(path, Recipe, both_sides(overrides))
+
+
+def both_sides(overrides: Mapping[str, object] | None) -> dict[str, object]:
+    """Spell out overrides of both sides' bounds.
+
+    >>> both_sides({"check.max_wer": 0.2})
+    {'check.question.max_wer': 0.2, 'check.answer.max_wer': 0.2}
+    """
+    bounds = {field.name for field in dataclasses.fields(Policy)}
+    found: dict[str, object] = {}
+    for key, value in (overrides or {}).items():
+        section, _, bound = key.partition(".")
+        sides = ("question.", "answer.") if section == "check" and bound in bounds else ("",)
+        found |= {f"{section}.{side}{bound}" if bound else key: value for side in sides}
+    return found

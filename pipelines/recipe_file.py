@@ -85,6 +85,23 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
         raise SetupError(f"recipe {path} is not YAML: {_yaml_problem(error)}") from None
     if not isinstance(tree, dict):
         raise SetupError(f"recipe {path} must be a mapping of sections; got {type(tree).__name__}")
+    return resolve(tree, path.name, model, overrides)
+
+
+def resolve(
+    tree: dict[str, Any], name: str, model: type[SectionT], overrides: Mapping[str, object] | None = None
+) -> SectionT:
+    """Apply overrides to a recipe that was read, and check it.
+
+    Args:
+        tree: sections as they stand in the file; it is changed.
+        name: of the recipe, for messages.
+        model: what it must be.
+        overrides: see `read_recipe`.
+
+    Raises:
+        SetupError: keys or values are wrong; one line for each problem.
+    """
     for key, value in (overrides or {}).items():
         try:
             _set(tree, key.split("."), yaml.safe_load(value) if isinstance(value, str) else value)
@@ -94,7 +111,7 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise SetupError("\n".join(f"recipe {path.name}: {line}" for line in _problems(error, model))) from error
+        raise SetupError("\n".join(f"recipe {name}: {line}" for line in _problems(error, model))) from error
 
 
 def _yaml_problem(error: Exception) -> str:
@@ -126,7 +143,9 @@ def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             yield f"unknown key {key}; " + (f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}")
         elif problem["type"] == "missing":
-            yield f"{key} is missing"
+            # A place in a list cannot be set by itself.
+            hint = "" if any(map(str.isdigit, key.split("."))) else f"; give it with --set {key}=..."
+            yield f"{key} is missing{hint}"
         elif problem["type"] == "union_tag_not_found":
             yield f"{key}.kind is missing"
         else:

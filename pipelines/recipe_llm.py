@@ -1,8 +1,8 @@
 """What a recipe says of language models: conversations to be asked for, and written pairs to be made speakable."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
@@ -10,33 +10,49 @@ from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
 
 from .recipe_file import Section
+from .vllm import ClusterModel
 
 
-class Llm(Section):
+class Asked(Section):
+    """What asks a language model: an endpoint, or vLLM inside the cluster."""
+
+    section: ClassVar[str]
+    """Where it stands in a recipe."""
+    endpoint: Endpoint | None = Field(None, description="where a model answers, and how it is asked")
+    vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
+
+    @model_validator(mode="after")
+    def asks_one_model(self) -> "Asked":
+        """An answer comes from one place."""
+        if (self.endpoint is None) == (self.vllm is None):
+            raise ValueError(
+                "name either an endpoint or, for a model inside the cluster, vllm; "
+                f"give one with --set {self.section}.endpoint='{{base_url: ..., model: ...}}'"
+            )
+        return self
+
+    @property
+    def whom(self) -> Endpoint | ClusterModel:
+        """What is asked."""
+        whom = self.endpoint or self.vllm
+        assert whom is not None
+        return whom
+
+
+class Llm(Asked):
     """Conversations that a language model is asked for."""
 
+    section = "source"
     kind: Literal["llm"]
-    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
     ask: Generation = Field(description="what it is asked for")
     split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
     limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
 
-    @field_validator("ask")
-    @classmethod
-    def speaks_one_language(cls, ask: Generation) -> Generation:
-        """One recogniser hears everything; it minds no accents."""
-        languages = list(shares_of(ask.languages))
-        if len({tag.split("-")[0].lower() for tag in languages}) > 1:
-            raise ValueError(
-                f"languages must be accents of one language, not {', '.join(sorted(languages))}; "
-                "build a dataset for each, and train on both"
-            )
-        return ask
-
     @property
     def language(self) -> str:
-        """The one that everything is heard in."""
-        return next(iter(self.ask.languages))
+        """The one that is asked for most often, the first of equals."""
+        shares = shares_of(self.ask.languages)
+        return max(shares, key=lambda tag: shares[tag])
 
     @property
     def brings_codes(self) -> bool:
@@ -49,10 +65,10 @@ class Llm(Section):
         return min(self.ask.conversations, self.limit or self.ask.conversations)
 
 
-class Rewrite(Section):
+class Rewrite(Asked):
     """Have a language model write pairs as one would say them. What the source had stays beside it."""
 
-    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    section = "rewrite"
     sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
     seconds: float = Field(
         Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"

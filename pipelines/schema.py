@@ -44,7 +44,32 @@ MEASURES = (
     "inner_silence_s",
     "clipped_share",
     "peak_db",
+    "repetition",
+    "similarity",
 )
+
+_ATTEMPTS = pa.list_(
+    pa.struct(
+        [
+            ("side", pa.string()),
+            ("attempt", pa.int8()),
+            ("reason", pa.string()),
+            ("detail", pa.string()),
+            ("voice", pa.string()),
+            ("transcript", pa.string()),
+            *((measure, pa.float32()) for measure in MEASURES),
+            ("audio", AUDIO),
+            ("codes", pa.list_(pa.list_(pa.uint16(), CODE_LAYERS))),
+        ]
+    )
+)
+
+AUGMENTED = (
+    ("question_augmentation", pa.string()),
+    ("question_augmented_transcript", pa.string()),
+    ("question_augmented_wer", pa.float32()),
+)
+"""What was done to a question that passed, as JSON, and how well it is understood since."""
 
 
 def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) -> pa.Schema:
@@ -52,7 +77,8 @@ def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) ->
 
     Args:
         feature_width: width D of the Whisper states; None for a dataset without features.
-        fingerprints: what the rows were encoded with, kept as metadata; JSON-serialisable.
+        fingerprints: what the rows were encoded with, kept as metadata; JSON-serialisable. With `augment` among them,
+            there are columns for what was done to questions.
     """
     fields = [
         *_KEYS,
@@ -68,6 +94,8 @@ def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) ->
     for side in ("question", "answer"):
         fields += [pa.field(f"{side}_voice", pa.string()), pa.field(f"{side}_transcript", pa.string())]
         fields += [pa.field(f"{side}_{measure}", pa.float32()) for measure in MEASURES]
+    if "augment" in fingerprints:
+        fields += [pa.field(name, kind) for name, kind in AUGMENTED]
     fields += [pa.field("attempts", pa.int8(), nullable=False), pa.field("seed", pa.uint64(), nullable=False)]
     return _with_metadata(fields, fingerprints)
 
@@ -76,26 +104,20 @@ def reject_schema(fingerprints: Mapping[str, object]) -> pa.Schema:
     """Schema of a rejected row: what is known of it, why it failed, and every attempt at it."""
     keys = [field.with_nullable(field.name != "id") for field in _KEYS]
     texts = [field.with_nullable(True) for field in _TEXTS]
-    attempt = pa.struct(
-        [
-            ("side", pa.string()),
-            ("attempt", pa.int8()),
-            ("reason", pa.string()),
-            ("voice", pa.string()),
-            ("transcript", pa.string()),
-            *((measure, pa.float32()) for measure in MEASURES),
-            ("audio", AUDIO),
-        ]
-    )
     fields = [
         *keys,
         *texts,
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("source", pa.string()),
-        pa.field("attempts", pa.list_(attempt)),
+        pa.field("attempts", _ATTEMPTS),
     ]
     return _with_metadata(fields, fingerprints)
+
+
+def attempt_schema(fingerprints: Mapping[str, object]) -> pa.Schema:
+    """Schema of the attempts that were made at an accepted row beside the two that it holds."""
+    return _with_metadata([pa.field("id", pa.string(), nullable=False), pa.field("attempts", _ATTEMPTS)], fingerprints)
 
 
 def _with_metadata(fields: Sequence[pa.Field], fingerprints: Mapping[str, object]) -> pa.Schema:

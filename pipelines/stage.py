@@ -4,21 +4,28 @@ Every method takes and returns plain values and numpy arrays, so that the same c
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
+from anytalk.synth.augment.chain import described
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.dnsmos import Dnsmos
+from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
 from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
 from .recipe import KEPT_CODES, Audio, Features, Voices
+from .recipe_augment import Augment
+from .schema import QUESTION_RATE_HZ
 from .source import Recording, read_recording
+from .store import sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +55,16 @@ class Speaking:
         voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
         audio: trimming, loudness and limits.
         section: of the recipe: speech servers and terms of voices. None where voices only speak for a test or a model.
+        augment: what is done to questions; None for nothing.
 
     Raises:
-        SetupError: voices are missing, or their terms are unknown; every one of them is named.
+        SetupError: voices are missing, their terms are unknown, or folders of the augmentation are not in order; every
+            one of them is named.
     """
 
-    def __init__(self, voices: Sequence[str], audio: Audio, section: Voices | None = None) -> None:
+    def __init__(
+        self, voices: Sequence[str], audio: Audio, section: Voices | None = None, augment: Augment | None = None
+    ) -> None:
         self.voices: dict[str, Voice] = {}
         self.audio = audio
         missing = []
@@ -67,6 +78,12 @@ class Speaking:
         if section:
             try:
                 refuse_unknown(self.terms, section.allow_unknown_terms)
+            except SetupError as error:
+                missing.append(str(error))
+        self.chain = None
+        if augment:
+            try:
+                self.chain = augment.chain()
             except SetupError as error:
                 missing.append(str(error))
         if missing:
@@ -91,6 +108,28 @@ class Speaking:
             for place, spoken in zip(places, voice.speak(requests), strict=True) if requests else ():
                 raw[place] = self._resampled(spoken, voice.sample_rate_hz, jobs[place].rate_hz)
         return [self._finished(waveform, job) for waveform, job in zip(raw, jobs, strict=True)]
+
+    def augmentation_fingerprint(self) -> dict[str, str]:
+        """Of the files and programs that questions are augmented with."""
+        assert self.chain is not None, "recipes without augment have no augmentation"
+        return self.chain.fingerprint()
+
+    def augment(
+        self, waveforms_16k: Sequence[Waveform], seeds: Sequence[int]
+    ) -> list[tuple[Waveform, str | None] | SampleError]:
+        """Augment each question: what a 16-bit file will hold of it, and what was done, as JSON; None for nothing."""
+        assert self.chain is not None, "recipes without augment augment nothing"
+        changed: list[tuple[Waveform, str | None] | SampleError] = []
+        for waveform, seed in zip(waveforms_16k, seeds, strict=True):
+            try:
+                sound, done = self.chain(waveform, QUESTION_RATE_HZ, seed)
+                length_s = len(sound) / QUESTION_RATE_HZ
+                if length_s > self.audio.max_question_s:
+                    raise too_long(length_s, self.audio.max_question_s)
+                changed.append((sixteen_bit(sound), described(done)))
+            except SampleError as error:
+                changed.append(error)
+        return changed
 
     def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
         return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
@@ -132,7 +171,15 @@ def sixteen_bit(waveform: Waveform) -> Waveform:
 
 
 class Hearing:
-    """The recogniser."""
+    """The recogniser.
+
+    Args:
+        features: names it.
+        language: BCP-47 tag of what it hears where a row says no other.
+
+    Raises:
+        SetupError: it cannot be had, or does not know the language.
+    """
 
     def __init__(self, features: Features, language: str) -> None:
         exact = features.model.startswith("openai:") or features.model.endswith(".pt")
@@ -142,36 +189,100 @@ class Hearing:
             compute_type=features.compute_type,
             # openai-whisper has one arithmetic for everything.
             text_compute_type=None if exact else features.text_compute_type,
+            context=features.context,
         )
 
     def fingerprint(self) -> dict[str, object]:
         """Of the model, with the width of its states."""
         return {**self.whisper.fingerprint, "width": self.whisper.feature_width}
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
-        """Transcripts and features, from one encoder pass each."""
-        return self.whisper.listen(waveforms_16k)
+    def require(self, languages: Sequence[str]) -> None:
+        """See that it knows the languages of all rows.
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
-        """Transcripts alone."""
-        return self.whisper.transcribe(waveforms_16k)
+        Raises:
+            SetupError: it does not; one line for each language.
+        """
+        self.whisper.require(languages)
+
+    def listen(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
+        """Transcripts and features, from one encoder pass each; `languages` holds the tag of each."""
+        return self.whisper.listen(waveforms_16k, languages)
+
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Features alone, those of `listen`."""
+        return self.whisper.features(waveforms_16k)
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[str]:
+        """Transcripts alone; `languages` holds the tag of each."""
+        return self.whisper.transcribe(waveforms_16k, languages)
+
+
+class Sound(NamedTuple):
+    """How an utterance sounds: opinion score (1 to 5), stretches of speech in seconds, likeness of the speaker."""
+
+    mos: float
+    spans: list[Span]
+    similarity: float | None
+
+
+MAX_REFERENCE_S = 120.0
 
 
 class Judging:
-    """Opinion scores and speech spans."""
+    """Opinion scores, speech spans, and speakers.
 
-    def __init__(self, scale: Literal["p808", "p835"]) -> None:
+    Args:
+        scale: of the opinion scores.
+        speaker: ONNX file of a speaker network; None for none.
+        references: recordings of the speakers, by voice.
+
+    Raises:
+        SetupError: the network or recordings are missing or cannot be read; one line for each.
+    """
+
+    def __init__(
+        self, scale: Literal["p808", "p835"], speaker: str | None = None, references: Mapping[str, str] | None = None
+    ) -> None:
         self.dnsmos = Dnsmos(scale)
         self.vad = SileroVad()
+        self.speaker = None if speaker is None else SpeakerNetwork(speaker)
+        self.references: dict[str, np.ndarray] = {}
+        self.reference_hashes: dict[str, str] = {}
+        if self.speaker:
+            self._read_references(references or {}, self.speaker)
+
+    def _read_references(self, references: Mapping[str, str], speaker: SpeakerNetwork) -> None:
+        unread = []
+        for voice, path in references.items():
+            try:
+                waveform = read_audio(Path(path), SAMPLE_RATE_HZ, max_s=MAX_REFERENCE_S)
+            except SampleError as error:
+                unread.append(f"reference {path} of {voice}: {error}")
+            else:
+                self.references[voice] = speaker.embed(waveform)
+                self.reference_hashes[voice] = sha256(Path(path).read_bytes())
+        if unread:
+            raise SetupError("\n".join(unread))
 
     def fingerprint(self) -> dict[str, object]:
-        """Of both models."""
-        return {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        """Of all models, and of the references."""
+        models = {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        if self.speaker is None:
+            return {**models}
+        return {**models, "speaker": self.speaker.fingerprint, "references_sha256": self.reference_hashes}
 
-    def judge(self, waveforms_16k: Sequence[Waveform]) -> list[tuple[float, list[tuple[float, float]]]]:
-        """Overall opinion score (1 to 5) and speech spans in seconds, for each utterance."""
+    def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound]:
+        """Opinion score, speech and speaker of each utterance; the voices that spoke them, None for recordings."""
         scores = self.dnsmos.score(waveforms_16k)
-        return [(score, self.vad.speech_spans(w)) for score, w in zip(scores, waveforms_16k, strict=True)]
+        return [
+            Sound(score, self.vad.speech_spans(waveform), self._similarity(waveform, voice))
+            for score, waveform, voice in zip(scores, waveforms_16k, voices, strict=True)
+        ]
+
+    def _similarity(self, waveform_16k: Waveform, voice: str | None) -> float | None:
+        if self.speaker is None or voice is None or voice not in self.references:
+            return None
+        return similarity(self.references[voice], self.speaker.embed(waveform_16k))
 
 
 PUBLISHED_SNAC = {
@@ -188,13 +299,14 @@ class Encoding:
     Args:
         model: name of the codec, or `snac-codes` for none at all.
         meets_codes: whether it will be asked to decode codes that the source brings, which are SNAC's.
+        compiled: see `load_codec`.
 
     Raises:
-        SetupError: it meets codes and is no SNAC.
+        SetupError: it meets codes and is no SNAC, or there is no compiler.
     """
 
-    def __init__(self, model: str, meets_codes: bool = False) -> None:
-        self.codec = None if model == KEPT_CODES else load_codec(model)
+    def __init__(self, model: str, meets_codes: bool = False, compiled: bool = False) -> None:
+        self.codec = None if model == KEPT_CODES else load_codec(model, compiled=compiled)
         if meets_codes and self.codec is not None:
             from anytalk.synth.codec.snac import SnacCodec  # imports the whole network
 

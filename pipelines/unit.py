@@ -12,47 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.synth.audio import Waveform, flac_bytes, resample
+from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard
-from anytalk.synth.judge.measure import Measures, measure
-from anytalk.synth.judge.policy import verdict
+from anytalk.synth.judge.measure import measure
 from anytalk.synth.seed import derive_seed
 
+from .attempt import RATES_HZ, SIDES, Ended, Take, Takes, audio_of, may_help, measured, stored
+from .augmented import Change, change, is_changed
 from .casting import answer_voice, question_voices
+from .commit import count
+from .gate import tally
 from .plan import PlannedRow
 from .pool import Studio
 from .recipe import Recipe, VoiceChoice
 from .recipe_source import Side
-from .schema import ANSWER_RATE_HZ, FRAME_SAMPLES, MEASURES, QUESTION_RATE_HZ
+from .schema import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ
 from .source import Recording, codes_of, read_recording
-from .stage import Job, too_long
+from .stage import Job, Sound, too_long
 
-RATES_HZ: dict[Side, int] = {"question": QUESTION_RATE_HZ, "answer": ANSWER_RATE_HZ}
-
-
-@dataclasses.dataclass(frozen=True)
-class Take:
-    """One attempt at one side of a row. `reason` is None when it passed."""
-
-    number: int
-    voice: str
-    waveform: Waveform | None = None
-    heard: Heard | None = None
-    measures: Measures | None = None
-    reason: str | None = None
-    detail: str = ""
-    codes: np.ndarray | None = None
-    """Of an answer that came as codes."""
-    is_transcribed: bool = False
-    """Whether the text is what was heard, because the source has none."""
-
-    @property
-    def samples(self) -> int | None:
-        """Length at the side's rate."""
-        if self.waveform is not None:
-            return len(self.waveform)
-        return None if self.codes is None else len(self.codes) * FRAME_SAMPLES
+NO_SOUND = Sound(0.0, [], None)
+"""Of what was not made; it is never measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,77 +41,135 @@ class UnitRows:
 
     accepted: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
-    rerolled: int
-    """Rows that were accepted after more than one attempt at a side."""
-    speech_s: float
-    """Seconds of accepted speech, both sides."""
+    attempts: list[dict[str, Any]]
+    """All other attempts at accepted rows."""
+    facts: dict[str, Any]
+    """Counts, for the unit's sidecar."""
 
 
-async def make_unit(rows: Sequence[PlannedRow], studio: Studio, recipe: Recipe) -> UnitRows:
+async def make_unit(
+    rows: Sequence[PlannedRow],
+    studio: Studio,
+    recipe: Recipe,
+    made: Mapping[str, Takes] | None = None,
+    *,
+    speaks: bool = True,
+) -> UnitRows:
     """Speak, hear, judge and encode the rows of one unit.
+
+    Args:
+        rows: of the unit, in plan order.
+        studio: the engines.
+        recipe: of the dataset.
+        made: attempts of an earlier run by row id, with the verdicts of this recipe; they are not made again.
+        speaks: whether more attempts are made where those do not do.
 
     Raises:
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
     """
-    questions = await _takes("question", rows, studio, recipe)
-    # An answer is only spoken for a question that is good: what would be thrown away is not made.
-    good = [row for row, takes in zip(rows, questions, strict=True) if takes[-1].reason is None]
-    answered = [row for row in good if row.pair.is_answered]
-    answers = dict(zip((row.id for row in answered), await _takes("answer", answered, studio, recipe), strict=True))
-    complete = [row for row in answered if answers[row.id][-1].reason is None]
-    codes = {row.id: answers[row.id][-1].codes for row in complete}
-    uncoded = [row for row in complete if codes[row.id] is None]
-    waveforms = [answers[row.id][-1].waveform for row in uncoded]
-    encoded = await studio.call("codec", "encode", waveforms) if waveforms else []
-    codes |= zip((row.id for row in uncoded), encoded, strict=True)
+    takes = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
+    ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
+    if speaks:
+        await _speak("question", rows, takes, studio, recipe)
+        # An answer is only spoken for a question that is good: what would be thrown away is not made.
+        good = [end.row for end in ended if end.chosen("question") and end.row.pair.is_answered]
+        await _speak("answer", good, takes, studio, recipe)
+    return await _written(ended, studio, recipe)
 
-    accepted, rejected = [], []
-    for row, question in zip(rows, questions, strict=True):
-        answer = answers.get(row.id, [])
-        failed = next((takes for takes in (question, answer) if takes and takes[-1].reason is not None), None)
-        if failed is None:
-            accepted.append(_accepted(row, question[-1], answer[-1] if answer else None, codes.get(row.id), recipe))
-        else:
-            rejected.append(_rejected(row, failed, {"question": question, "answer": answer}))
-    return UnitRows(
-        accepted,
-        rejected,
-        rerolled=sum(row["attempts"] > 1 for row in accepted),
-        speech_s=sum(_seconds(row) for row in accepted),
-    )
+
+async def _speak(
+    side: Side, rows: Sequence[PlannedRow], takes: Mapping[str, Takes], studio: Studio, recipe: Recipe
+) -> None:
+    """Attempt one side of each row until it passes or the budget is spent."""
+    for attempt in range(recipe.check.attempts):
+        due = [row for row in rows if len(takes[row.id][side]) == attempt]
+        due = [row for row in due if may_help(row, side, takes[row.id][side])]
+        if not due:
+            continue  # Attempts of an earlier run may have come farther.
+        jobs = [job(row, side, attempt, recipe) for row in due]
+        for row, take in zip(due, await _one_round(side, due, jobs, attempt, studio, recipe), strict=True):
+            takes[row.id][side].append(take)
+
+
+async def _written(ended: Sequence[Ended], studio: Studio, recipe: Recipe) -> UnitRows:
+    """Encode what was accepted, and write all rows out."""
+    complete = [end for end in ended if end.failed_side is None]
+    questions = {end.row.id: end.chosen("question") for end in complete}
+    answers = {end.row.id: end.chosen("answer") for end in complete}
+    changes = await _changes(complete, questions, studio, recipe)
+    features = await _features(questions, changes, studio) if recipe.features.store else {}
+    codes = await _encoded(answers, studio)
+    accepted, attempts = [], []
+    for end in complete:
+        name, question, answer = end.row.id, questions[end.row.id], answers[end.row.id]
+        assert question is not None
+        changed = changes.get(name)
+        accepted.append(_accepted(end, question, answer, changed, features.get(name), codes.get(name), recipe))
+        made = [(take, side) for side in SIDES for take in end.takes[side]]
+        # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
+        held = (answer,) if changed else (question, answer)
+        if others := [stored(take, side, name) for take, side in made if not any(take is one for one in held)]:
+            attempts.append({"id": name, "attempts": others})
+    rejected = [_rejected(end) for end in ended if end.failed_side is not None]
+    speech_s = round(sum(_seconds(row) for row in accepted), 3)
+    return UnitRows(accepted, rejected, attempts, facts_of(ended) | {"speech_s": speech_s})
+
+
+def facts_of(ended: Sequence[Ended]) -> dict[str, Any]:
+    """Count what the attempts at a unit's rows came to, and list the rows that another attempt may mend."""
+    reasons = [end.reason for end in ended if end.reason is not None]
+    return {
+        "accepted": len(ended) - len(reasons),
+        "rejected": len(reasons),
+        "rerolled": sum(end.reason is None and end.attempts > 1 for end in ended),
+        "reasons": count(reasons),
+        "gates": tally(ended),
+        "open": [end.need() for end in ended if end.is_open],
+    }
+
+
+async def _changes(
+    ended: Sequence[Ended], questions: Mapping[str, Take | None], studio: Studio, recipe: Recipe
+) -> dict[str, Change]:
+    """Questions that are changed, by row; what an earlier run changed is not changed again."""
+    known = {name: take.change for name, take in questions.items() if take and take.change}
+    due = [end.row for end in ended if end.row.id not in known and is_changed(end.row, recipe)]
+    if not due:
+        return known
+    clean = []
+    for row in due:
+        take = questions[row.id]
+        assert take is not None
+        assert take.heard is not None
+        sound = take.sound()
+        assert sound is not None
+        clean.append((sound, row.pair.question or take.heard.text))
+    made = zip(due, await change(due, clean, studio, recipe), strict=True)
+    return known | {row.id: changed for row, changed in made if changed is not None}
+
+
+async def _features(
+    questions: Mapping[str, Take | None], changes: Mapping[str, Change], studio: Studio
+) -> dict[str, np.ndarray | None]:
+    """Features of each question; one that was not heard in full is heard once more for them."""
+    known = {name: take.heard.features if take and take.heard else None for name, take in questions.items()}
+    known |= {name: changed.heard.features for name, changed in changes.items()}
+    sounds = {name: take.sound() for name, take in questions.items() if take and known[name] is None}
+    if not sounds:
+        return known
+    return known | dict(zip(sounds, await studio.call("hearing", "features", list(sounds.values())), strict=True))
+
+
+async def _encoded(answers: Mapping[str, Take | None], studio: Studio) -> dict[str, np.ndarray]:
+    """Codes of each answer that there is; what has codes already is not encoded."""
+    codes = {name: take.codes for name, take in answers.items() if take and take.codes is not None}
+    sounds = {name: take.sound() for name, take in answers.items() if take and name not in codes}
+    encoded = await studio.call("codec", "encode", list(sounds.values())) if sounds else []
+    return codes | dict(zip(sounds, encoded, strict=True))
 
 
 def _seconds(row: dict[str, Any]) -> float:
     return float(row["question_samples"] / QUESTION_RATE_HZ + (row["answer_samples"] or 0) / ANSWER_RATE_HZ)
-
-
-async def _takes(side: Side, rows: Sequence[PlannedRow], studio: Studio, recipe: Recipe) -> list[list[Take]]:
-    """All attempts at one side of each row; the last one is the one that counts."""
-    takes: list[list[Take]] = [[] for _ in rows]
-    for attempt in range(recipe.check.attempts):
-        places = [place for place, row in enumerate(rows) if _is_open(row, side, takes[place])]
-        if not places:
-            break
-        jobs = [job(rows[place], side, attempt, recipe) for place in places]
-        for place, take in zip(
-            places,
-            await _one_round(side, [rows[p] for p in places], jobs, attempt, studio, recipe),
-            strict=True,
-        ):
-            takes[place].append(take)
-    return takes
-
-
-FINAL = {"unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
-"""Reasons that another attempt cannot mend."""
-
-
-def _is_open(row: PlannedRow, side: Side, takes: list[Take]) -> bool:
-    """Whether another attempt may help: a recording stays what it is."""
-    if not takes:
-        return True
-    recorded = getattr(row.pair, f"{side}_recording") is not None
-    return takes[-1].reason is not None and takes[-1].reason not in FINAL and not recorded
 
 
 async def _one_round(
@@ -143,15 +181,19 @@ async def _one_round(
     waveforms = {place: w for place, w in enumerate(spoken) if isinstance(w, np.ndarray)}
     waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
     heard: list[Heard | SampleError] = []
-    judged: list[tuple[float, list[tuple[float, float]]]] = []
+    judged: list[Sound] = []
     if waveforms_16k:
-        hearing, judging = _hear(side, waveforms_16k, studio), studio.call("judging", "judge", waveforms_16k)
+        languages = [rows[place].pair.language for place in waveforms]
+        voices = [None if jobs[place].recording else jobs[place].voice for place in waveforms]
+        in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
+        hearing = _hear(waveforms_16k, languages, in_full, studio)
+        judging = studio.call("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
     for place, (row, sound) in enumerate(zip(rows, spoken, strict=True)):
         take = Take(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place))
-        words, (mos, spans) = results.get(place, (sound, (0.0, [])))
+        words, sounds = results.get(place, (sound, NO_SOUND))
         if isinstance(words, SampleError):
             take = dataclasses.replace(take, reason=words.reason, detail=words.detail)
         elif isinstance(words, Heard):
@@ -162,16 +204,12 @@ async def _one_round(
                 language=row.pair.language,
                 waveform=waveforms[place],
                 rate_hz=RATES_HZ[side],
-                spans=spans,
-                mos=mos,
+                spans=sounds.spans,
+                mos=sounds.mos,
+                similarity=sounds.similarity,
             )
-            reason = verdict(measures, getattr(recipe.check, side))
-            if text is None and not any(map(str.isalnum, words.text)):
-                reason = "empty_transcript"
-            detail = _detail(reason, measures, words)
-            take = dataclasses.replace(
-                take, heard=words, measures=measures, reason=reason, detail=detail, is_transcribed=text is None
-            )
+            take = dataclasses.replace(take, heard=words, measures=measures, is_transcribed=text is None)
+            take = take.judged(getattr(recipe.check, side))
         takes.append(take)
     return takes
 
@@ -200,18 +238,23 @@ async def _sounds(
     return [sounds[place] for place in range(len(jobs))]
 
 
-async def _hear(side: Side, waveforms_16k: list[Waveform], studio: Studio) -> list[Heard | SampleError]:
-    """Questions need features, so they pass the encoder in full; answers only need their words."""
-    if side == "question":
-        heard: list[Heard | SampleError] = await studio.call("hearing", "listen", waveforms_16k)
-        return heard
-    return [Heard(text, None) for text in await studio.call("hearing", "transcribe", waveforms_16k)]
+async def _hear(
+    waveforms_16k: Sequence[Waveform], languages: Sequence[str], in_full: Sequence[bool], studio: Studio
+) -> list[Heard | SampleError]:
+    """Questions need features, so they pass the encoder in full; answers, and what will be changed, need words."""
+    sounds = list(zip(waveforms_16k, languages, in_full, strict=True))
+    whole = [(waveform, language) for waveform, language, full in sounds if full]
+    brief = [(waveform, language) for waveform, language, full in sounds if not full]
+    listened = iter(await _called("listen", whole, studio))
+    texts = iter(await _called("transcribe", brief, studio))
+    return [next(listened) if full else Heard(next(texts), None) for full in in_full]
 
 
-def _detail(reason: str | None, measures: Measures, heard: Heard) -> str:
-    if reason is None:
-        return ""
-    return f"heard {heard.text!r}" if reason == "high_wer" else str(dataclasses.asdict(measures))
+async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], studio: Studio) -> list[Any]:
+    if not sounds:
+        return []
+    made: list[Any] = await studio.call("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])
+    return made
 
 
 def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
@@ -239,12 +282,12 @@ def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
 
 
 def voice_order(row: PlannedRow, recipe: Recipe) -> list[VoiceChoice]:
-    """The question voices of a row's language in a random order that all variants of a pair share.
+    """The question voices of a row's language and split in a random order that all variants of a pair share.
 
     Heavier ones tend to come first. The next one is another speaker where there is one: what one mouth cannot say well,
     it seldom says better at another pitch.
     """
-    choices = question_voices(row.pair.language, recipe)
+    choices = question_voices(row.pair.language, row.split, recipe)
     rng = np.random.default_rng(derive_seed(recipe.seed, row.first_id, "voices"))
     weights = np.array([choice.weight for choice in choices])
     # Exponential clocks: ordering by them draws without replacement, by weight.
@@ -257,63 +300,51 @@ def voice_order(row: PlannedRow, recipe: Recipe) -> list[VoiceChoice]:
     return [choice for turn in rounds for choice in turn if choice is not None]
 
 
-def _measured(take: Take | None) -> dict[str, float | None]:
-    if take is None or take.measures is None:
-        return dict.fromkeys(MEASURES)
-    # A text that was heard has no errors against itself, and that says nothing.
-    unknown = {"wer", "cer"} if take.is_transcribed else set()
-    return {name: None if name in unknown else getattr(take.measures, name) for name in MEASURES}
-
-
-def _audio(take: Take | None, side: Side, name: str) -> dict[str, Any] | None:
-    if take is None or take.waveform is None:
-        return None
-    return {"bytes": flac_bytes(take.waveform, RATES_HZ[side]), "path": f"{name}.flac"}
-
-
 def _accepted(
-    row: PlannedRow, question: Take, answer: Take | None, codes: np.ndarray | None, recipe: Recipe
+    end: Ended,
+    question: Take,
+    answer: Take | None,
+    changed: Change | None,
+    features: np.ndarray | None,
+    codes: np.ndarray | None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
+    row = end.row
     made: dict[str, Any] = {
-        "question_features": question.heard.features if question.heard else None,
+        "question_features": features,
         "answer_codes": codes,
-        "attempts": 1 + max(question.number, answer.number if answer else 0),
+        "attempts": end.attempts,
         "seed": row.seed(recipe.seed),
+        "question_augmentation": changed and changed.description,
+        "question_augmented_transcript": changed and changed.heard.text,
+        "question_augmented_wer": changed and changed.wer,
     }
     sides: tuple[tuple[Side, Take | None], ...] = (("question", question), ("answer", answer))
     for side, take in sides:
         made |= {
-            f"{side}_audio": _audio(take, side, f"{row.id}-{side}"),
+            f"{side}_audio": audio_of(take, side, f"{row.id}-{side}"),
             f"{side}_samples": take and take.samples,
             f"{side}_voice": take and take.voice,
             f"{side}_transcript": take and take.heard and take.heard.text,
         }
-        made |= {f"{side}_{name}": value for name, value in _measured(take).items()}
+        made |= {f"{side}_{name}": value for name, value in measured(take).items()}
         if take and take.is_transcribed and take.heard:
             made |= {side: take.heard.text, f"{side}_written": take.heard.text}
+    if changed is not None:
+        sound = dataclasses.replace(question, waveform=changed.waveform, flac=changed.flac)
+        made |= {
+            "question_audio": audio_of(sound, "question", f"{row.id}-question"),
+            "question_samples": sound.samples,
+        }
     return _named(row) | made
 
 
-def _rejected(row: PlannedRow, failed: list[Take], sides: dict[Side, list[Take]]) -> dict[str, Any]:
-    attempts = [
-        {
-            "side": side,
-            "attempt": take.number,
-            "reason": take.reason,
-            "voice": take.voice,
-            "transcript": take.heard.text if take.heard else None,
-            **_measured(take),
-            "audio": _audio(take, side, f"{row.id}-{side}-{take.number}"),
-        }
-        for side, takes in sides.items()
-        for take in takes
-    ]
-    last = failed[-1]
-    return _named(row) | {
-        "reason": last.reason,
-        "detail": last.detail,
-        "source": row.pair.source,
-        "attempts": attempts,
+def _rejected(end: Ended) -> dict[str, Any]:
+    return _named(end.row) | {
+        "reason": end.reason,
+        "detail": end.detail,
+        "source": end.row.pair.source,
+        "attempts": [stored(take, side, end.row.id) for side in SIDES for take in end.takes[side]],
     }
 
 

@@ -5,10 +5,11 @@ endpoint: see `anytalk.synth.llm.job`. Answers share the endpoint's cache, so a 
 the other, if model, settings and seed are the same.
 
 Written against ray 2.60 (`ray.data.llm.vLLMEngineProcessorConfig`, `build_processor`), whose extra brings vLLM 0.29.
-The engine needs a GPU and has not been run on one yet; the rounds, and what goes in and comes out, are tested.
+Run with vLLM 0.32's build for CPUs (tests/test_vllm.py); on a GPU it has not been run yet.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from anytalk.synth.errors import EngineError, SampleError
 from anytalk.synth.extras import import_extra
 from anytalk.synth.llm.cache import AnswerCache, answer_key
 from anytalk.synth.llm.client import Answer, Messages
+from anytalk.synth.llm.endpoint import Usage
 from anytalk.synth.llm.job import SCHEMA, Job, Outcome
 
 
@@ -61,12 +63,19 @@ class ClusterModel:
         extra = {"chat_template_kwargs": dict(self.chat_template)} if self.chat_template else {}
         return {key: value for key, value in chosen.items() if value is not None} | extra
 
+    def __str__(self) -> str:
+        return f"vLLM ({self.model})"
+
 
 class Engine(Protocol):
     """Answers many requests at once."""
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
-        """Answer requests of messages and seed; where one failed, its place holds the error."""
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
+        """Answer requests of messages and seed, each with its place, as they are done.
+
+        Raises:
+            EngineError: the engine itself failed; what was not answered by then will not be.
+        """
 
 
 class VllmEngine:
@@ -83,7 +92,7 @@ class VllmEngine:
         import_extra("vllm", "generation with vLLM inside the cluster", "vllm")
         self.config = config
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> list[Answer | EngineError]:
+    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
         """See `Engine.answer`."""
         import ray
         from ray.data.llm import build_processor
@@ -94,16 +103,18 @@ class VllmEngine:
         ]
         config = self.config
         chat = {"chat_template_kwargs": dict(config.chat_template)} if config.chat_template else None
-        processor = build_processor(
-            processor_config(config),
-            preprocess=lambda row: request_row(row, config),
-            postprocess=answer_row,
-            builder_kwargs=chat,
-        )
-        answers: list[Answer | EngineError] = [EngineError("vLLM returned nothing for this row")] * len(rows)
-        for row in processor(ray.data.from_items(rows)).iter_rows():
-            answers[row["number"]] = read_row(row, config)
-        return answers
+        try:
+            processor = build_processor(
+                processor_config(config),
+                preprocess=lambda row: request_row(row, config),
+                postprocess=answer_row,
+                builder_kwargs=chat,
+            )
+            for row in processor(ray.data.from_items(rows)).iter_rows():
+                yield row["number"], read_row(row, config)
+        except ray.exceptions.RayError as error:
+            told = str(error).strip().splitlines() or [type(error).__name__]
+            raise EngineError(f"{config}: {told[-1][:300]}") from error
 
 
 def processor_config(config: ClusterModel) -> Any:
@@ -117,6 +128,8 @@ def processor_config(config: ClusterModel) -> Any:
         batch_size=config.batch_rows,
         # One bad prompt must not end the run: its row comes back with `__inference_error__`.
         should_continue_on_error=True,
+        # Ray exports them only where its start was told a port, and they would take Ray Serve along.
+        log_engine_metrics=False,
     )
 
 
@@ -141,7 +154,7 @@ def answer_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def read_row(row: Mapping[str, Any], config: ClusterModel) -> Answer | EngineError:
     """Read a row that came back: `answer_row`'s, or a failed one as the engine left it."""
     if row.get("__inference_error__"):
-        return EngineError(f"vLLM ({config.model}): {' '.join(str(row['__inference_error__']).split())[:300]}")
+        return EngineError(f"{config}: {' '.join(str(row['__inference_error__']).split())[:300]}")
     completed = row["completion_tokens"]
     # Ray Data does not hand on vLLM's finish_reason.
     reason = "length" if completed >= config.max_tokens else "stop"
@@ -149,25 +162,31 @@ def read_row(row: Mapping[str, Any], config: ClusterModel) -> Answer | EngineErr
 
 
 def run_on_cluster(
-    jobs: Iterable[Job], config: ClusterModel, cache: AnswerCache | None = None, engine: Engine | None = None
+    jobs: Iterable[Job],
+    config: ClusterModel,
+    cache: AnswerCache | None = None,
+    engine: Engine | None = None,
+    usage: Usage | None = None,
 ) -> Iterator[Outcome]:
     """Do jobs with a model inside the cluster.
 
     Args:
         jobs: such as `generation_jobs` and `rewriting_jobs` give; all are held in memory.
         config: model and resources.
-        cache: answers that are there already, and where new ones go, once a round.
+        cache: answers that are there already, and where new ones go as they come.
         engine: what answers; vLLM on Ray's cluster by default.
+        usage: counts answers and tokens.
 
     Yields:
         One outcome for each job, in their order.
 
     Raises:
         MissingExtra: vLLM is not installed.
+        EngineError: vLLM itself failed; what it had answered is in the cache.
     """
     waiting = list(jobs)
-    engine = engine or VllmEngine(config)
-    firsts = _ask([(job.messages, job.seed) for job in waiting], config, cache, engine)
+    round_of = functools.partial(_ask, config=config, cache=cache, engine=engine or VllmEngine(config), usage=usage)
+    firsts = round_of([(job.messages, job.seed) for job in waiting])
     outcomes: list[Outcome | None] = [None] * len(waiting)
     broken: list[tuple[int, Messages]] = []
     for place, (job, first) in enumerate(zip(waiting, firsts, strict=True)):
@@ -178,7 +197,7 @@ def run_on_cluster(
             outcomes[place] = job.generated(first, job.read(first), repaired=False)
         except SampleError as problem:
             broken.append((place, job.repair(first, problem)))
-    seconds = _ask([(messages, waiting[place].seed) for place, messages in broken], config, cache, engine)
+    seconds = round_of([(messages, waiting[place].seed) for place, messages in broken])
     for (place, _), second in zip(broken, seconds, strict=True):
         outcomes[place] = _last(waiting[place], second)
     for outcome in outcomes:
@@ -196,14 +215,24 @@ def _last(job: Job, answer: Answer | EngineError) -> Outcome:
 
 
 def _ask(
-    asked: Sequence[tuple[Messages, int]], config: ClusterModel, cache: AnswerCache | None, engine: Engine
+    asked: Sequence[tuple[Messages, int]],
+    config: ClusterModel,
+    cache: AnswerCache | None,
+    engine: Engine,
+    usage: Usage | None,
 ) -> list[Answer | EngineError]:
     """Answer requests from the cache, and the others with the engine."""
+    usage = usage or Usage()
     keys = [answer_key(config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in asked]
     known = [cache.get(key) if cache is not None else None for key in keys]
     missing = [place for place, answer in enumerate(known) if answer is None]
-    fresh = dict(zip(missing, engine.answer([asked[place] for place in missing]) if missing else [], strict=True))
-    for place, answer in fresh.items():
-        if cache is not None and isinstance(answer, Answer):
-            cache.put(keys[place], dataclasses.asdict(answer))
-    return [Answer(**answer) if answer is not None else fresh[place] for place, answer in enumerate(known)]
+    usage.cached += len(asked) - len(missing)
+    fresh: dict[int, Answer | EngineError] = {}
+    for number, answer in engine.answer([asked[place] for place in missing]) if missing else ():
+        fresh[missing[number]] = answer
+        if isinstance(answer, Answer):
+            usage.count(answer.prompt_tokens, answer.completion_tokens)
+            if cache is not None:
+                cache.put(keys[missing[number]], dataclasses.asdict(answer))
+    lost = EngineError(f"{config} returned nothing for this row")
+    return [Answer(**answer) if answer is not None else fresh.get(place, lost) for place, answer in enumerate(known)]

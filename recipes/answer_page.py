@@ -21,7 +21,7 @@ small {{ color: #666; }}
 <h1>{title}</h1>
 {figures}
 <table>
-<tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>WER of text, speech, codec alone</th></tr>
+<tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>measured</th></tr>
 {rows}
 </table>
 </html>
@@ -43,17 +43,26 @@ def answer_page(title: str, figures: Sequence[tuple[str, str]], answers: Sequenc
 def _row(answer: Mapping[str, Any]) -> str:
     right = "" if answer["text_right"] else ' class="wrong"'
     reference = "" if answer["text_right"] else f"<br><small>wanted: {escape(answer['reference'])}</small>"
-    errors = ", ".join("-" if answer[key] is None else f"{answer[key]:.0%}" for key in ERRORS)
     return (
         f"<tr><td>{escape(answer['question'])}<br><small>{escape(answer['kind'])}: {escape(answer['voice'])}</small>"
         f"{_player(answer['question_audio'])}</td>"
         f"<td{right}>{escape(answer['text'])}{reference}{_player(answer['answer_audio'])}</td>"
-        f"<td>{escape(answer['heard'])}</td><td>{errors}</td></tr>"
+        f"<td>{escape(answer['heard'])}</td><td>{escape(measured(answer))}</td></tr>"
     )
-
-
-ERRORS = ("text_wer", "speech_wer", "codec_wer")
 
 
 def _player(path: str | None) -> str:
     return f'<audio controls preload="none" src="{escape(path)}"></audio>' if path else ""
+
+
+def measured(answer: Mapping[str, Any]) -> str:
+    """Error rates and times of one answer, in words; see `evaluate.Told`."""
+
+    def shown(key: str, form: str) -> str:
+        return "-" if answer[key] is None else format(answer[key], form)
+
+    return (
+        f"WER of text {shown('text_wer', '.0%')}, speech {shown('speech_wer', '.0%')}, codec alone "
+        f"{shown('codec_wer', '.0%')}; first sound {shown('seconds_to_first_audio', '.2f')} s, "
+        f"{shown('real_time_factor', '.2f')} s of work a second"
+    )

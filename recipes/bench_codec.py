@@ -43,13 +43,14 @@ Loop = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Encodes waveforms, or decodes codes."""
 
 
-def bench_codec(name: str | None, seconds: float, cores: int, progress: Reporter) -> dict[str, Any]:
+def bench_codec(name: str | None, seconds: float, cores: int, compiled: bool, progress: Reporter) -> dict[str, Any]:
     """Measure a codec and the plain loop over its network.
 
     Args:
         name: see `load_codec`; None for SNAC at its real size with random weights, which speed does not depend on.
         seconds: speech to measure on, at least.
         cores: the plain loop gets as many threads, the codec as many processes of one thread.
+        compiled: see `load_codec`.
         progress: who is told how far it is.
 
     Returns:
@@ -63,9 +64,9 @@ def bench_codec(name: str | None, seconds: float, cores: int, progress: Reporter
         if name is None:
             write_random_snac(Path(folder), seed=0)
         target = name or folder
-        codec = load_codec(target)
+        codec = load_codec(target, compiled=compiled)
         network, plain_encode, plain_decode = plain_loops(codec)
-        encode, decode = (codec.encode, codec.decode) if cores == 1 else _on_processes(target, cores, pools)
+        encode, decode = (codec.encode, codec.decode) if cores == 1 else _on_processes(target, cores, compiled, pools)
         waveforms = utterances(seconds, codec.sample_rate_hz)
         codes = codec.encode(waveforms)
         speech_s = sum(len(waveform) for waveform in waveforms) / codec.sample_rate_hz
@@ -92,6 +93,7 @@ def bench_codec(name: str | None, seconds: float, cores: int, progress: Reporter
         "utterances": len(waveforms),
         "speech_s": round(speech_s, 1),
         "cores": cores,
+        "compiled": compiled,
         "machine": machine(),
         "commit": commit_id(),
     }
@@ -200,10 +202,10 @@ def matmul_flops_per_s(size: int = 1024) -> float:
     return 2 * size**3 / best_s
 
 
-def _on_processes(name: str, count: int, pools: ExitStack) -> tuple[Loop, Loop]:
+def _on_processes(name: str, count: int, compiled: bool, pools: ExitStack) -> tuple[Loop, Loop]:
     """Encode and decode on processes of one thread, the longest utterance first."""
     context = multiprocessing.get_context("spawn")
-    pool = pools.enter_context(ProcessPoolExecutor(count, context, _load_in_process, (name,)))
+    pool = pools.enter_context(ProcessPoolExecutor(count, context, _load_in_process, (name, compiled)))
 
     def loop(task: Callable[[np.ndarray], np.ndarray], items: Sequence[np.ndarray]) -> list[np.ndarray]:
         places = sorted(range(len(items)), key=lambda place: -len(items[place]))
@@ -216,9 +218,9 @@ def _on_processes(name: str, count: int, pools: ExitStack) -> tuple[Loop, Loop]:
 _codec_of_process: Codec
 
 
-def _load_in_process(name: str) -> None:
+def _load_in_process(name: str, compiled: bool) -> None:
     global _codec_of_process
-    _codec_of_process = load_codec(name)
+    _codec_of_process = load_codec(name, compiled=compiled)
 
 
 def _encode_in_process(waveform: np.ndarray) -> np.ndarray:
@@ -234,6 +236,7 @@ def text(figures: dict[str, Any]) -> str:
     what = figures["codec"]
     what = what if isinstance(what, str) else f"{what['name']} ({what['revision']})"
     per = "one core" if figures["cores"] == 1 else f"{figures['cores']} cores"
+    per += ", compiled" if figures["compiled"] else ""
     lines = [
         f"{what}: {figures['speech_s']:.0f} s of speech in {figures['utterances']} utterances on {per}",
         "           x real time   plain loop   ratio (lowest to highest)   bound   share",

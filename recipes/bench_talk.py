@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from anytalk.model.decoding import Request, decode
 from anytalk.model.layout import Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni, mini_omni_0_5b
-from anytalk.model.quantise import QuantisedLinear, quantise
+from anytalk.model.quantise import QuantisedBlock, QuantisedLinear, quantise
 from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.bench_train import clock_of
 from anytalk.recipes.machine import commit_id, machine
@@ -212,7 +212,7 @@ def weight_bytes(model: MiniOmni) -> int:
     """Bytes of the weights that a step reads: those of the blocks and of the heads."""
     modules = [model.backbone, model.audio_head, *([model.tts_adapter] if model.tts_adapter is not None else [])]
     layers = [part for module in modules for part in module.modules()]
-    quantised = sum(part.in_features * part.out_features for part in layers if isinstance(part, QuantisedLinear))
+    quantised = sum(part.bytes for part in layers if isinstance(part, QuantisedLinear | QuantisedBlock))
     plain = [part.weight for part in layers if isinstance(part, nn.Linear)]
     return quantised + sum(weight.numel() * weight.element_size() for weight in plain)
 

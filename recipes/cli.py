@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anytalk.recipes import cli_eval, cli_talk
-from anytalk.recipes.console import Json, emit, interrupted
+from anytalk.recipes import cli_clean, cli_eval, cli_judge, cli_talk
+from anytalk.recipes.console import Json, Set, emit, interrupted, overrides
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
 app = typer.Typer(
@@ -29,10 +29,6 @@ bench_app = typer.Typer(help="Measure speed beside the naive way, in one run.", 
 app.add_typer(codec_app, name="codec")
 app.add_typer(bench_app, name="bench")
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
-]
 CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 
@@ -63,21 +59,6 @@ def root(
     """Build spoken-instruction datasets and train models on them until they talk."""
 
 
-def overrides(settings: list[str] | None) -> dict[str, object]:
-    """Read `--set` options.
-
-    Raises:
-        SetupError: one has no equals sign.
-    """
-    found: dict[str, object] = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise SetupError(f"--set {setting!r} must be KEY=VALUE, such as --set voices.variants=3")
-        found[key] = value
-    return found
-
-
 @app.command(
     epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
 )
@@ -105,6 +86,8 @@ def build(
 
 
 def _build_text(summary: Any) -> str:
+    from anytalk.pipelines import gate
+
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
     pace = summary.speech_hours_per_work_hour
@@ -112,6 +95,7 @@ def _build_text(summary: Any) -> str:
         f"{summary.dataset}: {'complete' if summary.complete else 'NOT complete'}",
         f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
         f"  rejected   {summary.rows_rejected} rows: {reasons}",
+        *(f"  {line}" for line in gate.text(summary.gates)),
         f"  deferred   {summary.rows_deferred} rows",
         f"  speech     {summary.speech_hours:.3f} h"
         + (f", {pace:.1f} h an hour of work" if pace else ", nothing was left to do"),
@@ -142,6 +126,10 @@ def check(
     )
     emit(dataclasses.asdict(report) | {"well": report.well}, as_json, text)
     raise typer.Exit(0 if report.well else 1)
+
+
+app.command(epilog=cli_clean.DEDUP_EPILOG)(cli_clean.dedup)
+app.command(epilog=cli_clean.DECONTAMINATE_EPILOG)(cli_clean.decontaminate)
 
 
 @app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")
@@ -185,6 +173,7 @@ def _training_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+app.command(epilog=cli_judge.EPILOG)(cli_judge.judge)
 app.command(epilog=cli_talk.EPILOG)(cli_talk.talk)
 app.command("eval", epilog=cli_eval.EPILOG)(cli_eval.evaluate)
 
@@ -286,20 +275,51 @@ def bench_build(
     emit(figures, as_json, "\n".join(lines))
 
 
-@bench_app.command("codec", epilog="Examples:  anytalk bench codec  |  anytalk bench codec bundled --seconds 30 --json")
+@bench_app.command(
+    "codec", epilog="Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30"
+)
 def bench_codec(
     codec: Annotated[
         str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
     cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a codec in seconds of speech a second, beside the plain loop over its network."""
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import bench_codec as bench
 
-    figures = bench.bench_codec(codec, seconds, cores, reporter())
+    figures = bench.bench_codec(codec, seconds, cores, compiled, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("dedup", epilog="Example:  anytalk bench dedup --conversations 100000")
+def bench_dedup(
+    conversations: Annotated[int, typer.Option(min=100, help="How many, a tenth of them copies.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Measure near-duplicate removal in conversations a second, beside a plain script, and how much it finds."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_dedup as bench
+
+    figures = bench.bench_dedup(conversations, reporter())
+    emit(figures, as_json, bench.text(figures))
+
+
+@bench_app.command("hear", epilog="Example:  anytalk bench hear --questions 32")
+def bench_hear(
+    recipe: RecipeName = "quickstart",
+    questions: Annotated[int, typer.Option(min=1, help="How many of the recipe's questions.")] = 60,
+    whisper: Annotated[str, typer.Option(help="A Whisper, as features.model names it.")] = "tiny.en",
+    as_json: Json = False,
+) -> None:
+    """Measure hearing in seconds of speech a second with features.context short, beside full, and what it costs."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes import bench_hear as bench
+
+    figures = bench.bench_hear(recipe, questions, whisper, reporter())
     emit(figures, as_json, bench.text(figures))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from anytalk.recipes.answer_page import answer_page, measured
 from anytalk.recipes.console import Json, emit
 
 EPILOG = "Example:  anytalk eval out/quickstart/talker out/quickstart/dataset --out out/quickstart/answers"
@@ -27,7 +28,6 @@ def evaluate(
     """Ask a model its dataset's questions, as recorded and spoken anew; compare texts, and hear what it says."""
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import evaluate as evaluation
-    from anytalk.recipes.answer_page import answer_page
     from anytalk.recipes.talk import Talker
     from anytalk.recipes.trained import load_engines, load_model
 
@@ -62,14 +62,14 @@ def figure_lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def answer_table(answers: list[dict[str, Any]]) -> str:
-    """What was asked, answered and heard, three lines each."""
+    """What was asked, answered, heard and measured, four lines each."""
     lines = []
     for answer in answers:
         mark = "right" if answer["text_right"] else "WRONG"
-        rates = " ".join(f"{key} {answer[key]:.0%}" for key in ("text_wer", "speech_wer", "codec_wer") if answer[key])
         lines += [
             f"{answer['kind']:<9} {mark}  {answer['question']}  [{answer['voice']}]",
             f"{'':17}{answer['text']}",
-            f"{'':17}heard: {answer['heard']}" + (f"  ({rates})" if rates else ""),
+            f"{'':17}heard: {answer['heard']}",
+            f"{'':17}{measured(answer)}",
         ]
     return "\n".join(lines)

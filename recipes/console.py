@@ -5,7 +5,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from anytalk.synth.errors import SetupError
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
+]
 
 
 def emit(result: object, as_json: bool, text: str) -> None:
@@ -17,3 +23,18 @@ def interrupted(advice: str) -> NoReturn:
     """Say how to go on, and end with the exit code of an interruption."""
     typer.echo(f"anytalk: interrupted; {advice}", err=True)
     raise typer.Exit(130)
+
+
+def overrides(settings: list[str] | None) -> dict[str, object]:
+    """Read `--set` options.
+
+    Raises:
+        SetupError: one has no equals sign.
+    """
+    found: dict[str, object] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise SetupError(f"--set {setting!r} must be KEY=VALUE, such as --set voices.variants=3")
+        found[key] = value
+    return found

@@ -16,6 +16,7 @@ import jiwer
 import pyarrow as pa
 import soundfile
 
+from anytalk.pipelines.casting import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recipe, VoiceChoice
 from anytalk.pipelines.schema import matrix
@@ -25,7 +26,7 @@ from anytalk.recipes.rows import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.judge.measure import normaliser
+from anytalk.synth.judge.measure import error_rate, normaliser
 from anytalk.synth.seed import derive_seed
 
 BEYOND = 1.08
@@ -92,7 +93,7 @@ def evaluate(
     told = []
     try:
         codec_wer: dict[str, float] = {}
-        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], recipe)]
+        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], split, recipe)]
         for number, each in enumerate(asked):
             name = each.row["id"]
             if name not in codec_wer:
@@ -143,13 +144,14 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
         yield Asked("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
 
 
-def _spoken_anew(rows: Sequence[dict[str, Any]], recipe: Recipe) -> Iterator[Asked]:
-    choices = recipe.voices.question
-    speaking = Speaking(sorted({choice.voice for choice in choices}), recipe.audio)
-    for number, row in enumerate(rows):
+def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[Asked]:
+    pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
+    names = sorted({choice.voice for choices in pools for choice in choices})
+    speaking = Speaking(names, recipe.audio, recipe.voices)
+    for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
-        speed, pitch = unheard(choice, faster=number // len(choices) % 2 == 0)
+        speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
         job = Job(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
         [spoken] = speaking.speak([job])
         if isinstance(spoken, SampleError):
@@ -157,9 +159,10 @@ def _spoken_anew(rows: Sequence[dict[str, Any]], recipe: Recipe) -> Iterator[Ask
         yield Asked("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
 
 
-def unheard(choice: VoiceChoice, faster: bool) -> tuple[float, float]:
-    """Speed outside a voice's training range, and a pitch in the middle of it."""
-    speed = choice.speed[1] * BEYOND if faster else choice.speed[0] / BEYOND
+def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -> tuple[float, float]:
+    """Speed outside all ranges that training heard the choice's voice in, and a pitch in the middle of the choice's."""
+    speeds = [speed for other in choices if other.voice == choice.voice for speed in other.speed]
+    speed = max(speeds) * BEYOND if faster else min(speeds) / BEYOND
     return round(min(2.0, max(0.5, speed)), 3), round(fmean(choice.pitch), 3)
 
 
@@ -167,7 +170,7 @@ def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = talker.codec.decode([row["answer_codes"]])
     normalise = normaliser(row["language"])
-    return _word_error_rate(normalise(row["answer"]), normalise(_listen(talker, sound)))
+    return _wrong(normalise(row["answer"]), normalise(_listen(talker, sound, row["language"])))
 
 
 def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
@@ -177,7 +180,7 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     normalise = normaliser(asked.row["language"])
     reference = normalise(asked.row["answer"])
     said = normalise(answer.text)
-    heard = _listen(talker, answer.pcm)
+    heard = _listen(talker, answer.pcm, asked.row["language"])
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
     soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
@@ -191,8 +194,8 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
         text=answer.text,
         heard=heard,
         text_right=said == reference,
-        text_wer=_word_error_rate(reference, said),
-        speech_wer=_word_error_rate(said, normalise(heard)) if said else None,
+        text_wer=_wrong(reference, said),
+        speech_wer=_wrong(said, normalise(heard)) if said else None,
         codec_wer=codec_wer,
         seconds_to_first_audio=_rounded(answer.seconds_to_first_audio),
         real_time_factor=_rounded(answer.real_time_factor),
@@ -202,16 +205,18 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     )
 
 
-def _listen(talker: Talker, pcm: Waveform) -> str:
+def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
     """What Whisper hears in speech at the codec's rate; nothing in silence."""
     if not len(pcm):
         return ""
-    [heard] = talker.whisper.transcribe([resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)])
-    return "" if isinstance(heard, SampleError) else heard
+    sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
+    [heard] = talker.whisper.transcribe([sound], [language])
+    return heard
 
 
-def _word_error_rate(reference: str, said: str) -> float:
-    return round(float(jiwer.wer(reference, said)), 4)
+def _wrong(reference: str, said: str) -> float:
+    """Word error rate."""
+    return round(float(error_rate(jiwer.wer, reference, said)), 4)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -35,29 +35,38 @@ TEXT_RIGHT_EXACT, TEXT_RIGHT_RESPOKEN, SPEECH_OVER_CODEC = 0.9, 0.5, 0.15
 
 @dataclass(frozen=True)
 class Step:
-    """One command of anytalk, and the file that says that it is done where the command itself would begin anew."""
+    """One command of anytalk."""
 
     name: str
     arguments: tuple[str, ...]
-    made: Path | None = None
-    made_from: Path | None = None
+    result: Path | None = None
+    """The file that it writes last."""
+    source: Path | None = None
+    """What the result is made from, of a command that would make it anew each time."""
 
-    def done(self) -> bool:
-        """Whether the result is there, and younger than what it was made from."""
-        if self.made is None or self.made_from is None or not self.made.is_file():
+    @property
+    def is_made(self) -> bool:
+        """Whether the result is there; what is done then is not its work, but seeing that nothing is left to do."""
+        return self.result is not None and self.result.is_file()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the command need not run: its result is younger than the source."""
+        if not self.is_made or self.result is None or self.source is None:
             return False
-        return self.made.stat().st_mtime_ns >= self.made_from.stat().st_mtime_ns
+        return self.result.stat().st_mtime_ns >= self.source.stat().st_mtime_ns
 
 
 def steps(out: Path) -> list[Step]:
     """Everything that is run, in order."""
     dataset, talker, answers = str(out / "dataset"), str(out / "talker"), str(out / "answers")
+    spoken, trained = out / "answer.wav", out / "talker/summary.json"
     return [
-        Step("build", ("build", "quickstart", "--out", dataset)),
+        Step("build", ("build", "quickstart", "--out", dataset), out / "dataset/dataset.json"),
         Step("check", ("check", dataset)),
-        Step("train", ("train", "talker", "--data", dataset, "--out", talker)),
-        Step("answer", ("eval", talker, dataset, "--out", answers), out / EVALUATION, out / "talker/summary.json"),
-        Step("talk", ("talk", talker, "--text", "What's your name?", "--out", str(out / "answer.wav"))),
+        Step("train", ("train", "talker", "--data", dataset, "--out", talker), trained),
+        Step("answer", ("eval", talker, dataset, "--out", answers), out / EVALUATION, trained),
+        Step("talk", ("talk", talker, "--text", "What's your name?", "--out", str(spoken)), spoken, trained),
     ]
 
 
@@ -71,25 +80,24 @@ def main() -> None:
 def run(out: Path) -> int:
     """Run what is missing in a folder; gives the exit code."""
     out.mkdir(parents=True, exist_ok=True)
-    seconds, finished, peak_gib = _earlier(out)
+    seconds, peak_gib = _earlier(out)
     for step in steps(out):
-        if step.done():
+        if step.is_done:
             continue
         typer.echo(f"\n$ anytalk {' '.join(_quoted(word) for word in step.arguments)}")
+        was_made = step.is_made
         code, took_s, used_gib = _run(step)
-        if step.name not in finished:  # seeing that there is nothing left to do is not its work
-            seconds[step.name] = round(seconds.get(step.name, 0.0) + took_s, 1)
+        before_s = seconds.get(step.name, 0.0) if step.result else 0.0
+        seconds[step.name] = before_s if was_made else round(before_s + took_s, 1)
         peak_gib = max(peak_gib, used_gib)
-        if not code:
-            finished = sorted({*finished, step.name})
-        _write(out, {"seconds": seconds, "finished": finished, "peak_memory_gib": round(peak_gib, 2)})
+        _write(out, {"seconds": seconds, "peak_memory_gib": round(peak_gib, 2)})
         if code:
             typer.echo(
                 f"quickstart: stopped at anytalk {step.arguments[0]}; make quickstart goes on from there", err=True
             )
             return 130 if code == 130 else 1
     summary = summarise(out, seconds, peak_gib)
-    _write(out, summary | {"finished": finished})
+    _write(out, summary)
     typer.echo(closing(out, summary))
     return 0
 
@@ -98,13 +106,13 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
 
 
-def _earlier(out: Path) -> tuple[dict[str, float], list[str], float]:
-    """Of earlier starts: seconds by step, the steps that ended well, and the most memory."""
+def _earlier(out: Path) -> tuple[dict[str, float], float]:
+    """Of earlier starts: seconds by step, and the most memory."""
     path = out / SUMMARY
     if not path.is_file():
-        return {}, [], 0.0
+        return {}, 0.0
     earlier = json.loads(path.read_text())
-    return earlier["seconds"], earlier["finished"], earlier["peak_memory_gib"]
+    return earlier["seconds"], earlier["peak_memory_gib"]
 
 
 def _write(out: Path, summary: dict[str, Any]) -> None:

@@ -76,5 +76,10 @@ def _named_whisper(named: Mapping[str, Any]) -> Whisper:
 
 
 def _load_whisper(name: str, named: Mapping[str, Any]) -> Whisper:
-    """Load a recogniser in the arithmetic that the checkpoint's features were made in."""
-    return load_whisper(name, language=named.get("language", "en"), compute_type=named.get("compute_type", "float32"))
+    """Load a recogniser in the arithmetic and the context that the checkpoint's features were made in."""
+    return load_whisper(
+        name,
+        language=named.get("language", "en"),
+        compute_type=named.get("compute_type", "float32"),
+        context=named.get("context", "full"),
+    )

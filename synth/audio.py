@@ -189,10 +189,7 @@ def trim_silence(waveform: Waveform, rate_hz: int, keep_s: float, threshold_db: 
         A slice of `waveform`; all of it when it is digital silence.
     """
     frame_samples = round(SILENCE_FRAME_S * rate_hz)
-    frames = ceil(len(waveform) / frame_samples)
-    padded = np.zeros(frames * frame_samples, np.float64)
-    padded[: len(waveform)] = waveform
-    power = np.square(padded).reshape(frames, frame_samples).mean(axis=1)
+    power = frame_power(waveform, rate_hz)
     loudest = power.max(initial=0.0)
     if loudest == 0.0:
         return waveform
@@ -201,6 +198,24 @@ def trim_silence(waveform: Waveform, rate_hz: int, keep_s: float, threshold_db: 
     start = max(0, int(sounding[0]) * frame_samples - keep_samples)
     end = (int(sounding[-1]) + 1) * frame_samples + keep_samples
     return waveform[start:end]
+
+
+def frame_power(waveform: Waveform, rate_hz: int) -> NDArray[np.float64]:
+    """Mean square of each frame of 10 ms; the last one is filled up with silence.
+
+    Args:
+        waveform: samples.
+        rate_hz: their rate.
+
+    Returns:
+        One value a frame.
+    """
+    frame_samples = round(SILENCE_FRAME_S * rate_hz)
+    frames = ceil(len(waveform) / frame_samples)
+    padded = np.zeros(frames * frame_samples, np.float64)
+    padded[: len(waveform)] = waveform
+    power: NDArray[np.float64] = np.square(padded).reshape(frames, frame_samples).mean(axis=1)
+    return power
 
 
 def _ratio(level_db: float) -> float:
@@ -270,10 +285,15 @@ def _pydub_segment() -> tuple[Any, type[Exception]]:
 
     # A subclass, so that the binary is set for this module and not for everyone who uses pydub in this
     # process.
-    return type("_Segment", (AudioSegment,), {"converter": str(_ffmpeg_binary())}), CouldntDecodeError
+    return type("_Segment", (AudioSegment,), {"converter": str(ffmpeg_binary())}), CouldntDecodeError
 
 
-def _ffmpeg_binary() -> Path:
+def ffmpeg_binary() -> Path:
+    """Find the ffmpeg of the `imageio-ffmpeg` wheel.
+
+    Raises:
+        SetupError: the wheel that is installed brings none.
+    """
     import imageio_ffmpeg
 
     # Not imageio_ffmpeg.get_ffmpeg_exe(): it falls back to conda's and the system's.

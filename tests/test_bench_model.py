@@ -15,11 +15,13 @@ from anytalk.model.decoding import Request, decode
 from anytalk.model.layout import IGNORE, Layout, Task, Turn
 from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
 from anytalk.model.network import MiniOmni
-from anytalk.model.quantise import quantise
+from anytalk.model.quantise import QuantisedBlock, quantise
 from anytalk.pipelines.progress import Quiet
 from anytalk.recipes import bench_load, bench_talk, bench_train
 from anytalk.recipes.sample import Row, collate, turn
 from anytalk.synth.errors import SetupError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = {
     "hidden_size": 32,
@@ -30,14 +32,6 @@ TINY = {
 }
 LAYOUT = Layout(text_size=320, codebook_size=4096, layers=7)
 KEYS = {"name", "value", "unit", "naive", "ratio", "bound", "share_of_bound", "machine", "commit", "spread"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny_model(tts_adapter_layers=0, **shape):
@@ -214,6 +208,30 @@ def test_quantised_logits_are_near(tmp_path):
             assert (slow - quick).std() < 0.03 * slow.std()
     with pytest.raises(TypeError, match="a quantised model cannot be saved"):
         fast.save_pretrained(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("turns", [[5, 5], [5, 8]], ids=["alike", "padded"])
+def test_a_quantised_block_computes_what_its_quantised_layers_do(turns, monkeypatch):
+    model = tiny_model(1)
+    requests = [bench_talk.question(model, frames) for frames in turns]
+    whole = quantise(copy.deepcopy(model))
+    monkeypatch.setattr("anytalk.model.quantise.LLAMA_SHAPED", ())
+    by_layer = quantise(copy.deepcopy(model))
+    blocks = model.backbone.config.num_hidden_layers + model.config.tts_adapter_layers
+    assert sum(isinstance(part, QuantisedBlock) for part in whole.modules()) == blocks
+    assert not any(isinstance(part, QuantisedBlock) for part in by_layer.modules())
+
+    def states(fast):
+        seen = []
+        fast.final_norm.register_forward_hook(lambda *call: seen.append(call[-1]))
+        steps = list(decode(fast, requests, parallel=True, max_positions=40))
+        return steps, seen
+
+    (steps, seen), (same_steps, same) = states(whole), states(by_layer)
+    assert steps == same_steps
+    assert len(seen) > 10
+    for state, other in zip(seen, same, strict=True):
+        torch.testing.assert_close(state, other, rtol=1e-3, atol=1e-3)
 
 
 def test_a_quantised_layer_is_as_exact_as_its_weights_and_does_not_mix_rows():

@@ -188,7 +188,7 @@ def test_a_changed_source_is_refused(fake_recipe, write_jsonl, tmp_path):
     recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
     build(recipe, tmp_path / "out", local=True)
     write_jsonl(PAIRS[:5])
-    with pytest.raises(SetupError, match="source has changed"):
+    with pytest.raises(SetupError, match="has changed since"):
         build(recipe, tmp_path / "out", local=True)
 
 

@@ -45,7 +45,7 @@ def names(choices):
     ],
 )
 def test_a_row_is_asked_by_voices_of_its_language_and_accent(recipe, language, expected):
-    assert names(question_voices(language, recipe())) == expected
+    assert names(question_voices(language, "train", recipe())) == expected
 
 
 def test_a_row_is_answered_by_the_one_voice_of_its_language(recipe):

@@ -7,6 +7,8 @@ import torch
 from anytalk.recipes.codec_training import CodecTrainer, CodecTraining, Speech, load_checkpoint, save_checkpoint
 from anytalk.synth.codec.network import CodecConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = CodecConfig(
     encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1, latent_width=8, codebook_size=16
 )
@@ -19,14 +21,6 @@ SHORT = CodecTraining(
     adversarial_from=2,
     checkpoint_every=3,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

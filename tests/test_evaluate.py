@@ -5,19 +5,20 @@ import os
 
 import pytest
 import soundfile
-import torch
 import yaml
 
 from anytalk.pipelines import build
 from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe import VoiceChoice
 from anytalk.recipes import quickstart
-from anytalk.recipes.answer_page import answer_page
+from anytalk.recipes.answer_page import answer_page, measured
 from anytalk.recipes.cli import main
-from anytalk.recipes.evaluate import Told, figures, pick, unheard
+from anytalk.recipes.evaluate import Told, _wrong, figures, pick, unheard
 from anytalk.recipes.train import train
 from anytalk.recipes.training_recipe import load_training_recipe
 from anytalk.synth.errors import SetupError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = {
     "name": "tiny",
@@ -41,14 +42,6 @@ TINY = {
     ],
     "loader": {"positions": 256, "max_positions": 256},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def told(kind="exact", **changes):
@@ -120,9 +113,16 @@ def test_a_split_without_rows_is_refused(talker):
 @pytest.mark.parametrize("faster", [True, False])
 def test_respoken_questions_are_at_speeds_that_no_variant_has(faster):
     choice = VoiceChoice(voice="fake:ann", speed=(0.9, 1.15), pitch=(0.9, 1.0))
-    speed, pitch = unheard(choice, faster)
-    assert not choice.speed[0] <= speed <= choice.speed[1]
+    slower = VoiceChoice(voice="fake:ann", speed=(0.7, 0.8))
+    other = VoiceChoice(voice="fake:bob", speed=(0.5, 2.0))
+    speed, pitch = unheard(choice, [choice, slower, other], faster)
+    assert not 0.7 <= speed <= 1.15
     assert pitch == 0.95
+
+
+def test_an_answer_without_words_is_compared_without_an_error():
+    assert _wrong("", "") == 0.0
+    assert _wrong("", "hello") == 1.0
 
 
 def test_an_answer_that_says_nothing_counts_as_wrong_speech():
@@ -138,6 +138,13 @@ def test_what_was_said_cannot_break_the_page():
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "&quot;&amp;" in page
+
+
+def test_rates_and_times_of_every_answer_are_shown_where_there_are_any():
+    assert measured(vars(told())) == (
+        "WER of text 0%, speech 0%, codec alone 10%; first sound 0.50 s, 0.25 s of work a second"
+    )
+    assert "speech -," in measured(vars(told(speech_wer=None)))
 
 
 SUMMARY = {
@@ -174,24 +181,29 @@ def test_a_step_that_fails_stops_with_a_line_and_keeps_its_seconds(tmp_path, mon
     assert summary["peak_memory_gib"] > 0
 
 
-def test_a_finished_step_keeps_its_seconds_when_it_is_seen_again(tmp_path, monkeypatch):
-    step = quickstart.Step("doctor", ("convert", "--help"))
+@pytest.mark.parametrize("changed", [False, True], ids=["seen again", "made anew"])
+def test_seconds_are_those_of_the_work_and_not_of_seeing_that_it_is_done(changed, tmp_path, monkeypatch):
+    result = tmp_path / "out.txt"
+    step = quickstart.Step("convert", ("convert", "--help"), result)
     monkeypatch.setattr(quickstart, "steps", lambda out: [step])
     monkeypatch.setattr(quickstart, "summarise", lambda out, seconds, peak_gib: SUMMARY | {"seconds": dict(seconds)})
     seen = []
     for _ in range(2):
         assert quickstart.run(tmp_path) == 0
-        seen.append(json.loads((tmp_path / "summary.json").read_text())["seconds"])
-    assert seen[0] == seen[1] != {}
+        seen.append(json.loads((tmp_path / "summary.json").read_text())["seconds"]["convert"])
+        if not changed:
+            result.write_text("made by the first run")
+    assert seen[0] > 0
+    assert (seen[1] > seen[0]) == changed
 
 
 def test_a_result_younger_than_its_source_is_not_made_again(tmp_path):
-    made, source = tmp_path / "made", tmp_path / "source"
-    step = quickstart.Step("answer", ("eval",), made, source)
+    result, source = tmp_path / "result", tmp_path / "source"
+    step = quickstart.Step("answer", ("eval",), result, source)
     source.write_text("")
-    assert not step.done()
-    made.write_text("")
+    assert not step.is_done
+    result.write_text("")
     os.utime(source, ns=(1, 1))
-    assert step.done()
-    os.utime(made, ns=(0, 0))
-    assert not step.done()
+    assert step.is_done
+    os.utime(result, ns=(0, 0))
+    assert not step.is_done

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 import whisper
-from whisper.model import ModelDimensions
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import FakeWhisper, Heard, known_hearing, load_whisper
-from anytalk.synth.hearing.catalogue import _wheel_folder
 from anytalk.synth.hearing.contract import feature_frames
 from anytalk.synth.hearing.mel import log_mel, mel_filters
 from anytalk.synth.hearing.openai import OpenaiNetwork
 from anytalk.synth.hearing.recogniser import Recogniser
 from anytalk.synth.hearing.window import cut_long, is_doubtful, window_samples
 from anytalk.synth.voice import SpeakRequest, load_voice
+
+from .random_whisper import convert_to_ctranslate2, write_random_pt
 
 RATE_HZ = 16_000
 SENTENCES = (
@@ -49,27 +49,7 @@ def tiny_en() -> Recogniser:
 @pytest.fixture(scope="module")
 def small_pt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Whisper of two layers with random weights, as openai-whisper saves its models."""
-    dims = ModelDimensions(
-        n_mels=80,
-        n_audio_ctx=1500,
-        n_audio_state=64,
-        n_audio_head=4,
-        n_audio_layer=2,
-        n_vocab=51864,
-        n_text_ctx=448,
-        n_text_state=64,
-        n_text_head=4,
-        n_text_layer=2,
-    )
-    model = whisper.model.Whisper(dims)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            noise = torch.randn(weights.shape, generator=generator) * 0.08
-            weights.copy_(noise + 1 if "ln" in name and name.endswith("weight") else noise)
-    path = tmp_path_factory.mktemp("whisper") / "small.pt"
-    torch.save({"dims": vars(dims), "model_state_dict": model.state_dict()}, path)
-    return path
+    return write_random_pt(tmp_path_factory.mktemp("whisper") / "small.pt")
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +112,10 @@ def test_features_of_a_pt_file_equal_the_originals_within_float16(
 def test_a_pt_file_decodes_as_openai_whisper_does(
     small_pt: Path, original: whisper.model.Whisper, spoken: list[Waveform]
 ):
-    network = OpenaiNetwork(str(small_pt), "en")
+    network = OpenaiNetwork(str(small_pt))
     options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=12)
     mels = [log_mel(waveform, window_samples=480_000, band_count=80) for waveform in spoken[:2]]
-    ours = network.decode(np.stack([network.encode(mel) for mel in mels]), 12)
+    ours = network.decode(np.stack([network.encode(mel) for mel in mels]), 12, network.prompt("en"))
     for mel, tokens in zip(mels, ours, strict=True):
         theirs = whisper.decode(original, torch.from_numpy(mel), options).tokens
         assert tokens == [token for token in theirs if token < END_OF_TEXT]
@@ -152,61 +132,6 @@ def test_the_same_weights_through_ctranslate2_give_the_same_features(
     for waveform, heard in zip(spoken, through_ctranslate2.listen(spoken), strict=True):
         assert isinstance(heard, Heard)
         assert_equal_within_float16(heard.features, original_features(original, waveform))
-
-
-def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
-    from ctranslate2.converters import TransformersConverter
-    from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
-
-    config = WhisperConfig(
-        vocab_size=51864,
-        d_model=64,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=256,
-        decoder_ffn_dim=256,
-        pad_token_id=END_OF_TEXT,
-        bos_token_id=END_OF_TEXT,
-        eos_token_id=END_OF_TEXT,
-        decoder_start_token_id=END_OF_TEXT + 1,
-    )
-    renamed = {
-        transformers_name(name): weights
-        for name, weights in torch.load(pt, weights_only=True)["model_state_dict"].items()
-    }
-    model = WhisperForConditionalGeneration(config)
-    missing, unexpected = model.load_state_dict(renamed, strict=False)
-    assert (missing, unexpected) == (["proj_out.weight"], [])  # tied to the embeddings
-    model.save_pretrained(folder / "transformers")
-    tokenizer = _wheel_folder() / "tokenizer.json"
-    PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder / "transformers")
-    converter = TransformersConverter(str(folder / "transformers"), copy_files=["tokenizer.json"])
-    return Path(converter.convert(str(folder / "ctranslate2")))
-
-
-def transformers_name(name: str) -> str:
-    """What transformers calls a tensor of openai-whisper."""
-    for theirs, ours in (
-        ("blocks.", "layers."),
-        ("mlp.0", "fc1"),
-        ("mlp.2", "fc2"),
-        ("mlp_ln", "final_layer_norm"),
-        ("cross_attn", "encoder_attn"),
-        (".attn", ".self_attn"),
-        ("attn_ln", "attn_layer_norm"),
-        ("attn.query", "attn.q_proj"),
-        ("attn.key", "attn.k_proj"),
-        ("attn.value", "attn.v_proj"),
-        ("attn.out", "attn.out_proj"),
-        ("decoder.ln.", "decoder.layer_norm."),
-        ("ln_post", "layer_norm"),
-        ("token_embedding", "embed_tokens"),
-        ("positional_embedding", "embed_positions.weight"),
-    ):
-        name = name.replace(theirs, ours)
-    return f"model.{name}"
 
 
 def test_each_utterance_passes_the_encoder_once(small_pt: Path, spoken: list[Waveform]):
@@ -339,7 +264,10 @@ class LoopingNetwork:
 
     encode_for_text = encode
 
-    def decode(self, states_BTD: np.ndarray, token_limit: int) -> list[list[int]]:
+    def prompt(self, language: str) -> list[int]:
+        return []
+
+    def decode(self, states_BTD: np.ndarray, token_limit: int, prompt: list[int]) -> list[list[int]]:
         spoken = [1, 2, 3] if states_BTD.shape[1] == 1500 else [7] * token_limit
         return [spoken for _ in states_BTD]
 
@@ -355,6 +283,29 @@ def test_a_loop_in_a_short_window_is_heard_again_in_thirty_seconds():
     assert [heard.text for heard in recogniser.listen(sounds)] == ["[1, 2, 3]"] * 2
     # Listening has all the states already.
     assert recogniser.encoder_passes == 6
+
+
+def test_a_short_context_shows_the_encoder_the_window_that_fits(small_pt: Path, spoken: list[Waveform]):
+    full, short = load_whisper(str(small_pt)), load_whisper(str(small_pt), context="short")
+    network = OpenaiNetwork(str(small_pt))
+    for waveform, seconds in zip([spoken[0], np.tile(spoken[1], 4), spoken[2]], (8, 16, 8), strict=True):
+        assert window_samples(len(waveform)) == seconds * RATE_HZ
+        states = network.encode(log_mel(waveform, window_samples=seconds * RATE_HZ, band_count=80))
+        [heard], [alone] = short.listen([waveform]), short.features([waveform])
+        assert np.array_equal(heard.features, states[: feature_frames(len(waveform))].astype(np.float16))
+        assert np.array_equal(heard.features, alone)
+        assert full.features([waveform])[0].shape == alone.shape
+
+
+def test_a_loop_in_the_short_context_is_heard_again_and_the_features_stay():
+    recogniser = Recogniser(LoopingNetwork(), "looping", "en", context="short")
+    [heard] = recogniser.listen([np.zeros(RATE_HZ, np.float32)])
+    assert (heard.text, len(heard.features), recogniser.encoder_passes) == ("[1, 2, 3]", 51, 2)
+
+
+def test_the_fingerprint_says_a_short_context_and_a_full_one_goes_without_saying(small_pt: Path):
+    full, short = (load_whisper(str(small_pt), context=context).fingerprint for context in ("full", "short"))
+    assert short == {**full, "context": "short"}
 
 
 def test_the_fingerprint_names_weights_arithmetic_engine_and_threads(tiny_en: Recogniser, small_pt: Path):

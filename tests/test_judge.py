@@ -191,6 +191,14 @@ def test_errors_are_counted_against_the_text():
     assert measured("abcd", "abed").cer == 0.25
 
 
+def test_words_that_loop_are_counted_beyond_what_the_text_repeats():
+    looped = measured("Please turn left here.", "Please turn left. Turn left. Turn left here.")
+    assert looped.repetition == 0.5
+    assert measured("Bye bye, my dear.", "bye bye my dear").repetition == 0
+    assert measured("My dear, bye.", "My dear, my dear, bye bye").repetition == 0.5
+    assert measured("hello", "").repetition == 0
+
+
 def test_other_languages_keep_their_words_and_their_marks():
     assert measured("Grüß Gott, Welt!", "grüß gott welt", "de").wer == 0
     assert measured("यह किताब है", "यह कताब है", "hi-IN").wer > 0
@@ -254,6 +262,7 @@ def test_only_runs_at_full_scale_are_clipped():
         ("trailing_silence", {"trailing_silence_s": 2.0}),
         ("inner_silence", {"inner_silence_s": 4.0}),
         ("clipped", {"clipped_share": 0.01}),
+        ("repetition", {"repetition": 0.5}),
         ("high_wer", {"wer": float("nan")}),
         ("low_mos", {"mos": float("nan")}),
         ("high_wer", {"wer": 0.5, "mos": 1.0, "clipped_share": 0.5}),

@@ -92,6 +92,35 @@ def test_thresholds_leave_the_work_units_what_they_are(path):
     assert load_recipe(path, {"audio.loudness_lufs": -23}).unit_identity() != recipe.unit_identity()
 
 
+def test_a_list_of_steps_is_an_augmentation_and_its_threshold_changes_no_identity(path):
+    steps = [{"kind": "speed", "factor": 0.9}, {"kind": "codec", "codecs": ["opus", "amr-nb"], "kbit_s": [6, 12]}]
+    recipe = load_recipe(path, {"augment": steps})
+    assert recipe.augment.steps[0].factor == (0.9, 0.9)
+    gated = load_recipe(path, {"augment": steps, "augment.max_wer": 0.4})
+    assert (gated.augment.steps, gated.augment.max_wer) == (recipe.augment.steps, 0.4)
+    assert gated.unit_identity() == recipe.unit_identity() != load_recipe(path).unit_identity()
+
+
+def test_each_mistake_in_a_step_is_one_line(path):
+    steps = [
+        {"kind": "noise", "snr": 3},
+        {"kind": "noise", "folder": "x", "snr_db": [20, 5]},
+        {"kind": "codec", "codecs": ["mp3"], "kbit_s": 9},
+        {"kind": "codec", "codecs": []},
+        {"factor": 1},
+    ]
+    assert problems(path, augment=steps) == [
+        "recipe tiny.yaml: augment.steps.0.folder is missing",
+        "recipe tiny.yaml: unknown key augment.steps.0.snr; did you mean snr_db?",
+        "recipe tiny.yaml: augment.steps.1.snr_db: a range goes from its smaller to its larger end; got [20, 5]",
+        "recipe tiny.yaml: augment.steps.2: mp3 has no bit rate in kbit_s (9.0, 9.0)",
+        "recipe tiny.yaml: augment.steps.3: codecs must name at least one",
+        "recipe tiny.yaml: augment.steps.4.kind is missing",
+    ]
+    [line] = problems(path, augment=[])
+    assert "steps must hold at least one" in line
+
+
 def test_the_recipe_is_a_json_schema_for_editors():
     assert "voices" in Recipe.model_json_schema()["properties"]
 
@@ -116,6 +145,11 @@ def test_a_key_of_another_kind_of_source_is_unknown(path):
     assert problems(path, source={"path": "x"}) == ["recipe tiny.yaml: source.kind is missing"]
 
 
-def test_a_mix_of_languages_is_refused(path):
-    [line] = problems(path, source=["bundled", {"source": {"kind": "jsonl", "path": "x", "language": "de"}}])
-    assert "must be of one language, not de, en" in line
+def test_what_only_the_user_knows_is_asked_for_by_its_setting(path):
+    [line] = problems(path, source={"kind": "recordings"})
+    assert line == "recipe tiny.yaml: source.path is missing; give it with --set source.path=..."
+
+
+def test_a_mix_may_be_of_several_languages(path):
+    mix = ["bundled", {"source": {"kind": "bundled", "language": "de"}}]
+    assert load_recipe(path, {"source": mix}).source.language == "en"

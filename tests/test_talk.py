@@ -25,18 +25,12 @@ from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import FakeWhisper, load_whisper
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE_HZ = 24_000
 FRAMES = 9
 SAMPLES = FRAMES * 2048
 CORPUS = ["Who are you? I am a small model that was never trained.", "How far is it to the sea? Not far at all."] * 20
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +286,15 @@ def test_a_checkpoints_engines_are_loaded_by_name(real_checkpoint, codec, whispe
     codec_again, whisper_again = load_engines(load_model(real_checkpoint))
     assert codec_again.fingerprint == codec.fingerprint
     assert whisper_again.fingerprint == whisper.fingerprint
+
+
+def test_a_model_is_heard_in_the_context_that_it_was_trained_in(real_checkpoint, codec, whisper, tmp_path):
+    short = load_whisper("tiny.en", context="short")
+    heard = {**short.fingerprint, "width": short.feature_width}
+    model = load_model(changed(real_checkpoint, tmp_path, feature=heard))
+    assert load_engines(model, "bundled")[1].fingerprint == short.fingerprint
+    with pytest.raises(SetupError, match=r"not the one that the model was trained with: context 'full' instead of 's"):
+        talk(model, codec, whisper, Text("Who?"))
 
 
 def test_a_model_needs_its_own_tokenizer(model, checkpoint, codec):

@@ -27,6 +27,8 @@ from anytalk.recipes.training_recipe import TrainingRecipe, load_training_recipe
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.seed import derive_seed
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = {
     "model_type": "qwen2",
     "hidden_size": 32,
@@ -42,14 +44,6 @@ MODEL = {
     "tts_adapter_layers": 1,
 }
 ADAPTERS = ["whisper_adapter", "tts_adapter", "audio_head", "audio_embedding", "new_text_rows"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def a_stage(**changes):

@@ -1,76 +1,24 @@
 """Voices of speech servers: a good one of ours, one that misbehaves on purpose, and one of other people."""
 
-import io
 import json
 import struct
 
 import numpy as np
 import pyarrow.ipc
 import pytest
-import soundfile
 
 from anytalk.pipelines import build
 from anytalk.pipelines.store import Store
-from anytalk.synth.audio import flac_bytes
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.voice import SpeakRequest, SpeechServer, Terms, load_voice
-from anytalk.synth.voice.fake import FakeVoice
 from anytalk.synth.voice.reply import BrokenReplyError, read_reply
 
 from .misbehaving import Fault, serve_path
+from .misbehaving_speech import EMPTY, PASSING, PATH, TONE, at_16k, audio, good, pcm, tone, wav
 from .speech_server import ovos, python_of_server
 
-PATH = "/v1/audio/speech"
 TERMS = Terms("CC0-1.0", "tests", "no recorded speaker")
 KEY = "sk-very-secret"
-
-
-def tone(text, speed=1.0, rate_hz=24_000):
-    """What a good server says."""
-    voice = FakeVoice("server", sample_rate_hz=rate_hz)
-    [waveform] = voice.speak([SpeakRequest(text, 1, speed)])
-    return waveform
-
-
-def wav(waveform, rate_hz=24_000):
-    file = io.BytesIO()
-    soundfile.write(file, waveform, rate_hz, format="WAV", subtype="PCM_16")
-    return file.getvalue()
-
-
-def pcm(waveform):
-    return (waveform * 32767).astype("<i2").tobytes()
-
-
-def audio(content, content_type="audio/wav", **more):
-    return Fault(audio=content, content_type=content_type, **more)
-
-
-def good(body):
-    return audio(wav(tone(body["input"], body.get("speed", 1.0))))
-
-
-def at_16k(body):
-    return audio(wav(tone(body["input"], rate_hz=16_000), 16_000))
-
-
-TONE = wav(tone("A word or two."))
-
-PASSING = {
-    "busy": Fault(429, '{"error": "slow down"}', (("Retry-After", "0.02"),)),
-    "broken": Fault(500, "Internal Server Error"),
-    "away": Fault(503, "<html>upstream</html>"),
-    "stalled": audio(TONE, stall_s=2.0),
-    "dropped": Fault(None),
-    "cut stream": audio(TONE[:2000], cut=True),
-    "cut file": audio(TONE[:2000]),
-    "cut flac": audio(flac_bytes(tone("A word or two."), 24_000)[:3000], "audio/flac"),
-    "half a page": Fault(200, '{"error": "no capacity"}'),
-    "noise of bytes": audio(bytes(range(256)) * 20),
-}
-"""Ways to misbehave that another try cures."""
-
-EMPTY = {"empty body": audio(b""), "empty file": audio(wav(np.zeros(0, np.float32)))}
 
 
 def settings(url, **more):

@@ -6,11 +6,13 @@ inside a table is laid aside by a `Keeper`.
 """
 
 from .ask import Asker, cache_of
+from .hub import hub_rows
 from .keep import Keeper, codes_of, read_recording
 from .llm import Found, examine, rewritten
 from .pair import BadPair, LatePair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES
+from .table import table_rows
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -24,8 +26,10 @@ __all__ = [
     "cache_of",
     "codes_of",
     "examine",
+    "hub_rows",
     "read_pairs",
     "read_recording",
     "rewritten",
     "stamp",
+    "table_rows",
 ]

@@ -26,14 +26,15 @@ def examine(models: Sequence[Llm | Rewrite]) -> None:
     """Find out whether language models can be asked, before any is.
 
     Raises:
-        SetupError: a template or topics are missing, a key is not in the environment, or an endpoint does not answer.
+        SetupError: a template or topics are missing, a key is not in the environment, an endpoint does not answer, or
+            vLLM is not installed.
     """
     for model in models:
         if isinstance(model, Llm):
             next(generation_jobs(model.ask, seed=0))
         else:
             load_template("rewrite", model.templates, REWRITE_FIELDS)
-    probe([model.endpoint for model in models])
+    probe([model.whom for model in models])
 
 
 def llm_pairs(source: Llm, asker: Asker) -> Iterator[Found]:
@@ -43,14 +44,14 @@ def llm_pairs(source: Llm, asker: Asker) -> Iterator[Found]:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
     jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), asker.seed)
-    for outcome in asker.ask(jobs, source.endpoint):
+    for outcome in asker.ask(jobs, source.whom):
         if isinstance(outcome, Deferred):
             yield LatePair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
             yield BadPair(outcome.reason, outcome.detail, outcome.source)
         else:
             # Two models that were asked the same do not answer the same.
-            conversation = digest(outcome.conversation, source.endpoint.model)[:16]
+            conversation = digest(outcome.conversation, source.whom.model)[:16]
             for number, turn in enumerate(outcome.turns):
                 yield Pair(
                     split_name=source.split_name or outcome.split_name,
@@ -99,7 +100,7 @@ def _rewrite(rows: list[Found], rules: Rewrite, asker: Asker) -> None:
         rewriting_jobs(map(_written, free), both, asker.seed), rewriting_jobs(map(_written, bound), answers, asker.seed)
     )
     asker.begin("rewriting", len(groups))
-    for group, outcome in zip(free + bound, asker.ask(jobs, rules.endpoint), strict=True):
+    for group, outcome in zip(free + bound, asker.ask(jobs, rules.whom), strict=True):
         if isinstance(outcome, Deferred):
             rows[min(group)] = LatePair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):

@@ -18,6 +18,9 @@ from anytalk.synth.seed import digest
 from .keep import Keeper, of_file
 from .pair import BadPair, Pair, Recording
 
+BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
+"""File of the corpus in each language."""
+
 Row = tuple[str, Mapping[str, Any] | BadPair]
 """Where a row stands, and its values by column."""
 
@@ -26,10 +29,20 @@ Mapped = Bundled | Table | Recordings | Hub
 
 
 def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
-    """Read the corpus that ships with the package."""
-    corpus = resources.files("anytalk.synth") / "corpus" / "pairs.jsonl"
-    rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), "bundled")
-    return table_pairs(source, rows, keeper, Path(), "bundled")
+    """Read the corpus that ships with the package, in the language that is asked for.
+
+    Raises:
+        SetupError: there is none.
+    """
+    tongue = source.language.split("-")[0].lower()
+    if tongue not in BUNDLED:
+        raise SetupError(
+            f"source.language: no corpus is bundled in {source.language!r}; there are: {', '.join(BUNDLED)}"
+        )
+    corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[tongue]
+    name = "bundled" if tongue == "en" else f"bundled-{tongue}"
+    rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
+    return table_pairs(source, rows, keeper, Path(), name)
 
 
 def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | BadPair]:
@@ -42,8 +55,17 @@ def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | Ba
     if path.is_dir():
         raise SetupError(f"source.path: {path} is a folder; a {source.kind} source is a file")
     kind = source.kind if isinstance(source, Table) else TABLE_SUFFIXES.get(path.suffix.lower(), "jsonl")
-    readers = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    return table_pairs(source, readers[kind](path), keeper, path.parent, path.stem)
+    return table_pairs(source, table_rows(path, kind), keeper, path.parent, path.stem)
+
+
+def table_rows(path: Path, kind: str) -> Iterator[Row]:
+    """Read the rows of a table by column.
+
+    Args:
+        path: the file.
+        kind: `jsonl`, `csv` or `parquet`.
+    """
+    return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[kind](path)
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:

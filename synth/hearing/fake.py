@@ -1,14 +1,15 @@
 """A recogniser without weights, for tests of what comes after hearing."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, feature_frames, too_long
+from .language import knows_only_english, refuse_unknown
 
 
 class FakeWhisper:
@@ -17,24 +18,47 @@ class FakeWhisper:
     Args:
         texts: what to hear, by length in samples at 16 kHz; the nearest length counts. Empty: nothing is heard.
         feature_width: D.
+        language: Whisper code of what it hears where it is told no other.
+        only_english: whether it refuses other languages.
+        context: stands in the fingerprint, and changes nothing else.
     """
 
-    name = "fake"
-    language = "en"
     sample_rate_hz = SAMPLE_RATE_HZ
 
-    def __init__(self, texts: Mapping[int, str] | None = None, feature_width: int = 4) -> None:
+    def __init__(
+        self,
+        texts: Mapping[int, str] | None = None,
+        feature_width: int = 4,
+        language: str = "en",
+        only_english: bool = False,
+        context: Context = "full",
+    ) -> None:
         self._texts = dict(sorted((texts or {}).items()))
-        self.feature_width = feature_width
+        self.feature_width, self.language, self.context = feature_width, language, context
+        self._only_english = only_english
+        self.name = "fake.en" if only_english else "fake"
+        self.require([language])
 
     @property
     def fingerprint(self) -> Mapping[str, str]:
-        """The table and the width."""
+        """The table, the width, and the context if it is short."""
         table = hashlib.sha256(repr(self._texts).encode()).hexdigest()
-        return {"model": "fake", "table_sha256": table, "feature_width": str(self.feature_width)}
+        context = {} if self.context == "full" else {"context": self.context}
+        return {"model": self.name, "table_sha256": table, "feature_width": str(self.feature_width), **context}
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+    def require(self, languages: Iterable[str]) -> None:
+        """See `Whisper.require`."""
+        refuse_unknown(languages, self._check)
+
+    def _check(self, language: str) -> None:
+        if self._only_english and language != "en":
+            raise knows_only_english(self.name, language)
+
+    def listen(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
         """See `Whisper.listen`; feature d of a frame is its energy to the power 1 / (d + 1)."""
+        self.require(languages or [])
         return [
             too_long(len(waveform))
             if len(waveform) > CONTEXT_SAMPLES
@@ -49,8 +73,9 @@ class FakeWhisper:
             for waveform in waveforms_16k
         ]
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
         """See `Whisper.transcribe`."""
+        self.require(languages or [])
         return [self._text(waveform) for waveform in waveforms_16k]
 
     def _text(self, waveform: Waveform) -> str:

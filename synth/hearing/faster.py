@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from anytalk.synth.errors import SetupError
 
+from .language import knows_only_english
 from .recogniser import Mel, States
 
 MAX_TOKENS = 448  # n_text_ctx of every Whisper
@@ -28,20 +29,18 @@ class FasterNetwork:
 
     Args:
         folder: holds model.bin, config.json and tokenizer.json.
-        language: Whisper's code; `en` for a model that knows only English.
         compute_type: arithmetic of the encoder that makes features. `float32` gives the original's within
             float16; `int8` is quicker, differs, and differs between instruction sets.
         text_compute_type: arithmetic where only text is made; None for the same.
         cpu_threads: threads of a pass.
 
     Raises:
-        SetupError: if the folder holds no such model, or the model does not know the language.
+        SetupError: if the folder holds no such model.
     """
 
     def __init__(
         self,
         folder: Path,
-        language: str,
         *,
         compute_type: str = "float32",
         text_compute_type: str | None = None,
@@ -58,7 +57,6 @@ class FasterNetwork:
         alike = self._text_compute_type == compute_type
         self._text_model = self._model if alike else self._load(self._text_compute_type)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._prompt = self._prompt_ids(language)
         self._end = self._id("<|endoftext|>")
 
     def _load(self, compute_type: str) -> ctranslate2.models.Whisper:
@@ -100,13 +98,13 @@ class FasterNetwork:
         """Run the encoder in the arithmetic of text."""
         return _encode(self._text_model, mel_MN)
 
-    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+    def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
         """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
         results = self._text_model.generate(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(states_BTD)),
-            [self._prompt] * len(states_BTD),
+            [list(prompt)] * len(states_BTD),
             beam_size=1,
-            max_length=min(MAX_TOKENS, len(self._prompt) + token_limit),
+            max_length=min(MAX_TOKENS, len(prompt) + token_limit),
         )
         return [[token for token in result.sequences_ids[0] if token < self._end] for result in results]
 
@@ -114,10 +112,15 @@ class FasterNetwork:
         """Turn ids into text."""
         return str(self._tokenizer.decode(list(tokens)))
 
-    def _prompt_ids(self, language: str) -> list[int]:
+    def prompt(self, language: str) -> list[int]:
+        """Ids that ask for a transcript in a language.
+
+        Raises:
+            SetupError: the model does not know it.
+        """
         if not self._model.is_multilingual:
             if language != "en":
-                raise SetupError(f"the Whisper in {self._folder} knows only English; it was asked for {language!r}")
+                raise knows_only_english(f"in {self._folder}", language)
             return [self._id("<|startoftranscript|>"), self._id("<|notimestamps|>")]
         known = self._tokenizer.token_to_id(f"<|{language}|>")
         if known is None:

@@ -23,6 +23,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.extras import import_extra
 
 from .contract import CONTEXT_FRAMES
+from .language import knows_only_english
 from .recogniser import Mel, States
 
 
@@ -32,33 +33,43 @@ class OpenaiNetwork:
     Args:
         source: one of `whisper.available_models()`, or the path of a `.pt` file with `dims` in it. A file is
             read with `weights_only=True`: it can hold no code.
-        language: Whisper's code; `en` for a model that knows only English.
         cpu_threads: torch threads of a pass.
 
     Raises:
         MissingExtra: if openai-whisper is not installed.
-        SetupError: if there is no such model, it cannot be downloaded or read, or it does not know the language.
+        SetupError: if there is no such model, or it cannot be downloaded or read.
     """
 
-    def __init__(self, source: str, language: str, *, cpu_threads: int = 1) -> None:
+    def __init__(self, source: str, *, cpu_threads: int = 1) -> None:
         import_extra("whisper", "the recogniser openai-whisper", "openai-whisper")
+        self._source = source
         self._model = _load(source)
         self._cpu_threads = cpu_threads
         dims = self._model.dims
         if dims.n_audio_ctx != CONTEXT_FRAMES:
             raise SetupError(f"{source} encodes {dims.n_audio_ctx} states at once, not Whisper's {CONTEXT_FRAMES}")
-        self._tokenizer = self._load_tokenizer(source, language)
-        self._prompt = list(self._tokenizer.sot_sequence_including_notimestamps)
+        self._tokenizer = self._tokenizer_of("en")
         self._forbidden = [*self._tokenizer.non_speech_tokens, *_task_tokens(self._tokenizer)]
         self._forbidden_first = [*self._tokenizer.encode(" "), self._tokenizer.eot]
 
-    def _load_tokenizer(self, source: str, language: str) -> Any:
-        from whisper.tokenizer import LANGUAGES, get_tokenizer
+    def prompt(self, language: str) -> list[int]:
+        """Ids that ask for a transcript in a language.
 
-        if language not in LANGUAGES:
-            raise SetupError(f"Whisper knows no language {language!r}; give a code such as 'en', 'de' or 'zh'")
+        Raises:
+            SetupError: the model does not know it.
+        """
+        from whisper.tokenizer import LANGUAGES
+
         if not self._model.is_multilingual and language != "en":
-            raise SetupError(f"the Whisper {source} knows only English; it was asked for {language!r}")
+            raise knows_only_english(self._source, language)
+        # The newest language is the last one.
+        if language not in list(LANGUAGES)[: self._model.num_languages if self._model.is_multilingual else 1]:
+            raise SetupError(f"Whisper knows no language {language!r}; give a code such as 'en', 'de' or 'zh'")
+        return list(self._tokenizer_of(language).sot_sequence_including_notimestamps)
+
+    def _tokenizer_of(self, language: str) -> Any:
+        from whisper.tokenizer import get_tokenizer
+
         return get_tokenizer(
             self._model.is_multilingual,
             num_languages=self._model.num_languages,
@@ -106,23 +117,23 @@ class OpenaiNetwork:
         """Do the same: there is one arithmetic here."""
         return self.encode(mel_MN)
 
-    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+    def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
         """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
-        limit = min(token_limit, self._model.dims.n_text_ctx - len(self._prompt))
+        limit = min(token_limit, self._model.dims.n_text_ctx - len(prompt))
         cache, hooks = self._model.install_kv_cache_hooks()
         try:
             with torch.inference_mode(), torch_threads(self._cpu_threads):
-                spoken_BL = self._greedy(torch.from_numpy(states_BTD), cache, limit)
+                spoken_BL = self._greedy(torch.from_numpy(states_BTD), cache, limit, prompt)
         finally:
             for hook in hooks:
                 hook.remove()
         end = self._tokenizer.eot
         return [[token for token in row if token < end] for row in spoken_BL.tolist()]
 
-    def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int) -> Tensor:
+    def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int, prompt: Sequence[int]) -> Tensor:
         """Take the likeliest token until every row has ended: ids (B, L), an ended row filled with the end."""
         end = self._tokenizer.eot
-        step_BL = torch.tensor([self._prompt] * len(states_BTD))
+        step_BL = torch.tensor([list(prompt)] * len(states_BTD))
         spoken: list[Tensor] = []
         ended_B = torch.zeros(len(states_BTD), dtype=torch.bool)
         while len(spoken) < limit and not bool(ended_B.all()):

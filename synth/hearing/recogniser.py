@@ -1,14 +1,15 @@
 """The recogniser: what is the same whichever engine runs the network.
 
 An encoder pass takes one utterance: on one core a batch is slower (the activations leave the cache), and alone its
-states cannot depend on its neighbours. Decoding reads all weights once a token, so there utterances of one window share
-a batch.
+states cannot depend on its neighbours. Decoding reads all weights once a token, so there utterances of one window and
+one language share a batch.
 
 Shapes: M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Protocol
 
@@ -18,7 +19,17 @@ from numpy.typing import NDArray
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_FRAMES, CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Heard, feature_frames, too_long
+from .contract import (
+    CONTEXT_FRAMES,
+    CONTEXT_SAMPLES,
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    Context,
+    Heard,
+    feature_frames,
+    too_long,
+)
+from .language import refuse_unknown, whisper_language
 from .mel import log_mel
 from .window import cut_long, is_doubtful, window_samples
 
@@ -51,7 +62,14 @@ class Network(Protocol):
     def encode_for_text(self, mel_MN: Mel) -> States:
         """Do the same where only a transcript is wanted, and a cheaper arithmetic will do."""
 
-    def decode(self, states_BTD: States, token_limit: int) -> list[list[int]]:
+    def prompt(self, language: str) -> list[int]:
+        """Ids that ask for a transcript in a language, a Whisper code.
+
+        Raises:
+            SetupError: the model does not know it.
+        """
+
+    def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
         """Decode a batch greedily: the ids of the text alone, at most `token_limit` each."""
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -64,16 +82,23 @@ class Recogniser:
     Args:
         network: the engine.
         name: the name under which it was loaded.
-        language: Whisper's code of the language.
+        language: Whisper's code of the language that it hears where it is told no other.
+        context: what the encoder is shown when it makes features.
+
+    Raises:
+        SetupError: the model does not know the language.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
 
-    def __init__(self, network: Network, name: str, language: str) -> None:
+    def __init__(self, network: Network, name: str, language: str, context: Context = "full") -> None:
         self.name = name
         self.language = language
+        self.context = context
         self.encoder_passes = 0
         self._network = network
+        self._prompt = cache(network.prompt)
+        self._prompt(language)
 
     @property
     def feature_width(self) -> int:
@@ -83,19 +108,28 @@ class Recogniser:
     @property
     def fingerprint(self) -> Mapping[str, str]:
         """Everything that can change a byte."""
-        return {"model": self.name, "language": self.language, **self._network.fingerprint}
+        # The full context goes without saying, as it did before there was another.
+        context = {} if self.context == "full" else {"context": self.context}
+        return {"model": self.name, "language": self.language, **self._network.fingerprint, **context}
 
-    def listen(self, waveforms_16k: Sequence[Waveform]) -> list[Heard | SampleError]:
+    def require(self, languages: Iterable[str]) -> None:
+        """See `Whisper.require`."""
+        refuse_unknown(languages, self._prompt)
+
+    def listen(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
         """See `Whisper.listen`. The decoder sees the states of the window that `transcribe` would choose."""
         heard: list[Heard | SampleError] = [too_long(len(waveform)) for waveform in waveforms_16k]
         hearable = [row for row, waveform in enumerate(waveforms_16k) if len(waveform) <= CONTEXT_SAMPLES]
-        for batch, frames in _batches(waveforms_16k, hearable):
+        spoken_in = self._codes(languages, len(waveforms_16k))
+        for batch, frames, language in _batches(waveforms_16k, spoken_in, hearable):
             sounds = [waveforms_16k[row] for row in batch]
-            states = [self._encode(sound, CONTEXT_FRAMES, self._network.encode) for sound in sounds]
-            spoken = self._decode([each_TD[:frames] for each_TD in states], sounds)
+            states = [self._encode(sound, self._shown(sound), self._network.encode) for sound in sounds]
+            spoken = self._decode([each_TD[:frames] for each_TD in states], sounds, language)
             for row, sound, each_TD, tokens in zip(batch, sounds, states, spoken, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
-                    [tokens] = self._decode([each_TD], [sound])
+                    [tokens] = self._decode([self._in_full(each_TD, sound)], [sound], language)
                 heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound))
         return heard
 
@@ -104,25 +138,37 @@ class Recogniser:
         return [
             too_long(len(sound))
             if len(sound) > CONTEXT_SAMPLES
-            else _features(self._encode(sound, CONTEXT_FRAMES, self._network.encode), sound)
+            else _features(self._encode(sound, self._shown(sound), self._network.encode), sound)
             for sound in waveforms_16k
         ]
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform]) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
         """See `Whisper.transcribe`."""
         cut = [cut_long(waveform) for waveform in waveforms_16k]
         pieces = [piece for row in cut for piece in row]
+        codes = self._codes(languages, len(cut))
+        spoken_in = [code for code, row in zip(codes, cut, strict=True) for _ in row]
         texts = [""] * len(pieces)
         encode = self._network.encode_for_text
-        for batch, frames in _batches(pieces, range(len(pieces))):
+        for batch, frames, language in _batches(pieces, spoken_in, range(len(pieces))):
             sounds = [pieces[place] for place in batch]
-            spoken = self._decode([self._encode(sound, frames, encode) for sound in sounds], sounds)
+            spoken = self._decode([self._encode(sound, frames, encode) for sound in sounds], sounds, language)
             for place, sound, tokens in zip(batch, sounds, spoken, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
-                    [tokens] = self._decode([self._encode(sound, CONTEXT_FRAMES, encode)], [sound])
+                    [tokens] = self._decode([self._encode(sound, CONTEXT_FRAMES, encode)], [sound], language)
                 texts[place] = self._network.text(tokens).strip()
         remaining = iter(texts)
         return [" ".join(filter(None, islice(remaining, len(row)))) for row in cut]
+
+    def _shown(self, sound: Waveform) -> int:
+        """States of the window that features are made in."""
+        return CONTEXT_FRAMES if self.context == "full" else window_samples(len(sound)) // FRAME_SAMPLES
+
+    def _in_full(self, states_TD: States, sound: Waveform) -> States:
+        """The states over 30 seconds, for a transcript that is doubtful: another pass if these are of fewer."""
+        if len(states_TD) == CONTEXT_FRAMES:
+            return states_TD
+        return self._encode(sound, CONTEXT_FRAMES, self._network.encode_for_text)
 
     def _encode(self, sound: Waveform, frames: int, encode: Callable[[Mel], States]) -> States:
         """Run one encoder pass over a window of so many states."""
@@ -130,10 +176,14 @@ class Recogniser:
         self.encoder_passes += 1
         return encode(mel_MN)
 
-    def _decode(self, states: Sequence[States], sounds: Sequence[Waveform]) -> list[list[int]]:
+    def _codes(self, languages: Sequence[str] | None, count: int) -> list[str]:
+        """Whisper's code of the language of each utterance."""
+        return [self.language] * count if languages is None else [*map(whisper_language, languages)]
+
+    def _decode(self, states: Sequence[States], sounds: Sequence[Waveform], language: str) -> list[list[int]]:
         """Decode utterances of one window, each to at most the tokens that its own length can hold."""
         limits = [TOKENS_AT_LEAST + TOKENS_PER_SECOND * len(sound) // SAMPLE_RATE_HZ for sound in sounds]
-        spoken = self._network.decode(np.stack(states), max(limits))
+        spoken = self._network.decode(np.stack(states), max(limits), self._prompt(language))
         # Cut afterwards, so that a neighbour's length decides nothing.
         return [tokens[:limit] for tokens, limit in zip(spoken, limits, strict=True)]
 
@@ -144,13 +194,15 @@ def _features(states_TD: States, sound: Waveform) -> np.ndarray:
     return features_TD
 
 
-def _batches(sounds: Sequence[Waveform], places: Iterable[int]) -> Iterator[tuple[list[int], int]]:
-    """Group utterances by window, in order, a few at a time: (places, states of the window)."""
-    by_window: dict[int, list[int]] = defaultdict(list)
+def _batches(
+    sounds: Sequence[Waveform], languages: Sequence[str], places: Iterable[int]
+) -> Iterator[tuple[list[int], int, str]]:
+    """Group utterances by window and language, in order, a few at a time: (places, states of the window, language)."""
+    alike: dict[tuple[int, str], list[int]] = defaultdict(list)
     for place in places:
-        by_window[window_samples(len(sounds[place]))].append(place)
-    for samples in sorted(by_window):
-        same, frames = by_window[samples], samples // FRAME_SAMPLES
+        alike[window_samples(len(sounds[place])), languages[place]].append(place)
+    for samples, language in sorted(alike):
+        same, frames = alike[samples, language], samples // FRAME_SAMPLES
         count = max(1, DECODE_STATES // frames)
         for first in range(0, len(same), count):
-            yield same[first : first + count], frames
+            yield same[first : first + count], frames, language

@@ -11,6 +11,7 @@ from .dnsmos import Dnsmos
 from .fake import FakeMos, FakeVad
 from .measure import Measures, measure
 from .policy import REASONS, Policy, verdict
+from .speaker import SpeakerNetwork, similarity
 from .vad import SileroVad
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "Policy",
     "SileroVad",
     "Span",
+    "SpeakerNetwork",
     "Vad",
     "measure",
+    "similarity",
     "verdict",
 ]

@@ -38,6 +38,9 @@ class Measures:
         inner_silence_s: the longest between two stretches of speech.
         clipped_share: samples in runs of at least three at full scale (0.999), over all samples.
         peak_db: loudest sample in decibels of full scale, at least -120.
+        repetition: share of the transcript's words that say again what was said just before, as a voice or a
+            recogniser does that loops; what the text itself repeats is taken off.
+        similarity: of the speaker to the voice's reference, -1 to 1; None where the one or the other is not known.
     """
 
     wer: float
@@ -49,6 +52,8 @@ class Measures:
     inner_silence_s: float
     clipped_share: float
     peak_db: float
+    repetition: float = 0.0
+    similarity: float | None = None
 
 
 def measure(
@@ -60,6 +65,7 @@ def measure(
     rate_hz: int,
     spans: Sequence[Span],
     mos: float,
+    similarity: float | None = None,
 ) -> Measures:
     """Measure one utterance from what the engines said of it.
 
@@ -71,21 +77,19 @@ def measure(
         rate_hz: its rate.
         spans: stretches of speech in it, in seconds.
         mos: its mean opinion score.
+        similarity: of its speaker to the voice's reference, if that is known.
 
     Returns:
         The measures.
     """
-    normalise = normaliser(language.split("-")[0].lower())
-    wanted = normalise(text)
-    # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
-    readings = [(wanted, normalise(transcript))]
-    readings += [(normalise(verbalise(text, language)), normalise(verbalise(transcript, language)))]
+    readings = _readings(text, transcript, language)
+    wanted, _ = readings[0]
     length_s = len(waveform) / rate_hz
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
     gaps_s = [after[0] - before[1] for before, after in pairwise(spans)]
     values = Measures(
-        wer=min(_error_rate(jiwer.wer, *reading) for reading in readings),
-        cer=min(_error_rate(jiwer.cer, *reading) for reading in readings),
+        wer=min(error_rate(jiwer.wer, *reading) for reading in readings),
+        cer=min(error_rate(jiwer.cer, *reading) for reading in readings),
         mos=mos,
         seconds_per_word=max(0.0, last_s - first_s) / max(1, len(wanted.split())),
         leading_silence_s=first_s,
@@ -93,8 +97,65 @@ def measure(
         inner_silence_s=max(gaps_s, default=0.0),
         clipped_share=clipped_share(waveform),
         peak_db=_peak_db(waveform),
+        repetition=min(repetition(*(words.split() for words in reading)) for reading in readings),
     )
-    return Measures(**{name: round(float(value), DECIMALS) for name, value in vars(values).items()})
+    rounded = {name: round(float(value), DECIMALS) for name, value in vars(values).items() if value is not None}
+    return Measures(**rounded, similarity=None if similarity is None else round(similarity, DECIMALS))
+
+
+def repetition(wanted: Sequence[str], heard: Sequence[str]) -> float:
+    """Measure how much of what was heard only repeats what stands just before it, beyond what was wanted.
+
+    Args:
+        wanted: words of the text.
+        heard: words of the transcript.
+
+    Returns:
+        Share of the words heard, 0 to 1.
+
+    >>> repetition("we go home".split(), "we go home go home go home".split())
+    0.5714285714285714
+    >>> repetition("bye bye".split(), "bye bye".split())
+    0.0
+    """
+    return max(0, _repeats(heard) - _repeats(wanted)) / max(1, len(heard))
+
+
+def _repeats(words: Sequence[str]) -> int:
+    """Count the words that lie in a copy of the run of words just before it, runs of any length."""
+    copied = np.zeros(len(words), bool)
+    spelled = np.array(words, dtype=object)
+    for length in range(1, len(words) // 2 + 1):
+        same = np.concatenate([[False], spelled[length:] == spelled[:-length], [False]])
+        edges = np.flatnonzero(np.diff(same.astype(np.int8)))
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - start >= length:  # Else it is no whole copy.
+                copied[start + length : end + length] = True
+    return int(copied.sum())
+
+
+def word_error_rate(text: str, transcript: str, language: str) -> float:
+    """Compare words alone: the `wer` that `measure` gives.
+
+    Args:
+        text: what was to be said, in its spoken form.
+        transcript: what was heard.
+        language: BCP-47 tag of both.
+
+    >>> word_error_rate("It is twenty past nine.", "it's 20 past 9", "en")
+    0.0
+    """
+    return round(min(error_rate(jiwer.wer, *reading) for reading in _readings(text, transcript, language)), DECIMALS)
+
+
+def _readings(text: str, transcript: str, language: str) -> list[tuple[str, str]]:
+    """Text and transcript as they are compared, in two ways of which the kinder one counts."""
+    normalise = normaliser(language.split("-")[0].lower())
+    # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
+    return [
+        (normalise(text), normalise(transcript)),
+        (normalise(verbalise(text, language)), normalise(verbalise(transcript, language))),
+    ]
 
 
 def clipped_share(waveform: Waveform) -> float:
@@ -120,8 +181,14 @@ def _peak_db(waveform: Waveform) -> float:
     return max(SILENT_DB, 20 * float(np.log10(peak))) if peak > 0 else SILENT_DB
 
 
-def _error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
-    """Rate against an empty reference is no number: there, something heard counts as all wrong."""
+def error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
+    """Take jiwer's rate of two normalised texts; against an empty one, something heard counts as all wrong.
+
+    Args:
+        rate: `jiwer.wer` or `jiwer.cer`.
+        wanted: the reference.
+        heard: what is compared with it.
+    """
     if not wanted:
         return 1.0 if heard else 0.0
     return rate(wanted, heard)

@@ -21,6 +21,8 @@ class Policy:
         max_trailing_silence_s: silence after the speech.
         max_inner_silence_s: longest silence within the speech.
         max_clipped_share: share of clipped samples.
+        max_repetition: share of the words that say again what was said just before.
+        min_similarity: of the speaker to the voice's reference, where that is known.
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
@@ -34,6 +36,8 @@ class Policy:
     max_trailing_silence_s: float | None = 0.8
     max_inner_silence_s: float | None = 1.5
     max_clipped_share: float | None = 0.001
+    max_repetition: float | None = 0.2
+    min_similarity: float | None = None
 
     def __post_init__(self) -> None:
         for name, bound in vars(self).items():
@@ -44,45 +48,67 @@ class Policy:
             raise ValueError(f"min_seconds_per_word {fastest} is over max_seconds_per_word {slowest}")
 
 
-REASONS = (
-    "high_wer",
-    "low_mos",
-    "too_fast",
-    "too_slow",
-    "leading_silence",
-    "trailing_silence",
-    "inner_silence",
-    "clipped",
+GATES = (
+    ("high_wer", "wer", "max_wer"),
+    ("repetition", "repetition", "max_repetition"),
+    ("low_mos", "mos", "min_mos"),
+    ("other_speaker", "similarity", "min_similarity"),
+    ("too_fast", "seconds_per_word", "min_seconds_per_word"),
+    ("too_slow", "seconds_per_word", "max_seconds_per_word"),
+    ("leading_silence", "leading_silence_s", "max_leading_silence_s"),
+    ("trailing_silence", "trailing_silence_s", "max_trailing_silence_s"),
+    ("inner_silence", "inner_silence_s", "max_inner_silence_s"),
+    ("clipped", "clipped_share", "max_clipped_share"),
 )
-"""In the order in which the gates stand: what was said, how it sounds, its pace, its silences, its peaks."""
+"""Reason, measure and bound of each gate, in the order in which they stand: what was said, how it sounds, its pace, its
+silences, its peaks."""
+
+REASONS = tuple(reason for reason, _, _ in GATES)
 
 
-def verdict(measures: Measures, policy: Policy) -> str | None:
-    """Name the first gate that an utterance fails.
+@dataclass(frozen=True)
+class Failure:
+    """A gate that an utterance fails.
+
+    Attributes:
+        reason: one of `REASONS`.
+        measure: name of the measure.
+        value: of the measure.
+        bound: that it oversteps.
+    """
+
+    reason: str
+    measure: str
+    value: float
+    bound: float
+
+    def __str__(self) -> str:
+        side = "over" if self.value > self.bound else "under" if self.value < self.bound else "no number, against"
+        return f"{self.measure} {self.value:g} is {side} {self.bound:g}"
+
+
+def first_failure(measures: Measures, policy: Policy) -> Failure | None:
+    """Find the first gate that an utterance fails.
 
     Args:
         measures: of the utterance.
         policy: the bounds.
 
     Returns:
-        One of `REASONS`; None if it passes. A measure that is not a number fails its gate.
+        The gate; None if the utterance passes. A measure that is not a number fails its gate, one that is not known
+        passes it.
     """
-    failed = (
-        _over(measures.wer, policy.max_wer),
-        _under(measures.mos, policy.min_mos),
-        _under(measures.seconds_per_word, policy.min_seconds_per_word),
-        _over(measures.seconds_per_word, policy.max_seconds_per_word),
-        _over(measures.leading_silence_s, policy.max_leading_silence_s),
-        _over(measures.trailing_silence_s, policy.max_trailing_silence_s),
-        _over(measures.inner_silence_s, policy.max_inner_silence_s),
-        _over(measures.clipped_share, policy.max_clipped_share),
-    )
-    return next((reason for reason, fails in zip(REASONS, failed, strict=True) if fails), None)
+    for reason, measure, name in GATES:
+        value, bound = getattr(measures, measure), getattr(policy, name)
+        if bound is None or value is None:
+            continue
+        passes = value <= bound if name.startswith("max_") else value >= bound
+        if not passes:
+            return Failure(reason, measure, value, bound)
+    return None
 
 
-def _over(value: float, bound: float | None) -> bool:
-    return bound is not None and not value <= bound
-
-
-def _under(value: float, bound: float | None) -> bool:
-    return bound is not None and not value >= bound
+def verdict(measures: Measures, policy: Policy) -> str | None:
+    """Name the first gate that an utterance fails: one of `REASONS`; None if it passes."""
+    failure = first_failure(measures, policy)
+    return None if failure is None else failure.reason

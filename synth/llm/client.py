@@ -4,7 +4,6 @@ The protocol is OpenAI's chat completions (https://platform.openai.com/docs/api-
 llama.cpp, `transformers serve`, Ollama and most providers speak it.
 """
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,25 +14,16 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
+from anytalk.synth.peer import Line, Trouble, Watch
 
 from .cache import AnswerCache, answer_key
 from .endpoint import Endpoint, Usage
-from .pace import Pace, retry_after_s
 
 FORMATS = ("json_schema", "json_object", "none")
 """Ways to ask for JSON, the strictest first."""
 
-OVERLOADED = {429, 503, 529}
-PASSING = {408, 409, 425, *OVERLOADED}
-"""Statuses below 500 that another try can cure; all from 500 on can."""
-REFUSED = {400, 413, 422}
-"""Statuses that are about what was sent."""
-
 GIVE_UP_AFTER = 8
 """Requests in a row that fail for good before the endpoint counts as down, and the others are not sent at all."""
-
-MAX_BACKOFF_S = 60.0
-CONNECT_S = 10.0
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -55,18 +45,6 @@ class Answer:
     model: str
     prompt_tokens: int | None
     completion_tokens: int | None
-
-
-@dataclass(frozen=True)
-class _Trouble:
-    """Why a request brought no answer, and what follows from it."""
-
-    what: str
-    status: int | None = None
-    lasting: bool = False
-    """Another try would not help."""
-    overloaded: bool = False
-    wait_s: float = 0.0
 
 
 class _Message(BaseModel):
@@ -105,20 +83,11 @@ class Client:
         self.endpoint = endpoint
         self.cache = cache
         self.usage = Usage()
-        self.pace = Pace(endpoint.max_concurrency)
-        self._key = endpoint.read_key()
         auto = endpoint.response_format == "auto"
         self._format: str = "json_schema" if auto else endpoint.response_format
         self._format_settled = not auto
-        self._failed_in_a_row = 0
-        self._down: str | None = None
-        self._http = httpx2.AsyncClient(
-            base_url=endpoint.base_url,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            # The whole of a request has one limit, in _post: limits on its parts let a trickle go on for ever.
-            timeout=httpx2.Timeout(None, connect=min(CONNECT_S, endpoint.timeout_s)),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=endpoint.max_concurrency),
-        )
+        self._watch = Watch(GIVE_UP_AFTER)
+        self._line = Line(endpoint, endpoint.read_key(), self._watch)
 
     async def __aenter__(self) -> "Client":
         return self
@@ -126,7 +95,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self._line.close()
 
     async def probe(self, schema: Mapping[str, Any] | None = None) -> None:
         """Find out with one small request whether the endpoint answers, takes the key, the settings and the schema.
@@ -144,7 +113,6 @@ class Client:
             raise SetupError(f"no answer from {error}; check base_url, model and api_key_env") from None
         except SampleError as error:
             raise SetupError(f"{self.endpoint} does not take our requests: {error.detail}") from None
-        self._failed_in_a_row = 0
 
     async def ask(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None = None) -> Answer:
         """Ask for one answer, or take it from the cache.
@@ -176,30 +144,26 @@ class Client:
 
     async def _send(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None, attempts: int) -> Answer:
         """Send a request until it is answered, refused or given up."""
-        tried = 0
+        form = "none"
+
+        def body() -> dict[str, Any]:
+            nonlocal form
+            form = self._format if schema is not None else "none"
+            return self._body(messages, seed, schema, form)
+
         while True:
-            if self._down is not None:
-                raise EngineError(self._down)
-            async with self.pace.turn() as began:
-                if self._down is not None:
-                    continue  # It went down while this request waited for its turn.
-                form = self._format if schema is not None else "none"
-                result = await self._post(self._body(messages, seed, schema, form))
-                if isinstance(result, _Trouble) and result.overloaded and self._down is None:
-                    self.pace.slow(began, result.wait_s)
-            if isinstance(result, Answer):
+            try:
+                with self._watch.look():
+                    answer = await self._line.send("chat/completions", body, self._read, attempts)
+            except SampleError:
+                if not self._step_down(form):
+                    raise
+            else:
                 self._format_settled |= form == self._format
-                self._count(result)
-                return result
-            if result.status in REFUSED:
-                if self._step_down(form):
-                    continue
-                raise SampleError("refused_request", result.what)
-            tried += 1
-            if result.lasting or tried >= attempts:
-                raise self._failed(result, tried)
-            self.usage.retries += 1
-            await asyncio.sleep(min(self.endpoint.backoff_s * 2 ** (tried - 1), MAX_BACKOFF_S))
+                self.usage.count(answer.prompt_tokens, answer.completion_tokens)
+                return answer
+            finally:
+                self.usage.retries = self._line.retries
 
     def _body(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None, form: str) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)} | self.endpoint.sampling()
@@ -214,55 +178,22 @@ class Client:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    async def _post(self, body: Mapping[str, Any]) -> Answer | _Trouble:
-        """Send one request once."""
-        limit_s = self.endpoint.timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                response = await self._http.post("chat/completions", json=body)
-        except TimeoutError:
-            return _Trouble(f"no answer within {limit_s:g} s", overloaded=True)
-        except httpx2.RequestError as error:
-            return _Trouble(self._clean(f"{type(error).__name__} {error}".strip()))
-        if response.status_code == 200:
-            return self._read(response)
-        status = response.status_code
-        what = f"status {status}: {' '.join(self._clean(response.text).split())[:300]}"
-        wait_s = retry_after_s(response.headers.get("retry-after"))
-        passing = status >= 500 or status in PASSING
-        overloaded = status in OVERLOADED
-        if overloaded and wait_s > self.endpoint.max_wait_s:
-            self._down = (
-                f"{self.endpoint}: it asks to wait {wait_s:.0f} s, and max_wait_s is {self.endpoint.max_wait_s:g}"
-            )
-        return _Trouble(
-            what, status, lasting=not passing or self._down is not None, overloaded=overloaded, wait_s=wait_s
-        )
-
-    def _read(self, response: httpx2.Response) -> Answer | _Trouble:
+    def _read(self, response: httpx2.Response) -> Answer | Trouble:
         try:
             completion = _Completion.model_validate_json(response.content)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return _Trouble(f"status 200 with no chat completion in it: {where} {first['msg']}".replace("  ", " "))
+            return Trouble(f"status 200 with no chat completion in it: {where} {first['msg']}".replace("  ", " "))
         choice, tokens = completion.choices[0], completion.usage
         said = choice.message.refusal or choice.message.content or ""
         return Answer(
-            text=self._clean(said),
+            text=self._line.clean(said),
             finish_reason="content_filter" if choice.message.refusal else choice.finish_reason,
-            model=self._clean(completion.model or self.endpoint.model),
+            model=self._line.clean(completion.model or self.endpoint.model),
             prompt_tokens=tokens.prompt_tokens if tokens else None,
             completion_tokens=tokens.completion_tokens if tokens else None,
         )
-
-    def _count(self, answer: Answer) -> None:
-        self._failed_in_a_row = 0
-        self.pace.quicken()
-        self.usage.answers += 1
-        self.usage.uncounted += answer.completion_tokens is None
-        self.usage.prompt_tokens += answer.prompt_tokens or 0
-        self.usage.completion_tokens += answer.completion_tokens or 0
 
     def _step_down(self, form: str) -> bool:
         """Whether a refused request may be sent again in a plainer format: not once its own has been answered."""
@@ -273,15 +204,3 @@ class Client:
                 return False
             self._format = FORMATS[FORMATS.index(form) + 1]
         return True
-
-    def _failed(self, trouble: _Trouble, tried: int) -> EngineError:
-        """The error of a request that is given up; too many in a row and the endpoint is."""
-        self._failed_in_a_row += 1
-        what = f"{self.endpoint}: {trouble.what}"
-        if self._failed_in_a_row >= GIVE_UP_AFTER and self._down is None:
-            self._down = f"{what}; nothing more is sent to it after {GIVE_UP_AFTER} failed requests in a row"
-        return EngineError(f"{what}; sent {tried} times" if tried > 1 else what)
-
-    def _clean(self, text: str) -> str:
-        """Take the key out of what a server said: some repeat it."""
-        return text.replace(self._key, "[key]") if self._key else text

@@ -1,13 +1,10 @@
 """Where a language model answers, how it is asked, and what that costs."""
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from anytalk.synth.errors import SetupError
+from anytalk.synth.peer import Peer, refuse_own_keys
 
 OWN_KEYS = {"messages", "model", "response_format", "seed", "stream", "max_tokens", "max_completion_tokens"}
 """Keys of a request's body that `Endpoint.extra` may not set: the client does."""
@@ -33,20 +30,19 @@ class Usage:
     completion_tokens: int = 0
     uncounted: int = 0
 
+    def count(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """Count an answer; None for tokens that the server did not count."""
+        self.answers += 1
+        self.uncounted += completion_tokens is None
+        self.prompt_tokens += prompt_tokens or 0
+        self.completion_tokens += completion_tokens or 0
+
 
 @dataclass(frozen=True)
-class Endpoint:
-    """An OpenAI-compatible chat endpoint.
+class Endpoint(Peer):
+    """An OpenAI-compatible chat endpoint: a `Peer`, and what it is asked for.
 
     Attributes:
-        base_url: up to and with the version, such as http://localhost:8000/v1.
-        model: name of the model, as the server knows it.
-        api_key_env: NAME of the environment variable that holds the key; none where the server asks for no key.
-        timeout_s: longest wait for one answer, in seconds.
-        max_concurrency: most requests under way at once; fewer when the server asks for patience.
-        attempts: times that one request is sent before its row is deferred.
-        backoff_s: wait before the second attempt, doubled for each further one up to a minute.
-        max_wait_s: longest Retry-After that is obeyed; a longer one ends the run's requests, for the next run to send.
         max_tokens: longest answer, in tokens.
         token_limit_key: name of that limit in the request; newer OpenAI models want max_completion_tokens.
         temperature: of the sampling; None leaves it to the server.
@@ -61,14 +57,9 @@ class Endpoint:
         ValueError: if a value is out of range, or the URL or the variable's name is none.
     """
 
-    base_url: str
-    model: str
-    api_key_env: str | None = None
     timeout_s: float = 120.0
     max_concurrency: int = 16
     attempts: int = 8
-    backoff_s: float = 1.0
-    max_wait_s: float = 120.0
     max_tokens: int = 1024
     token_limit_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     temperature: float | None = 0.9
@@ -80,42 +71,14 @@ class Endpoint:
     price_out_per_million: float | None = None
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.base_url)
-            secret = url.username or url.password or url.query or url.fragment
-        except ValueError as error:
-            raise ValueError(f"base_url is no URL: {error}") from None
-        if secret:
-            # Neither value is repeated: either may hold a key.
-            raise ValueError("base_url must hold no user, password or query; put a key into a variable: api_key_env")
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"base_url must begin with http:// or https:// and a host; got {self.base_url!r}")
-        if self.api_key_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
-            raise ValueError("api_key_env must be the NAME of an environment variable, in capitals, not the key itself")
-        for name in ("timeout_s", "max_wait_s", "max_concurrency", "attempts", "max_tokens"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be over 0; got {getattr(self, name)}")
-        for name in ("backoff_s", "temperature", "top_p", "price_in_per_million", "price_out_per_million"):
+        super().__post_init__()
+        if not self.max_tokens > 0:
+            raise ValueError(f"max_tokens must be over 0; got {self.max_tokens}")
+        for name in ("temperature", "top_p", "price_in_per_million", "price_out_per_million"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be 0 or more; got {value}")
-        if own := OWN_KEYS & set(self.extra):
-            raise ValueError(f"extra must not hold {', '.join(sorted(own))}: it has a setting of its own or none")
-
-    def read_key(self) -> str | None:
-        """Read the key from the environment.
-
-        Raises:
-            SetupError: the variable is not set, or holds what no HTTP header can carry.
-        """
-        if self.api_key_env is None:
-            return None
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key:
-            raise SetupError(f"the environment variable {self.api_key_env} is not set; put the key of {self} into it")
-        if not (key.isascii() and key.isprintable()):
-            raise SetupError(f"the environment variable {self.api_key_env} holds characters that no key has")
-        return key
+        refuse_own_keys(self.extra, OWN_KEYS)
 
     def sampling(self) -> dict[str, Any]:
         """Settings that decide what the model answers, seed and messages apart, as keys of a request's body."""
@@ -128,6 +91,3 @@ class Endpoint:
             return None
         paid = usage.prompt_tokens * self.price_in_per_million + usage.completion_tokens * self.price_out_per_million
         return paid / 1e6
-
-    def __str__(self) -> str:
-        return f"{self.base_url} ({self.model})"

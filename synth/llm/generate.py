@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.peer import SEEDS
 from anytalk.synth.seed import derive_seed, digest
 
 from .client import Client
@@ -21,9 +22,6 @@ from .draw import Weights, check_weights, deal, shares_of
 from .job import Job, Outcome, run
 from .speech import length
 from .template import Template, load_template
-
-SEEDS = 2**31
-"""Every server's integers hold seeds below this."""
 
 
 def longest_s(seconds: float) -> float:

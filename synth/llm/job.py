@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from anytalk.synth.errors import EngineError, SampleError
 
 from .client import Answer, Client, Messages
-from .speech import check_spoken, spoken_s
+from .speech import check_spoken
 
 MAX_QUESTION_S = 25.0
 """Longest question, as estimated: a question over 30 s is rejected once it is spoken."""
@@ -73,11 +73,11 @@ class Job:
         """Check an answer.
 
         Raises:
-            SampleError: `malformed_answer` if it is not the JSON that was asked for, `unspeakable_text` or
-                `too_long_text` for what it says.
+            SampleError: `malformed_answer` if it is not the JSON that was asked for, or one of the reasons of
+                `unspeakable` for what it says.
         """
         try:
-            turns = _Conversation.model_validate(_json_object(answer.text)).turns
+            turns = _Conversation.model_validate(_json_object(answer.text, self.messages[0]["content"])).turns
         except ValidationError as error:
             problem = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in problem["loc"]) or "the object"
@@ -100,11 +100,7 @@ class Job:
             ("answer", turn.answer, self.max_answer_s),
         ):
             if side == "answer" or self.questions is None:
-                check_spoken(f"the {side}", text)
-                took_s = spoken_s(text, self.language)
-                if took_s > limit_s:
-                    detail = f"the {side} takes about {took_s:.0f} s to say; at most {limit_s:.0f} s are allowed"
-                    raise SampleError("too_long_text", detail)
+                check_spoken(f"the {side}", text, self.language, limit_s)
             texts.append(" ".join(text.split()))
         return Turn(question=texts[0], answer=texts[1])
 
@@ -214,17 +210,22 @@ async def _do(job: Job, client: Client) -> Outcome:
         return job.deferred(error)
 
 
-def _json_object(text: str) -> object:
-    """The first JSON object of a text, whatever is said or fenced around it.
+def _json_object(text: str, told: str) -> object:
+    """The first JSON object of a text that was not already told to the model, whatever is said or fenced around it.
+
+    Some models repeat the form that they were shown before they fill it in, and some servers the whole prompt.
 
     Raises:
         ValueError: there is none.
     """
     text = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
     start = text.find("{")
-    if start < 0:
-        raise ValueError(f"there is no JSON object in {text[:60]!r}")
     try:
-        return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
+        while start >= 0:
+            found, end = json.JSONDecoder(strict=False).raw_decode(text, start)
+            if text[start:end] not in told:
+                return found
+            start = text.find("{", end)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+    raise ValueError(f"there is no JSON object of its own in {text[:60]!r}")

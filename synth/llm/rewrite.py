@@ -9,10 +9,11 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from anytalk.synth.peer import SEEDS
 from anytalk.synth.seed import derive_seed
 
 from .client import Client
-from .generate import SEEDS, longest_s
+from .generate import longest_s
 from .job import Job, Outcome, Turn, run
 from .speech import length
 from .template import REWRITE_FIELDS, load_template

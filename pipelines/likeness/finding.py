@@ -1,0 +1,120 @@
+"""Near-duplicates and evaluation texts in a dataset that is built: in its texts and in what was heard."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from anytalk.pipelines.recipe_dedup import Decontaminate, Dedup
+from anytalk.pipelines.store import Store
+from anytalk.synth.text import load_verbaliser
+
+from .built import MANIFEST, conversations_of, opened, rows_of
+from .evaluation import index_of
+from .near_duplicate import near_duplicates
+from .ngram import contaminations
+from .spool import spooled
+
+FORMS = ("", "_written", "_transcript")
+"""Endings of the columns that hold a side's words: as it was to be said, as it was written, as it was heard."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A conversation that should not be there."""
+
+    split: str
+    split_name: str
+    conversation: str
+    reason: str
+    """`near_duplicate` or `contaminated`."""
+    column: str
+    """Column in which it was found; `text` or `transcript` for both sides together."""
+    matched: str
+    """What it is like, and where that stands."""
+    similarity: float
+    ngram: str | None
+    """The first words in common, of a contamination."""
+    rows: list[str]
+    """Ids of all its rows."""
+
+
+def find_duplicates(dataset: str, rules: Dedup, in_process: int) -> list[Finding]:
+    """Find conversations of a dataset that are like an earlier one, by text and by what was heard.
+
+    Args:
+        dataset: folder or URL.
+        rules: what is alike, and earlier datasets.
+        in_process: for more conversations than this, Ray Data is used.
+
+    Returns:
+        What was found, in plan order; each conversation once.
+
+    Raises:
+        SetupError: one of the folders holds no finished dataset.
+    """
+    store, earlier = opened(dataset), [opened(name) for name in rules.against]
+    found: dict[int, dict[str, Any]] = {}
+    for ending, name in (("", "text"), ("_transcript", "transcript")):
+        columns = [f"{side}{ending}" for side in rules.sides]
+        before = itertools.chain.from_iterable(conversations_of(one, columns) for one in earlier)
+        with spooled(conversations_of(store, columns), before) as spool:
+            for likeness in near_duplicates(spool, rules.threshold, rules.ngram, len(spool) > in_process):
+                facts = {"column": name, "matched": spool[likeness.like].name, "similarity": likeness.similarity}
+                found.setdefault(likeness.place - spool.earlier, {"reason": "near_duplicate", "ngram": None, **facts})
+    return _findings(store, found)
+
+
+def find_contamination(dataset: str, rules: Decontaminate, in_process: int) -> list[Finding]:
+    """Find conversations of a dataset that hold evaluation texts, in any form of any row.
+
+    Args:
+        dataset: folder or URL.
+        rules: the evaluation sets, and how much of a text is too much.
+        in_process: for more rows than this, Ray Data is used.
+
+    Returns:
+        What was found, in plan order.
+
+    Raises:
+        SetupError: the folder holds no finished dataset, or a set is not in order.
+    """
+    store = opened(dataset)
+    manifest = json.loads(store.read(MANIFEST))
+    # One recogniser heard everything, so that all rows are of one language.
+    first = next(rows_of(store, ["language"]), None)
+    language = first.rows[0]["language"] if first else "en"
+    index = index_of(rules, load_verbaliser(manifest["recipe"]["clean"]["verbalise"], language))
+    columns = [f"{side}{ending}" for side in rules.sides for ending in FORMS]
+    # Each variant was heard anew.
+    documents = (
+        [row[column] or "" for row in conversation.rows for column in columns]
+        for conversation in rows_of(store, columns)
+    )
+    found = {
+        one.place: {
+            "reason": "contaminated",
+            "column": columns[one.text % len(columns)],
+            "matched": one.evaluation,
+            "similarity": one.similarity,
+            "ngram": one.ngram,
+        }
+        for one in contaminations(documents, index, on_ray=manifest["rows_accepted"] > in_process)
+    }
+    return _findings(store, found)
+
+
+def _findings(store: Store, found: Mapping[int, dict[str, Any]]) -> list[Finding]:
+    """Say which rows are meant; they are read again, so that no others are in memory."""
+    return [
+        Finding(
+            split=conversation.split,
+            split_name=conversation.split_name,
+            conversation=conversation.conversation,
+            rows=[row["id"] for row in conversation.rows],
+            **found[place],
+        )
+        for place, conversation in enumerate(rows_of(store, []) if found else ())
+        if place in found
+    ]

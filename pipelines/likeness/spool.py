@@ -1,0 +1,77 @@
+"""Documents on disk, in order: any of them can be read again, and none stays in memory."""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+BATCH_DOCUMENTS = 2048
+_SCHEMA = pa.schema([("name", pa.string()), ("texts", pa.list_(pa.string()))])
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """What is compared with others: a conversation, or a row."""
+
+    name: str
+    """Where it stands."""
+    texts: tuple[str, ...]
+    """What is said in it. An empty text keeps the place of one that is not there."""
+
+
+class Spool:
+    """Documents on disk.
+
+    Args:
+        path: an Arrow file with batches of `BATCH_DOCUMENTS` documents.
+        earlier: how many at the beginning are of earlier sets.
+    """
+
+    def __init__(self, path: Path, earlier: int) -> None:
+        self.earlier = earlier
+        self._file = pa.memory_map(str(path))
+        reader = pa.ipc.open_file(self._file)
+        # A batch is a view of the mapped file, but takes longer to open than to read from.
+        self._batch = functools.lru_cache(maxsize=1024)(reader.get_batch)
+        self.batches = reader.num_record_batches
+        self._last = self._batch(self.batches - 1).num_rows if self.batches else 0
+
+    def __len__(self) -> int:
+        return max(0, self.batches - 1) * BATCH_DOCUMENTS + self._last
+
+    def __getitem__(self, place: int) -> Document:
+        batch = self._batch(place // BATCH_DOCUMENTS)
+        row = place % BATCH_DOCUMENTS
+        return Document(batch["name"][row].as_py(), tuple(batch["texts"][row].as_py()))
+
+    def texts(self, batch: int) -> list[list[str]]:
+        """Texts of a batch of documents."""
+        found: list[list[str]] = self._batch(batch)["texts"].to_pylist()
+        return found
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def spooled(documents: Iterable[Document], earlier: Iterable[Document] = ()) -> Iterator[Spool]:
+    """Lay documents aside on disk, after those of earlier sets, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="anytalk-") as folder:
+        path = Path(folder) / "documents.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+            count = itertools.count()
+            waiting = itertools.chain((document for document, _ in zip(earlier, count, strict=False)), documents)
+            while batch := list(itertools.islice(waiting, BATCH_DOCUMENTS)):
+                columns = [[document.name for document in batch], [list(document.texts) for document in batch]]
+                writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+        spool = Spool(path, next(count))
+        try:
+            yield spool
+        finally:
+            spool.close()

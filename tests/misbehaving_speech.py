@@ -1,0 +1,72 @@
+"""Speech over HTTP: a good server's replies, and every way in which a bad one may reply instead."""
+
+import io
+
+import numpy as np
+import soundfile
+
+from anytalk.synth.audio import flac_bytes
+from anytalk.synth.voice import SpeakRequest
+from anytalk.synth.voice.fake import FakeVoice
+
+from .misbehaving import Body, Fault
+
+PATH = "/v1/audio/speech"
+
+
+def tone(text: str, speed: float = 1.0, rate_hz: int = 24_000) -> np.ndarray:
+    """What a good server says."""
+    voice = FakeVoice("server", sample_rate_hz=rate_hz)
+    [waveform] = voice.speak([SpeakRequest(text, 1, speed)])
+    assert isinstance(waveform, np.ndarray)
+    return waveform
+
+
+def wav(waveform: np.ndarray, rate_hz: int = 24_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def pcm(waveform: np.ndarray) -> bytes:
+    """Samples without a header, which name no rate."""
+    return (waveform * 32767).astype("<i2").tobytes()
+
+
+def audio(content: bytes, content_type: str = "audio/wav", stall_s: float = 0.0, cut: bool = False) -> Fault:
+    return Fault(audio=content, content_type=content_type, stall_s=stall_s, cut=cut)
+
+
+def good(body: Body) -> Fault:
+    return audio(wav(tone(body["input"], body.get("speed", 1.0))))
+
+
+def at_16k(body: Body) -> Fault:
+    return audio(wav(tone(body["input"], rate_hz=16_000), 16_000))
+
+
+TONE = wav(tone("A word or two."))
+
+PASSING = {
+    "busy": Fault(429, '{"error": "slow down"}', (("Retry-After", "0.02"),)),
+    "broken": Fault(500, "Internal Server Error"),
+    "away": Fault(503, "<html>upstream</html>"),
+    "stalled": audio(TONE, stall_s=2.0),
+    "dropped": Fault(None),
+    "cut stream": audio(TONE[:2000], cut=True),
+    "cut file": audio(TONE[:2000]),
+    "cut flac": audio(flac_bytes(tone("A word or two."), 24_000)[:3000], "audio/flac"),
+    "half a page": Fault(200, '{"error": "no capacity"}'),
+    "noise of bytes": audio(bytes(range(256)) * 20),
+}
+"""Ways to misbehave that another try cures."""
+
+EMPTY = {"empty body": audio(b""), "empty file": audio(wav(np.zeros(0, np.float32)))}
+
+STAYING = {
+    **EMPTY,
+    "will not": Fault(422, "this I will not say"),
+    "no rate": audio(pcm(tone("A word or two.")), "audio/pcm"),
+    "silence": audio(wav(np.zeros(24_000, np.float32))),
+}
+"""Ways that are the text's, if they stay."""
