@@ -1,22 +1,31 @@
 """How high a voice is: the pitch that the codec's decoder is taught to say.
 
-YIN (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", 2002): the smallest lag
-at which a stretch of sound repeats itself, with its cumulative mean normalised difference and parabolic interpolation;
-a median over five hops then removes single jumps by an octave.
+How badly a stretch of sound repeats itself at each lag is the cumulative mean normalised difference of YIN (de
+Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", 2002). The path through these
+differences that jumps least is found by dynamic programming, with a state for what is not voiced, as in Boersma's
+"Accurate short-term analysis of the fundamental frequency" (1993): a voice that creaks has a pitch that jumps where
+each hop is taken by itself, and pulses at a pitch that jumps are rough.
 
-Shapes: B batch, S samples, H hops, W window, L lags.
+Shapes: B batch, S samples, H hops, W window, L lags, N notes.
 """
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 420.0
+NOTES_AN_OCTAVE = 48
 WINDOW_S = 0.04
-THRESHOLD = 0.35
-"""A hop whose sound does not repeat itself within this share of its power is not voiced."""
-MARGIN = 0.1
-"""Nor is a dip taken that is shallower than the deepest one by this: half a period often looks like a whole one."""
+UNVOICED_COST = 0.4
+"""A stretch whose difference stays above this share of its power is not voiced."""
+OCTAVE_COST = 0.06
+"""Of a pitch an octave lower: two periods repeat themselves as well as one."""
+JUMP_COST = 3.0
+"""Of a jump by an octave from one hop to the next."""
+TURN_COST = 0.3
+"""Of a voice that begins or ends."""
 SILENCE = 1e-3
 """Root mean square below which nothing is voiced: -60 dB of full scale."""
 
@@ -34,27 +43,55 @@ def pitch(audio_BS: Tensor, rate_hz: int, hop_samples: int) -> tuple[Tensor, Ten
         Pitch in Hz (B, H), where nothing is voiced that of the nearest voiced hop before (or after, at the
         beginning; 150 Hz where there is none at all); and 1.0 or 0.0 for voiced or not, (B, H).
     """
-    shortest, longest = int(rate_hz / HIGHEST_HZ), int(rate_hz / LOWEST_HZ) + 1
+    longest = int(rate_hz / LOWEST_HZ) + 1
     window = int(WINDOW_S * rate_hz)
     reach = window + longest
     left = (reach - hop_samples) // 2
     frames_BHW = F.pad(audio_BS, (left, reach - hop_samples - left)).unfold(1, reach, hop_samples)
     difference_BHL = _normalised_difference(frames_BHW, window, longest)
-    dip = difference_BHL[..., 1:-1]
-    best_BH1 = difference_BHL[..., shortest:].amin(-1, keepdim=True)
-    candidate = (
-        (dip < (best_BH1 + MARGIN).clamp(max=THRESHOLD))
-        & (dip <= difference_BHL[..., :-2])
-        & (dip < difference_BHL[..., 2:])
-    )
-    candidate[..., : shortest - 1] = False
-    lag_BH = candidate.float().argmax(-1) + 1
-    loud_BH = frames_BHW.square().mean(-1).sqrt() > SILENCE
-    voiced_BH = candidate.any(-1) & loud_BH
-    pitch_BH_hz = rate_hz / _refined(difference_BHL, lag_BH)
+    notes = int(NOTES_AN_OCTAVE * math.log2(HIGHEST_HZ / LOWEST_HZ)) + 1
+    octaves_N = torch.arange(notes, device=audio_BS.device) / NOTES_AN_OCTAVE
+    lags_N = (rate_hz / LOWEST_HZ * torch.exp2(-octaves_N)).round().long()
+    cost_BHN = difference_BHL[..., lags_N] - OCTAVE_COST * octaves_N
+    silent_BH = frames_BHW.square().mean(-1).sqrt() <= SILENCE
+    cost_BHN = cost_BHN.masked_fill(silent_BH[..., None], 10.0)
+    note_BH = _best_path(cost_BHN)
+    voiced_BH = note_BH >= 0
+    pitch_BH_hz = rate_hz / _refined(difference_BHL, lags_N[note_BH.clamp(min=0)])
     filled = _fill(pitch_BH_hz, voiced_BH)
     smooth = F.pad(filled[:, None], (2, 2), mode="replicate")[:, 0].unfold(1, 5, 1).median(-1).values
     return smooth, voiced_BH.to(audio_BS.dtype)
+
+
+def _best_path(cost_BHN: Tensor) -> Tensor:
+    """The note of each hop on the cheapest path, or -1 where it is not voiced: int64 (B, H)."""
+    _, hops, notes = cost_BHN.shape
+    ramp_N = torch.arange(notes, device=cost_BHN.device) * (JUMP_COST / NOTES_AN_OCTAVE)
+    voiced_BN, unvoiced_B = cost_BHN[:, 0], torch.full_like(cost_BHN[:, 0, 0], UNVOICED_COST)
+    from_note, from_unvoiced = [], []
+    for hop in range(1, hops):
+        # The cheapest note before each: the smaller of the best one below it and the best one above it.
+        below, below_at = (voiced_BN - ramp_N).cummin(1)
+        above, above_at = (voiced_BN + ramp_N).flip(1).cummin(1)
+        below, above = below + ramp_N, above.flip(1) - ramp_N
+        best_BN = torch.minimum(below, above)
+        at_BN = torch.where(below <= above, below_at, notes - 1 - above_at.flip(1))
+        begun_B1 = unvoiced_B[:, None] + TURN_COST
+        at_BN = torch.where(begun_B1 < best_BN, -1, at_BN)
+        cheapest_B, cheapest_at_B = voiced_BN.min(1)
+        stopped_B = cheapest_B + TURN_COST
+        from_note.append(at_BN)
+        from_unvoiced.append(torch.where(stopped_B < unvoiced_B, cheapest_at_B, -1))
+        voiced_BN = torch.minimum(best_BN, begun_B1) + cost_BHN[:, hop]
+        unvoiced_B = torch.minimum(unvoiced_B, stopped_B) + UNVOICED_COST
+    last_B, note_B = voiced_BN.min(1)
+    note_B = torch.where(unvoiced_B <= last_B, -1, note_B)
+    path = [note_B]
+    for at_BN, at_B in zip(reversed(from_note), reversed(from_unvoiced), strict=True):
+        before_B = at_BN.gather(1, note_B.clamp(min=0)[:, None])[:, 0]
+        note_B = torch.where(note_B >= 0, before_B, at_B)
+        path.append(note_B)
+    return torch.stack(path[::-1], dim=1)
 
 
 def _normalised_difference(frames_BHW: Tensor, window: int, longest: int) -> Tensor:

@@ -34,21 +34,17 @@ from anytalk.synth.errors import AnyTalkError
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
-    """Settings of the optimiser.
-
-    The learning rate warms up, holds, and falls linearly over the last `decay_steps`. Then comes polishing: what the
-    discriminator looks at, which makes a voice smooth and words less clear, counts for less.
-    """
+    """Settings of the optimiser. The learning rate warms up, holds, and falls linearly over the last `decay_steps`."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
 
-    steps: int = 5_000
+    steps: int = 7_300
     batch: int = 8
     crop_frames: int = 16
     learning_rate: float = 5e-4
     warmup_steps: int = 200
-    decay_steps: int = 900
-    adversarial_from: int = 3_000
+    decay_steps: int = 2_600
+    adversarial_from: int = 5_400
     """Step from which the discriminator takes part; before it only spectra count."""
     adversarial_crops: int = 4
     """How many crops of a batch, each cut in half, the discriminator sees: it costs more than the codec itself."""
@@ -56,12 +52,9 @@ class CodecTraining:
     magnitude_weight: float = 2.0
     pitch_weight: float = 3.0
     voicing_weight: float = 0.2
-    adversarial_weight: float = 0.2
-    feature_weight: float = 3.0
-    polish_steps: int = 1_200
-    polish_learning_rate: float = 3e-4
-    polish_adversarial_weight: float = 0.1
-    polish_feature_weight: float = 0.5
+    adversarial_weight: float = 0.1
+    feature_weight: float = 1.0
+    """Three times as much made voices smooth and words less clear."""
     ema: float = 0.999
     """Decay of the averaged weights that are kept in the end."""
     code_decay: float = 0.99
@@ -71,11 +64,6 @@ class CodecTraining:
     checkpoint_every: int = 100
     threads: int = 1
     seed: int = 1
-
-    @property
-    def all_steps(self) -> int:
-        """Steps until the end, polishing included."""
-        return self.steps + self.polish_steps
 
 
 class Speech:
@@ -169,20 +157,18 @@ class CodecTrainer:
 
     def run(self, save: Callable[["CodecTrainer"], None]) -> Iterator[dict[str, float]]:
         """Train to the end; yields the metrics of every step and calls `save` at checkpoints."""
-        while self.step < self.training.all_steps:
+        while self.step < self.training.steps:
             started = time.perf_counter()
             metrics = self.one_step()
             self.step += 1
             metrics |= {"step": self.step, "seconds": time.perf_counter() - started}
-            if self.step % self.training.checkpoint_every == 0 or self.step == self.training.all_steps:
+            if self.step % self.training.checkpoint_every == 0 or self.step == self.training.steps:
                 save(self)
             yield metrics
 
     def learning_rate(self) -> float:
-        """Of the current step: warm-up, plateau, linear decay; then linear decay again."""
+        """Of the current step: warm-up, plateau, linear decay."""
         t = self.training
-        if self.step >= t.steps:
-            return t.polish_learning_rate * (t.all_steps - self.step) / t.polish_steps
         left = (t.steps - self.step) / max(1, t.decay_steps)
         return t.learning_rate * min(1.0, (self.step + 1) / t.warmup_steps, left)
 
@@ -212,9 +198,7 @@ class CodecTrainer:
             made_layers = self.discriminator(made_BS[seen])
             adversarial = adversarial_loss(made_layers)
             feature = feature_loss(real_layers, made_layers)
-            polishing = self.step >= t.steps
-            loss = loss + adversarial * (t.polish_adversarial_weight if polishing else t.adversarial_weight)
-            loss = loss + feature * (t.polish_feature_weight if polishing else t.feature_weight)
+            loss = loss + t.adversarial_weight * adversarial + t.feature_weight * feature
             metrics |= {"adversarial": adversarial.item(), "feature": feature.item()}
         if not torch.isfinite(loss):
             raise AnyTalkError(f"the loss is {loss.item()} at step {self.step}; a lower learning_rate may help")

@@ -157,7 +157,7 @@ def _speak_part(texts: list[str], first: int, recipe: CodecRecipe, speaking: Spe
 
 def _train(trainer: CodecTrainer, out: Path, progress: Reporter) -> None:
     """Train, with a line of metrics for each step and a checkpoint now and then."""
-    progress.start("codec training", trainer.training.all_steps, trainer.step)
+    progress.start("codec training", trainer.training.steps, trainer.step)
     try:
         with (out / "metrics.jsonl").open("a") as log:
 

@@ -13,8 +13,7 @@ TINY = CodecConfig(
     encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1, latent_width=8, codebook_size=16
 )
 SHORT = CodecTraining(
-    steps=4,
-    polish_steps=2,
+    steps=6,
     batch=2,
     crop_frames=2,
     warmup_steps=1,
@@ -60,12 +59,12 @@ def test_every_part_learns(speech):
     after = trainer.state()["network"]
     assert [name for name in before if torch.equal(before[name], after[name])] == []
     assert ["critic" in metrics for metrics in seen] == [False, False, True, True, True, True]
-    assert seen[-1]["learning_rate"] < seen[-2]["learning_rate"] == SHORT.polish_learning_rate
+    assert seen[-1]["learning_rate"] < seen[-2]["learning_rate"] == SHORT.learning_rate
 
 
 def test_the_pitch_that_the_decoder_says_is_learnt(speech):
     settings = CodecTraining(
-        steps=60, polish_steps=0, batch=2, crop_frames=4, warmup_steps=1, decay_steps=1, adversarial_from=99, ema=0.0
+        steps=60, batch=2, crop_frames=4, warmup_steps=1, decay_steps=1, adversarial_from=99, ema=0.0
     )
     losses = [metrics["pitch"] for metrics in CodecTrainer(TINY, settings, speech).run(nothing)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
