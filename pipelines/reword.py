@@ -6,7 +6,9 @@ every answer is in the cache before it is spoken, so that a unit that is made ag
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +50,9 @@ class Reworder:
 
     def another(self) -> "Reworder":
         """The same connection with a count of its own."""
-        return Reworder(self.recipe, self.client)
+        one = copy.copy(self)
+        one.usage = Usage()
+        return one
 
     async def wordings(
         self, side: Side, rows: Sequence[PlannedRow], attempt: int, takes: Mapping[str, Takes]
@@ -81,11 +85,11 @@ class Reworder:
         return wordings
 
     async def _wording(self, side: Side, row: PlannedRow, attempt: int, takes: Takes) -> str:
-        nearest = best(takes[side])
+        nearest = best([take for take in takes[side] if take.text is None])
         request = Request(
             side=side,
             text=getattr(row.pair, side),
-            heard=nearest.heard.text if nearest.heard and nearest.text is None else "",
+            heard=nearest.heard.text if nearest.heard else "",
             language=row.pair.language,
             seed=derive_seed(row.seed(self.recipe.seed), "reword", side, attempt) % SEEDS,
         )

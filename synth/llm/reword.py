@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from anytalk.synth.errors import SampleError
 
-from .client import Client, Messages
+from .client import Answer, Client, Messages
 from .endpoint import Usage
 from .job import read_answer, repairing
 from .template import Template
@@ -70,17 +70,17 @@ async def reword(
     """
     messages = request.messages(template)
 
-    async def said(told: Messages) -> tuple[str, SampleError | None, Messages]:
+    async def asked(told: Messages) -> Answer:
         answer = await client.ask(told, request.seed, SCHEMA)
         usage.count(answer.prompt_tokens, answer.completion_tokens)
-        try:
-            return check(read_answer(answer, messages, _Wording).text), None, told
-        except SampleError as problem:
-            return "", problem, repairing(messages, answer, problem)
+        return answer
 
-    text, problem, told = await said(messages)
-    if problem:
-        text, problem, _ = await said(told)
-    if problem:
-        raise problem
-    return text
+    def said(answer: Answer) -> str:
+        return check(read_answer(answer, messages, _Wording).text)
+
+    answer = await asked(messages)
+    try:
+        return said(answer)
+    except SampleError as problem:
+        answer = await asked(repairing(messages, answer, problem))
+    return said(answer)
