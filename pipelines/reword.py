@@ -93,7 +93,8 @@ class Reworder:
             language=row.pair.language,
             seed=derive_seed(row.seed(self.recipe.seed), "reword", side, attempt) % SEEDS,
         )
-        return await reword(request, self.template, self.client, lambda text: self._spoken(text, side, row), self.usage)
+        check = functools.partial(self._spoken, side=side, row=row)
+        return await reword(request, self.template, self.client, check, self.usage)
 
     def _spoken(self, text: str, side: Side, row: PlannedRow) -> str:
         """A wording as it is said.
