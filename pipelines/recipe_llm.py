@@ -1,4 +1,4 @@
-"""What a recipe says of language models: conversations to be asked for, and written pairs to be made speakable."""
+"""What a recipe says of language models: conversations, written pairs made speakable, other words for what fails."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
