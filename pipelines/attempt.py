@@ -47,6 +47,8 @@ class Take:
     """Of an answer that came as codes, or that was encoded before."""
     is_transcribed: bool = False
     """Whether the text is what was heard, because the source has none."""
+    text: str | None = None
+    """The other words that were to be said; empty where none could be had, None for the row's own."""
     flac: bytes | None = None
     """The sound as it is stored, of an attempt that was read back."""
     change: Change | None = None
@@ -164,7 +166,9 @@ def may_help(row: PlannedRow, side: Side, takes: Sequence[Take]) -> bool:
     if not takes:
         return True
     recorded = getattr(row.pair, f"{side}_recording") is not None
-    return all(take.reason is not None for take in takes) and takes[-1].reason not in FINAL and not recorded
+    # What other words fail for, others may not.
+    ended = takes[-1].reason in FINAL and takes[-1].text is None
+    return all(take.reason is not None for take in takes) and not ended and not recorded
 
 
 def best(takes: Sequence[Take]) -> Take:
@@ -203,6 +207,7 @@ def stored(take: Take, side: Side, row_id: str) -> dict[str, Any]:
         "reason": take.reason,
         "detail": take.detail,
         "voice": take.voice,
+        "text": take.text,
         "transcript": take.heard.text if take.heard else None,
         **measured(take),
         "audio": audio_of(take, side, f"{row_id}-{side}-{take.number}"),
@@ -222,6 +227,7 @@ def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Take:
         detail=attempt["detail"],
         codes=None if codes is None else np.asarray(codes, np.uint16),
         is_transcribed=getattr(row.pair, attempt["side"]) is None,
+        text=attempt["text"],
         flac=attempt["audio"] and attempt["audio"]["bytes"],
     )
 
@@ -236,13 +242,15 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
     made = {take.number for take in others}
     transcript, audio = accepted[f"{side}_transcript"], accepted[f"{side}_audio"]
     features = accepted.get("question_features") if side == "question" else None
+    own = getattr(row.pair, side)
     return Take(
         number=next(number for number in range(len(made) + 1) if number not in made),
         voice=accepted[f"{side}_voice"],
         heard=None if transcript is None else Heard(transcript, features),
         measures=_measures({name: accepted[f"{side}_{name}"] for name in MEASURES}),
         codes=accepted["answer_codes"] if side == "answer" else None,
-        is_transcribed=getattr(row.pair, side) is None,
+        is_transcribed=own is None,
+        text=None if own in (None, accepted[side]) else accepted[side],
         flac=audio and audio["bytes"],
     )
 

@@ -20,6 +20,7 @@ from .plan import Plan, PlannedRow, load_or_make
 from .pool import STAGES, Studio, open_studio
 from .progress import Quiet, Reporter
 from .recipe import Recipe, load_recipe
+from .reword import bills, open_reworder
 from .store import Store, sha256
 from .unit import UnitRows, make_unit
 
@@ -105,7 +106,7 @@ def build(
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current(store)
-    async with open_studio(recipe, local) as studio:
+    async with open_studio(recipe, local) as studio, open_reworder(recipe, store) as reworder:
         fingerprints = await _fingerprints(recipe, studio)
         await studio.call("hearing", "require", sorted(plan.languages))
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
@@ -117,7 +118,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
         async def make(number: int) -> dict[str, Any]:
             started, own = time.monotonic(), studio.another()
             rows = plan.units[number]
-            outcome = await make_unit(rows, own, recipe)
+            outcome = await make_unit(rows, own, recipe, reworder=reworder and reworder.another())
             facts = {"judgement": 0, **spent(own, started)}
             return await commit_rows(number, keys[number], rows, outcome, recipe, fingerprints, store, facts)
 
@@ -150,6 +151,8 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
     if recipe.augment is not None:
         # Reads every file of the folders, so one engine does it, once.
         prints["augment"] = await studio.call("voices", "augmentation_fingerprint")
+    if recipe.reword is not None:
+        prints["reword"] = recipe.reword.fingerprint()
     return prints
 
 
@@ -255,7 +258,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
         "licences": made_with["licences"],
         **totals_of(plan, finished),
         "libraries": made_with["libraries"],
-        "asked": plan.asked,
+        "asked": [*plan.asked, *bills(judgement.recipe, finished.values())],
         "machine": {
             "python": made_with["python"],
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),

@@ -32,6 +32,7 @@ from .pool import STAGES, Studio, open_studio
 from .progress import Quiet, Reporter
 from .recipe import JUDGED_AGAIN, Recipe, both_sides
 from .recipe_file import resolve
+from .reword import added_up, open_reworder
 from .schema import matrix
 from .store import Store, sha256
 from .unit import facts_of, make_unit
@@ -140,7 +141,10 @@ async def _judge(
     todo = [number for number in range(len(plan.units)) if number not in done]
     if not todo and _is_finished(target, store):
         return done, {}
-    async with open_studio(recipe, local or not target.rerolls) as studio:
+    async with (
+        open_studio(recipe, local or not target.rerolls) as studio,
+        open_reworder(recipe, store, speaks=target.rerolls) as reworder,
+    ):
         if todo:
             await _refuse_other_engines(target, plan, sidecars, store, studio)
         announce(target, store)
@@ -156,9 +160,14 @@ async def _judge(
                 return sidecar
             started, own, rows = time.monotonic(), studio.another(), plan.units[number]
             takes, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
-            outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls)
+            words = reworder and reworder.another()
+            outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls, reworder=words)
             moved = _moved(accepted, {row["id"] for row in outcome.accepted})
-            facts = {"judgement": target.number, **moved, **_added(sidecars[number], spent(own, started))}
+            facts = {
+                "judgement": target.number,
+                **moved,
+                **_added(sidecars[number], outcome.facts | spent(own, started)),
+            }
             return await commit_rows(number, key, rows, outcome, recipe, fingerprints, store, facts)
 
         made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
@@ -199,6 +208,10 @@ async def _refuse_other_engines(
             raise fingerprint
         elif json.loads(commit.json_bytes(fingerprint)) != wanted:
             problems.append(f"{name}: the dataset was made with {wanted}; here is {fingerprint}")
+    if target.rerolls and target.recipe.reword is not None:
+        here, wanted = target.recipe.reword.fingerprint(), target.made_with["fingerprints"]["reword"]
+        if json.loads(commit.json_bytes(here)) != wanted:
+            problems.append(f"reword: the dataset was made with {wanted}; here is {here}")
     # Rows that only move need no engine.
     if problems and (target.rerolls or _tried(plan, sidecars, target.recipe, store, Quiet())[1]):
         raise SetupError("\n".join(problems))
@@ -261,7 +274,13 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """What a unit took in all, over its judgements."""
     seconds = {stage: round(old["seconds"][stage] + more, 3) for stage, more in new["seconds"].items()}
     sets = sorted({*old["instruction_sets"], *new["instruction_sets"]})
-    return {"wall_s": round(old["wall_s"] + new["wall_s"], 3), "seconds": seconds, "instruction_sets": sets}
+    asked = [facts["asked"] for facts in (old, new) if "asked" in facts]
+    return {
+        "wall_s": round(old["wall_s"] + new["wall_s"], 3),
+        "seconds": seconds,
+        "instruction_sets": sets,
+        **({"asked": added_up(asked)} if asked else {}),
+    }
 
 
 def _tried(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from anytalk.synth.errors import SetupError
 
 from . import commit
-from .recipe import JUDGED_AGAIN, WORDS_ABOUT_VOICES, Recipe
+from .recipe import JUDGED_AGAIN, WAYS_TO_ASK, WORDS_ABOUT_VOICES, Recipe
 from .store import Store
 
 PLAN = "plan/plan.json"
@@ -101,7 +101,8 @@ def is_judged_again(key: str) -> bool:
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude={"resources": True, "voices": WORDS_ABOUT_VOICES})
+    left_out = {"resources": True, "voices": WORDS_ABOUT_VOICES, "reword": WAYS_TO_ASK}
+    return recipe.model_dump(mode="json", exclude=left_out)
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

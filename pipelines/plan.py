@@ -271,7 +271,7 @@ def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair
     for pair in pairs:
         if isinstance(pair, BadPair):
             rejects.append(reject(pair.pair, pair.reason, pair.detail, pair.source))
-        elif problem := _problem(pair, rules):
+        elif problem := text_problem(pair, rules):
             rejects.append(reject(pair, *problem, pair.source))
         else:
             try:
@@ -301,7 +301,8 @@ def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair
     return kept, rejects
 
 
-def _problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
+def text_problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
+    """Why a pair's texts cannot be spoken at all, if they cannot: reason and detail."""
     limits = {"question": rules.max_question_characters, "answer": rules.max_answer_characters}
     for side, limit in limits.items():
         text = getattr(pair, side)

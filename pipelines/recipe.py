@@ -12,13 +12,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.synth.hearing import Context
 from anytalk.synth.judge.policy import Policy
+from anytalk.synth.peer import Peer
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
 from .recipe_augment import Augment, augment_from_short
 from .recipe_dedup import Decontaminate, Dedups
 from .recipe_file import Section, Shorthand, read_recipe
-from .recipe_llm import Llm, Rewrite
+from .recipe_llm import Llm, Reword, Rewrite
 from .recipe_source import Source, sources_of
 
 
@@ -229,6 +230,13 @@ WORDS_ABOUT_VOICES: Any = {
 """Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
 
 
+WAYS_TO_ASK: Any = {
+    "endpoint": {field.name for field in dataclasses.fields(Peer)} - {"model"}
+    | {"price_in_per_million", "price_out_per_million"}
+}
+"""Keys of `reword` that change no word: where the model is, and how patient one is with it."""
+
+
 JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
 """Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
 
@@ -247,6 +255,7 @@ class Recipe(Section):
     voices: Voices
     audio: Audio = Audio()
     check: Check = Check()
+    reword: Reword | None = Field(None, description="say what still fails the check in other words")
     augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
         None, description="what is done to questions after they passed the check; may be written as a list of steps"
     )
@@ -286,10 +295,10 @@ class Recipe(Section):
             raise ValueError("split.held_out_voices: no voice is left to ask in training")
         return self
 
-    def models(self) -> list[Llm | Rewrite]:
+    def models(self) -> list[Llm | Rewrite | Reword]:
         """Every use of a language model."""
-        asked: list[Llm | Rewrite] = [source for source in sources_of(self.source) if isinstance(source, Llm)]
-        return asked if self.rewrite is None else [*asked, self.rewrite]
+        asked = [source for source in sources_of(self.source) if isinstance(source, Llm)]
+        return [*asked, *(section for section in (self.rewrite, self.reword) if section is not None)]
 
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""

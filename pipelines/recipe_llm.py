@@ -1,13 +1,16 @@
-"""What a recipe says of language models: conversations to be asked for, and written pairs to be made speakable."""
+"""What a recipe says of language models: conversations, written pairs made speakable, other words for what fails."""
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import Endpoint
 from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
+from anytalk.synth.llm.template import REWORD_FIELDS, Template, load_template
 
 from .recipe_file import Section
 from .vllm import ClusterModel
@@ -78,3 +81,39 @@ class Rewrite(Asked):
     def rewriting(self) -> Rewriting:
         """What the model is told."""
         return Rewriting(self.sides, self.seconds, self.templates)
+
+
+class Reword(Section):
+    """Have a language model find other words for what fails the check however often it is spoken.
+
+    It is asked now and then, row by row, so that it must be running: vLLM inside the cluster is loaded for one pass.
+    """
+
+    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    after: int = Field(3, ge=1, description="attempts in a side's own words; each further one has words of its own")
+    sides: Literal["both", "question", "answer"] = Field("both", description="which are said in other words")
+    templates: str | None = Field(None, description="folder with a reword.md of one's own")
+
+    @property
+    def whom(self) -> Endpoint:
+        """What is asked."""
+        return self.endpoint
+
+    def template(self) -> Template:
+        """The prompt.
+
+        Raises:
+            SetupError: there is no such folder, or the template is malformed.
+        """
+        if self.templates is not None and not Path(self.templates).is_dir():
+            raise SetupError(f"reword.templates: {self.templates} does not exist")
+        return load_template("reword", self.templates, REWORD_FIELDS)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the words.
+
+        Raises:
+            SetupError: the template is not in order.
+        """
+        asked = {"template": self.template().name, "model": self.endpoint.model, **self.endpoint.sampling()}
+        return asked | {"after": self.after, "sides": self.sides}

@@ -56,6 +56,7 @@ _ATTEMPTS = pa.list_(
             ("reason", pa.string()),
             ("detail", pa.string()),
             ("voice", pa.string()),
+            ("text", pa.string()),
             ("transcript", pa.string()),
             *((measure, pa.float32()) for measure in MEASURES),
             ("audio", AUDIO),

@@ -27,6 +27,7 @@ from .plan import PlannedRow
 from .pool import Studio
 from .recipe import Recipe, VoiceChoice
 from .recipe_source import Side
+from .reword import Reworder
 from .schema import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ
 from .source import Recording, codes_of, read_recording
 from .stage import Job, Sound, too_long
@@ -54,6 +55,7 @@ async def make_unit(
     made: Mapping[str, Takes] | None = None,
     *,
     speaks: bool = True,
+    reworder: Reworder | None = None,
 ) -> UnitRows:
     """Speak, hear, judge and encode the rows of one unit.
 
@@ -63,6 +65,7 @@ async def make_unit(
         recipe: of the dataset.
         made: attempts of an earlier run by row id, with the verdicts of this recipe; they are not made again.
         speaks: whether more attempts are made where those do not do.
+        reworder: finds other words for what fails; None for a recipe without `reword`, or where nothing is spoken.
 
     Raises:
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
@@ -70,15 +73,23 @@ async def make_unit(
     takes = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
     ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
     if speaks:
-        await _speak("question", rows, takes, studio, recipe)
+        await _speak("question", rows, takes, studio, recipe, reworder)
         # An answer is only spoken for a question that is good: what would be thrown away is not made.
         good = [end.row for end in ended if end.chosen("question") and end.row.pair.is_answered]
-        await _speak("answer", good, takes, studio, recipe)
-    return await _written(ended, studio, recipe)
+        await _speak("answer", good, takes, studio, recipe, reworder)
+    outcome = await _written(ended, studio, recipe)
+    if reworder is None:
+        return outcome
+    return dataclasses.replace(outcome, facts=outcome.facts | {"asked": dataclasses.asdict(reworder.usage)})
 
 
 async def _speak(
-    side: Side, rows: Sequence[PlannedRow], takes: Mapping[str, Takes], studio: Studio, recipe: Recipe
+    side: Side,
+    rows: Sequence[PlannedRow],
+    takes: Mapping[str, Takes],
+    studio: Studio,
+    recipe: Recipe,
+    reworder: Reworder | None,
 ) -> None:
     """Attempt one side of each row until it passes or the budget is spent."""
     for attempt in range(recipe.check.attempts):
@@ -86,8 +97,17 @@ async def _speak(
         due = [row for row in due if may_help(row, side, takes[row.id][side])]
         if not due:
             continue  # Attempts of an earlier run may have come farther.
-        jobs = [job(row, side, attempt, recipe) for row in due]
-        for row, take in zip(due, await _one_round(side, due, jobs, attempt, studio, recipe), strict=True):
+        wordings = await reworder.wordings(side, due, attempt, takes) if reworder else [None] * len(due)
+        spoken = []
+        for row, wording in zip(due, wordings, strict=True):
+            one = job(row, side, attempt, recipe)
+            if isinstance(wording, SampleError):
+                # In the row's own words it has failed before, so nothing is spoken.
+                failed = Take(attempt, one.label(), reason=wording.reason, detail=wording.detail, text="")
+                takes[row.id][side].append(failed)
+            else:
+                spoken.append((row, one, wording))
+        for (row, _, _), take in zip(spoken, await _one_round(side, spoken, attempt, studio, recipe), strict=True):
             takes[row.id][side].append(take)
 
 
@@ -143,7 +163,7 @@ async def _changes(
         assert take.heard is not None
         sound = take.sound()
         assert sound is not None
-        clean.append((sound, row.pair.question or take.heard.text))
+        clean.append((sound, take.text or row.pair.question or take.heard.text))
     made = zip(due, await change(due, clean, studio, recipe), strict=True)
     return known | {row.id: changed for row, changed in made if changed is not None}
 
@@ -173,9 +193,11 @@ def _seconds(row: dict[str, Any]) -> float:
 
 
 async def _one_round(
-    side: Side, rows: Sequence[PlannedRow], jobs: Sequence[Job], attempt: int, studio: Studio, recipe: Recipe
+    side: Side, due: Sequence[tuple[PlannedRow, Job, str | None]], attempt: int, studio: Studio, recipe: Recipe
 ) -> list[Take]:
-    """Speak, hear and judge one side of some rows once."""
+    """Speak, hear and judge one side of some rows once, each in its own words or in those that stand beside it."""
+    rows, wordings = [row for row, _, _ in due], [wording for _, _, wording in due]
+    jobs = [one if wording is None else dataclasses.replace(one, text=wording) for _, one, wording in due]
     codes = await _codes(jobs)
     spoken = await _sounds(jobs, codes, studio)
     waveforms = {place: w for place, w in enumerate(spoken) if isinstance(w, np.ndarray)}
@@ -192,12 +214,13 @@ async def _one_round(
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
     for place, (row, sound) in enumerate(zip(rows, spoken, strict=True)):
-        take = Take(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place))
+        wording = wordings[place]
+        take = Take(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
         words, sounds = results.get(place, (sound, NO_SOUND))
         if isinstance(words, SampleError):
             take = dataclasses.replace(take, reason=words.reason, detail=words.detail)
         elif isinstance(words, Heard):
-            text = getattr(row.pair, side)
+            text = getattr(row.pair, side) if wording is None else wording
             measures = measure(
                 text=words.text if text is None else text,
                 transcript=words.text,
@@ -328,6 +351,8 @@ def _accepted(
             f"{side}_transcript": take and take.heard and take.heard.text,
         }
         made |= {f"{side}_{name}": value for name, value in measured(take).items()}
+        if take and take.text:
+            made[side] = take.text
         if take and take.is_transcribed and take.heard:
             made |= {side: take.heard.text, f"{side}_written": take.heard.text}
     if changed is not None:

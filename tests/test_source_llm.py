@@ -352,4 +352,4 @@ def test_the_recipes_of_the_docs_are_recipes(tmp_path):
     for number, block in enumerate(blocks):
         (tmp_path / f"{number}.yaml").write_text(block)
         assert load_recipe(tmp_path / f"{number}.yaml").models()
-    assert len(blocks) == 3
+    assert len(blocks) == 4

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from anytalk.pipelines.recipe_llm import Llm, Rewrite
+from anytalk.pipelines.recipe_llm import Llm, Reword, Rewrite
 from anytalk.synth.llm.generate import generation_jobs
 from anytalk.synth.llm.job import Deferred, Rejected, Turn
 from anytalk.synth.llm.rewrite import Written, rewriting_jobs
@@ -22,7 +22,7 @@ from .pair import BadPair, LatePair, Pair
 Found = Pair | BadPair | LatePair
 
 
-def examine(models: Sequence[Llm | Rewrite]) -> None:
+def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
     """Find out whether language models can be asked, before any is.
 
     Raises:
@@ -32,6 +32,8 @@ def examine(models: Sequence[Llm | Rewrite]) -> None:
     for model in models:
         if isinstance(model, Llm):
             next(generation_jobs(model.ask, seed=0))
+        elif isinstance(model, Reword):
+            model.template()
         else:
             load_template("rewrite", model.templates, REWRITE_FIELDS)
     probe([model.whom for model in models])

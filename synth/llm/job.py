@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +21,9 @@ from .speech import check_spoken
 
 MAX_QUESTION_S = 25.0
 """Longest question, as estimated: a question over 30 s is rejected once it is spoken."""
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Turn(BaseModel):
@@ -76,17 +80,7 @@ class Job:
             SampleError: `malformed_answer` if it is not the JSON that was asked for, or one of the reasons of
                 `unspeakable` for what it says.
         """
-        try:
-            turns = _Conversation.model_validate(_json_object(answer.text, self.messages[0]["content"])).turns
-        except ValidationError as error:
-            problem = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in problem["loc"]) or "the object"
-            raise SampleError("malformed_answer", f"{where}: {problem['msg']}") from None
-        except ValueError as error:
-            cut = (
-                f"; it was cut off after {answer.completion_tokens} tokens" if answer.finish_reason == "length" else ""
-            )
-            raise SampleError("malformed_answer", f"{error}{cut}") from None
+        turns = read_answer(answer, self.messages, _Conversation).turns
         if len(turns) != self.turns:
             raise SampleError("malformed_answer", f"turns must hold {self.turns}; it holds {len(turns)}")
         if self.questions is not None:
@@ -106,9 +100,7 @@ class Job:
 
     def repair(self, answer: Answer, problem: SampleError) -> Messages:
         """What to tell the model so that it mends its answer."""
-        told = f"That will not do. {problem.detail}. Send the whole JSON object again, mended, and nothing else."
-        said = answer.text[:4000]  # A model that babbles to its limit need not read all of it again.
-        return [*self.messages, {"role": "assistant", "content": said}, {"role": "user", "content": told}]
+        return repairing(self.messages, answer, problem)
 
     def generated(self, answer: Answer, turns: tuple[Turn, ...], repaired: bool) -> "Generated":
         """Put an answer that passed together with where it comes from."""
@@ -208,6 +200,35 @@ async def _do(job: Job, client: Client) -> Outcome:
         return job.rejected(error)
     except EngineError as error:
         return job.deferred(error)
+
+
+def read_answer(answer: Answer, messages: Messages, model: type[ModelT]) -> ModelT:
+    """Read an answer as the object that was asked for.
+
+    Args:
+        answer: what the model said.
+        messages: what it was told.
+        model: what the object must be.
+
+    Raises:
+        SampleError: `malformed_answer`, if it is not that.
+    """
+    try:
+        return model.model_validate(_json_object(answer.text, messages[0]["content"]))
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the object"
+        raise SampleError("malformed_answer", f"{where}: {problem['msg']}") from None
+    except ValueError as error:
+        cut = f"; it was cut off after {answer.completion_tokens} tokens" if answer.finish_reason == "length" else ""
+        raise SampleError("malformed_answer", f"{error}{cut}") from None
+
+
+def repairing(messages: Messages, answer: Answer, problem: SampleError) -> Messages:
+    """What to tell a model so that it mends its answer."""
+    told = f"That will not do. {problem.detail}. Send the whole JSON object again, mended, and nothing else."
+    said = answer.text[:4000]  # A model that babbles to its limit need not read all of it again.
+    return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": told}]
 
 
 def _json_object(text: str, told: str) -> object:

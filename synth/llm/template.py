@@ -25,6 +25,9 @@ FIELDS = frozenset(
 REWRITE_FIELDS = frozenset({"language", "length", "rules", "seconds", "turns", "written"})
 """What the template of `rewrite` may name. `written` is the conversation as JSON."""
 
+REWORD_FIELDS = frozenset({"heard", "language", "side", "text"})
+"""What the template of `reword` may name. `text` and `heard`, what was understood of it, are JSON strings."""
+
 _PARTS = re.compile(r"\A---\n(.*?)\n---\n+# system\n+(.+?)\n+# user\n+(.+?)\s*\Z", re.DOTALL)
 _RULES = re.compile(r"\A---\n(.*?)\n---\n+(.+?)\s*\Z", re.DOTALL)
 
@@ -72,7 +75,7 @@ def bundled_kinds() -> list[str]:
     return sorted(name.removesuffix(".md") for name in names if name.endswith(".md") and name not in _OTHERS)
 
 
-_OTHERS = ("rules.md", "rewrite.md")
+_OTHERS = ("rules.md", "rewrite.md", "reword.md")
 
 
 def load_template(kind: str, folder: str | Path | None = None, fields: frozenset[str] = FIELDS) -> Template:
