@@ -136,7 +136,8 @@ class QuantisedBlock(nn.Module):
         self._qkv, self._out = Product(attention.q_proj, attention.k_proj, attention.v_proj), Product(attention.o_proj)
         self._gate_up, self._down = Product(mlp.gate_proj, mlp.up_proj), Product(mlp.down_proj)
         self._activation = mlp.act_fn
-        self.input_layernorm, self.post_attention_layernorm = block.input_layernorm, block.post_attention_layernorm
+        norms = (block.input_layernorm, block.post_attention_layernorm)
+        self._before, self._between = ((norm.weight.detach(), norm.variance_epsilon) for norm in norms)
         self.bytes = sum(product.bytes for product in (self._qkv, self._out, self._gate_up, self._down))
 
     def forward(
@@ -149,9 +150,9 @@ class QuantisedBlock(nn.Module):
     ) -> Tensor:
         """Take what transformers gives a block, and give what it would: (B, T, D)."""
         assert position_embeddings is not None
-        normed_BTD = self.input_layernorm(hidden_states)
+        normed_BTD = _normed(hidden_states, *self._before)
         x_BTD = hidden_states + self._attention(normed_BTD, attention_mask, past_key_values, *position_embeddings)
-        gate, up = self._gate_up(self.post_attention_layernorm(x_BTD)).chunk(2, dim=-1)
+        gate, up = self._gate_up(_normed(x_BTD, *self._between)).chunk(2, dim=-1)
         return x_BTD + self._down(self._activation(gate).mul_(up))
 
     def _attention(
@@ -177,6 +178,12 @@ class QuantisedBlock(nn.Module):
 
     def _save_to_state_dict(self, *_: object) -> None:
         _refuse_saving()
+
+
+def _normed(x_BTD: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
+    """RMSNorm in half the operations of transformers'."""
+    mean_BT1 = torch.linalg.vecdot(x_BTD, x_BTD)[..., None].div_(len(weight_D))
+    return (x_BTD * mean_BT1.add_(epsilon).rsqrt_()).mul_(weight_D)
 
 
 def _refuse_saving() -> NoReturn:
