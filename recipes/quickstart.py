@@ -32,6 +32,9 @@ LARGEST_MEMORY_GIB, LONGEST_S = 8.0, 720.0
 TEXT_RIGHT_EXACT, TEXT_RIGHT_RESPOKEN, SPEECH_OVER_CODEC = 0.9, 0.5, 0.15
 """What the quickstart means to reach; the last is how much WER the model's speech may add to the codec's own."""
 
+ASKED = "Hello there, what's your name?"
+"""One of the questions that the model learns: it knows no others."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -66,7 +69,7 @@ def steps(out: Path) -> list[Step]:
         Step("check", ("check", dataset)),
         Step("train", ("train", "talker", "--data", dataset, "--out", talker), trained),
         Step("answer", ("eval", talker, dataset, "--out", answers), out / EVALUATION, trained),
-        Step("talk", ("talk", talker, "--text", "What's your name?", "--out", str(spoken)), spoken, trained),
+        Step("talk", ("talk", talker, "--text", ASKED, "--out", str(spoken)), spoken, trained),
     ]
 
 
@@ -223,7 +226,7 @@ def closing(out: Path, summary: dict[str, Any]) -> str:
         f"  {out / SUMMARY}",
         "",
         "Next:",
-        f"  anytalk talk {out / 'talker'} your-question.wav      (or --text 'What is your name?')",
+        f'  anytalk talk {out / "talker"} your-question.wav      (or --text "{ASKED}")',
         "  anytalk build quickstart --set source=your-pairs.jsonl --out out/mine",
         "  anytalk train mini-omni --data out/mine --out out/mini-omni      (the full-size recipe, on a GPU)",
     ]
