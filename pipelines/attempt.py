@@ -13,7 +13,7 @@ import soundfile
 
 from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.hearing import Heard
-from anytalk.synth.judge.measure import DECIMALS, Measures
+from anytalk.synth.judge.measure import DECIMALS, Measures, rounded
 from anytalk.synth.judge.policy import Policy, first_failure
 
 from .augmented import Change
@@ -272,6 +272,5 @@ def _measures(values: dict[str, float | None]) -> Measures | None:
     if values["mos"] is None:
         return None
     # A text that was heard has no errors against itself.
-    known = values | {name: values[name] or 0.0 for name in ("wer", "cer")}
-    rounded: dict[str, Any] = {name: None if value is None else round(value, DECIMALS) for name, value in known.items()}
-    return Measures(**rounded)
+    known: dict[str, Any] = {**values} | {name: values[name] or 0.0 for name in ("wer", "cer")}
+    return rounded(Measures(**known))

@@ -46,6 +46,7 @@ MEASURES = (
     "peak_db",
     "repetition",
     "similarity",
+    "language_probability",
 )
 
 _ATTEMPTS = pa.list_(

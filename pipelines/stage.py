@@ -212,8 +212,8 @@ class Hearing:
         """Features alone, those of `listen`."""
         return self.whisper.features(waveforms_16k)
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[str]:
-        """Transcripts alone; `languages` holds the tag of each."""
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard]:
+        """Transcripts without features; `languages` holds the tag of each."""
         return self.whisper.transcribe(waveforms_16k, languages)
 
 

@@ -211,7 +211,7 @@ def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
         return ""
     sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
     [heard] = talker.whisper.transcribe([sound], [language])
-    return heard
+    return heard.text
 
 
 def _wrong(reference: str, said: str) -> float:

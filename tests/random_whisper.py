@@ -1,5 +1,6 @@
 """Whispers with random weights: the real formats, vocabularies and tokenizers, and nothing learned."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -9,6 +10,8 @@ from whisper.tokenizer import get_encoding
 
 from anytalk.synth.hearing.catalogue import _wheel_folder
 
+LANGUAGES = 99
+"""Of the models before large-v3; their ids follow that of the start of a transcript."""
 TEXT_TOKENS = 50_256
 """Of the English vocabulary, before its special tokens; the multilingual one has one more."""
 
@@ -70,7 +73,12 @@ def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
         _write_multilingual_tokenizer(tokenizer)
     PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder / "transformers")
     converter = TransformersConverter(str(folder / "transformers"), copy_files=["tokenizer.json"])
-    return Path(converter.convert(str(folder / "ctranslate2")))
+    converted = Path(converter.convert(str(folder / "ctranslate2")))
+    # The converter takes the languages from the published models' own settings, which these weights have not.
+    settings = json.loads((converted / "config.json").read_text())
+    settings["lang_ids"] = [end_of_text + 2 + place for place in range(LANGUAGES)] if multilingual else []
+    (converted / "config.json").write_text(json.dumps(settings))
+    return converted
 
 
 def _write_multilingual_tokenizer(path: Path) -> None:

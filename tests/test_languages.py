@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import whisper as original_whisper
 
 from anytalk.pipelines import build, check
+from anytalk.pipelines.judge import judge
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import read_pairs
 from anytalk.synth.audio import Waveform, read_audio
@@ -46,8 +48,8 @@ def sounds() -> list[Waveform]:
     return [rng.uniform(-0.3, 0.3, RATE_HZ // 2 + 900 * n).astype(np.float32) for n in range(4)]
 
 
-def rows_of(folder):
-    tables = [pa.ipc.open_file(path).read_all() for path in sorted((folder / "shards").glob("*.arrow"))]
+def rows_of(folder, part="shards"):
+    tables = [pa.ipc.open_file(path).read_all() for path in sorted((folder / part).glob("*.arrow"))]
     return [row for table in tables for row in table.to_pylist()]
 
 
@@ -66,6 +68,9 @@ class Recorder:
     def prompt(self, language: str) -> list[int]:
         return [ord(letter) for letter in language]
 
+    def language_probabilities(self, states_BTD: np.ndarray, language: str) -> list[float | None]:
+        return [None] * len(states_BTD)
+
     def decode(self, states_BTD: np.ndarray, token_limit: int, prompt: list[int]) -> list[list[int]]:
         return [[*prompt, len(states_BTD)] for _ in states_BTD]
 
@@ -78,9 +83,9 @@ def test_only_utterances_of_one_language_share_a_batch(sounds: list[Waveform]):
     recogniser = Recogniser(Recorder(), "recorder", "en")
     tags = ["de", "en-GB", "de-AT", "cmn"]
     expected = ["de 2", "en 1", "de 2", "zh 1"]
-    assert recogniser.transcribe(sounds, tags) == expected
+    assert [heard.text for heard in recogniser.transcribe(sounds, tags)] == expected
     assert [heard.text for heard in recogniser.listen(sounds, tags)] == expected
-    assert recogniser.transcribe(sounds) == ["en 4"] * 4
+    assert [heard.text for heard in recogniser.transcribe(sounds)] == ["en 4"] * 4
 
 
 def test_what_is_heard_of_a_row_does_not_depend_on_rows_in_other_languages(multilingual: Path, sounds: list[Waveform]):
@@ -155,6 +160,46 @@ def test_a_dataset_of_two_languages_is_heard_row_by_row(fake_recipe, write_jsonl
     assert check(tmp_path / "out").problems == []
 
 
+def test_how_likely_a_language_is_is_what_the_original_detects(multilingual: Path):
+    # 28 seconds take the whole window, which is all that the original knows.
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 28 * RATE_HZ).astype(np.float32)
+    model = original_whisper.load_model(str(multilingual), device="cpu")
+    _, likely = original_whisper.detect_language(
+        model, original_whisper.log_mel_spectrogram(original_whisper.pad_or_trim(sound), n_mels=model.dims.n_mels)
+    )
+    whisper = load_whisper(str(multilingual))
+    for language in ("de", "en", "zh"):
+        [listened], [transcribed] = whisper.listen([sound], [language]), whisper.transcribe([sound], [language])
+        assert listened.language_probability == pytest.approx(likely[language], rel=1e-3)
+        assert transcribed.language_probability == listened.language_probability
+
+
+def test_a_recogniser_of_english_alone_does_not_guess_languages(english: Path, sounds: list[Waveform]):
+    whisper = load_whisper(str(english))
+    assert {heard.language_probability for heard in whisper.listen(sounds) + whisper.transcribe(sounds)} == {None}
+
+
+def test_a_row_in_which_another_language_is_heard_is_rejected_for_it(
+    fake_recipe, anything, write_jsonl, tmp_path, multilingual
+):
+    # Weights that learned nothing find every language about as likely as any other.
+    recipe = fake_recipe(
+        source=str(write_jsonl(PAIRS)),
+        voices=VOICES,
+        features={"model": str(multilingual)},
+        check={"attempts": 1, "question": {**anything, "min_language_probability": 0.5}, "answer": anything},
+    )
+    result = build(recipe, tmp_path / "out", local=True)
+    assert result.rows_accepted == 0
+    [rejected, *_] = rows_of(tmp_path / "out", "rejects")
+    assert rejected["reason"] == "other_language"
+    assert 0 < rejected["attempts"][0]["language_probability"] < 0.5
+    assert "language_probability 0.0" in rejected["detail"]
+    assert rejected["detail"].endswith("is under 0.5")
+    again = judge(tmp_path / "out", {"check.question.min_language_probability": None}, dry_run=True)
+    assert [need["side"] for need in again.open] == ["answer"] * 3
+
+
 def test_the_bundled_corpus_is_there_in_german(fake_recipe):
     german = load_recipe(fake_recipe(source={"kind": "bundled", "language": "de"})).source
     pairs = list(read_pairs(german))
@@ -185,4 +230,10 @@ def test_german_is_spoken_heard_and_stored_with_a_multilingual_whisper_from_a_fo
     whisper = load_whisper(str(folder), text_compute_type="int8")
     heard = whisper.listen([read_audio(row["question_audio"]["bytes"], RATE_HZ) for row in rows], ["de"] * 3)
     assert [row["question_transcript"] for row in rows] == [each.text for each in heard]
+    likely = [row["question_language_probability"] for row in rows]
+    assert likely == pytest.approx([each.language_probability for each in heard], abs=1e-4)
+    # In float32 both engines detect the same.
+    sound = read_audio(rows[0]["question_audio"]["bytes"], RATE_HZ)
+    [one], [other] = (load_whisper(str(path)).listen([sound], ["de"]) for path in (folder, multilingual))
+    assert one.language_probability == pytest.approx(other.language_probability, rel=1e-3)
     assert check(tmp_path / "out").problems == []

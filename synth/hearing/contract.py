@@ -33,10 +33,13 @@ class Heard:
     Args:
         text: the transcript, without leading or trailing blanks; empty if nothing was heard.
         features: encoder states (T, D), float16, in the recogniser's context; None where they were not kept.
+        language_probability: that the language which it was asked to hear is the one that is spoken, of all that the
+            model knows; None for a model that knows only English, or does not say.
     """
 
     text: str
-    features: NDArray[np.float16] | None
+    features: NDArray[np.float16] | None = None
+    language_probability: float | None = None
 
 
 class Whisper(Protocol):
@@ -95,15 +98,15 @@ class Whisper(Protocol):
             One (T, D) float16 array a waveform, in order; `SampleError("too_long", ...)` for one over 30 seconds.
         """
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
-        """Give the transcripts alone, from windows no longer than each waveform needs.
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
+        """Give the transcripts without features, from windows no longer than each waveform needs.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz, of any length.
             languages: BCP-47 tag of each waveform; None for its own language.
 
         Returns:
-            One transcript a waveform, in order.
+            One entry a waveform, in order. Where a waveform was cut, the language is that of its doubtful piece.
         """
 
 

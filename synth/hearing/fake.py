@@ -73,10 +73,10 @@ class FakeWhisper:
             for waveform in waveforms_16k
         ]
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
         """See `Whisper.transcribe`."""
         self.require(languages or [])
-        return [self._text(waveform) for waveform in waveforms_16k]
+        return [Heard(self._text(waveform)) for waveform in waveforms_16k]
 
     def _text(self, waveform: Waveform) -> str:
         nearest = min(self._texts, key=lambda samples: abs(samples - len(waveform)), default=None)

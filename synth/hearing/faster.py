@@ -108,6 +108,14 @@ class FasterNetwork:
         )
         return [[token for token in result.sequences_ids[0] if token < self._end] for result in results]
 
+    def language_probabilities(self, states_BTD: States, language: str) -> list[float | None]:
+        """How likely a batch is in a language, from one step of the decoder; None for English alone."""
+        if not self._model.is_multilingual:
+            return [None] * len(states_BTD)
+        ranked = self._text_model.detect_language(ctranslate2.StorageView.from_array(np.ascontiguousarray(states_BTD)))
+        # A folder whose config.json lists no languages ranks none.
+        return [dict(row).get(f"<|{language}|>") for row in ranked]
+
     def text(self, tokens: Sequence[int]) -> str:
         """Turn ids into text."""
         return str(self._tokenizer.decode(list(tokens)))

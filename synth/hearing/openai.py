@@ -130,6 +130,18 @@ class OpenaiNetwork:
         end = self._tokenizer.eot
         return [[token for token in row if token < end] for row in spoken_BL.tolist()]
 
+    def language_probabilities(self, states_BTD: States, language: str) -> list[float | None]:
+        """How likely a batch is in a language: `detect_language` of the original, on states that are already there."""
+        if not self._model.is_multilingual:
+            return [None] * len(states_BTD)
+        tokenizer = self._tokenizer
+        place = tokenizer.all_language_codes.index(language)
+        with torch.inference_mode(), torch_threads(self._cpu_threads):
+            start_BL = torch.tensor([[tokenizer.sot]] * len(states_BTD))
+            logits_BV = self._model.logits(start_BL, torch.from_numpy(states_BTD))[:, 0]
+            likely: list[float | None] = logits_BV[:, tokenizer.all_language_tokens].softmax(-1)[:, place].tolist()
+        return likely
+
     def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int, prompt: Sequence[int]) -> Tensor:
         """Take the likeliest token until every row has ended: ids (B, L), an ended row filled with the end."""
         end = self._tokenizer.eot

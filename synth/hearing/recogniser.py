@@ -69,6 +69,9 @@ class Network(Protocol):
             SetupError: the model does not know it.
         """
 
+    def language_probabilities(self, states_BTD: States, language: str) -> list[float | None]:
+        """How likely each of a batch is in a language (Whisper code), of all that are known; None for English alone."""
+
     def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
         """Decode a batch greedily: the ids of the text alone, at most `token_limit` each."""
 
@@ -126,11 +129,13 @@ class Recogniser:
         for batch, frames, language in _batches(waveforms_16k, spoken_in, hearable):
             sounds = [waveforms_16k[row] for row in batch]
             states = [self._encode(sound, self._shown(sound), self._network.encode) for sound in sounds]
-            spoken = self._decode([each_TD[:frames] for each_TD in states], sounds, language)
-            for row, sound, each_TD, tokens in zip(batch, sounds, states, spoken, strict=True):
+            shown = [each_TD[:frames] for each_TD in states]
+            spoken = self._decode(shown, sounds, language)
+            likely = self._network.language_probabilities(np.stack(shown), language)
+            for row, sound, each_TD, tokens, probability in zip(batch, sounds, states, spoken, likely, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
                     [tokens] = self._decode([self._in_full(each_TD, sound)], [sound], language)
-                heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound))
+                heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound), probability)
         return heard
 
     def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
@@ -142,23 +147,25 @@ class Recogniser:
             for sound in waveforms_16k
         ]
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[str]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
         """See `Whisper.transcribe`."""
         cut = [cut_long(waveform) for waveform in waveforms_16k]
         pieces = [piece for row in cut for piece in row]
         codes = self._codes(languages, len(cut))
         spoken_in = [code for code, row in zip(codes, cut, strict=True) for _ in row]
-        texts = [""] * len(pieces)
+        heard = [Heard("")] * len(pieces)
         encode = self._network.encode_for_text
         for batch, frames, language in _batches(pieces, spoken_in, range(len(pieces))):
             sounds = [pieces[place] for place in batch]
-            spoken = self._decode([self._encode(sound, frames, encode) for sound in sounds], sounds, language)
-            for place, sound, tokens in zip(batch, sounds, spoken, strict=True):
+            states = [self._encode(sound, frames, encode) for sound in sounds]
+            spoken = self._decode(states, sounds, language)
+            likely = self._network.language_probabilities(np.stack(states), language)
+            for place, sound, tokens, probability in zip(batch, sounds, spoken, likely, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
                     [tokens] = self._decode([self._encode(sound, CONTEXT_FRAMES, encode)], [sound], language)
-                texts[place] = self._network.text(tokens).strip()
-        remaining = iter(texts)
-        return [" ".join(filter(None, islice(remaining, len(row)))) for row in cut]
+                heard[place] = Heard(self._network.text(tokens).strip(), None, probability)
+        remaining = iter(heard)
+        return [_joined(list(islice(remaining, len(row)))) for row in cut]
 
     def _shown(self, sound: Waveform) -> int:
         """States of the window that features are made in."""
@@ -192,6 +199,12 @@ def _features(states_TD: States, sound: Waveform) -> np.ndarray:
     """The states that belong to the sound itself, as they are stored."""
     features_TD: np.ndarray = states_TD[: feature_frames(len(sound))].astype(np.float16)
     return features_TD
+
+
+def _joined(pieces: Sequence[Heard]) -> Heard:
+    """One utterance that was cut: all its words, and the language of its most doubtful piece."""
+    known = [piece.language_probability for piece in pieces if piece.language_probability is not None]
+    return Heard(" ".join(piece.text for piece in pieces if piece.text), None, min(known, default=None))
 
 
 def _batches(

@@ -41,6 +41,8 @@ class Measures:
         repetition: share of the transcript's words that say again what was said just before, as a voice or a
             recogniser does that loops; what the text itself repeats is taken off.
         similarity: of the speaker to the voice's reference, -1 to 1; None where the one or the other is not known.
+        language_probability: that the row's language is the one that is heard, of all that the recogniser knows; None
+            where it knows only English.
     """
 
     wer: float
@@ -54,6 +56,7 @@ class Measures:
     peak_db: float
     repetition: float = 0.0
     similarity: float | None = None
+    language_probability: float | None = None
 
 
 def measure(
@@ -66,6 +69,7 @@ def measure(
     spans: Sequence[Span],
     mos: float,
     similarity: float | None = None,
+    language_probability: float | None = None,
 ) -> Measures:
     """Measure one utterance from what the engines said of it.
 
@@ -78,6 +82,7 @@ def measure(
         spans: stretches of speech in it, in seconds.
         mos: its mean opinion score.
         similarity: of its speaker to the voice's reference, if that is known.
+        language_probability: see `Heard`.
 
     Returns:
         The measures.
@@ -98,9 +103,16 @@ def measure(
         clipped_share=clipped_share(waveform),
         peak_db=_peak_db(waveform),
         repetition=min(repetition(*(words.split() for words in reading)) for reading in readings),
+        similarity=similarity,
+        language_probability=language_probability,
     )
-    rounded = {name: round(float(value), DECIMALS) for name, value in vars(values).items() if value is not None}
-    return Measures(**rounded, similarity=None if similarity is None else round(similarity, DECIMALS))
+    return rounded(values)
+
+
+def rounded(measures: Measures) -> Measures:
+    """Round measures to what a stored row can give back; what is not known stays so."""
+    known = {name: round(float(value), DECIMALS) for name, value in vars(measures).items() if value is not None}
+    return Measures(**known)
 
 
 def repetition(wanted: Sequence[str], heard: Sequence[str]) -> float:

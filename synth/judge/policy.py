@@ -23,6 +23,7 @@ class Policy:
         max_clipped_share: share of clipped samples.
         max_repetition: share of the words that say again what was said just before.
         min_similarity: of the speaker to the voice's reference, where that is known.
+        min_language_probability: that the row's language is heard, where the recogniser knows more than English.
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
@@ -38,6 +39,7 @@ class Policy:
     max_clipped_share: float | None = 0.001
     max_repetition: float | None = 0.2
     min_similarity: float | None = None
+    min_language_probability: float | None = None
 
     def __post_init__(self) -> None:
         for name, bound in vars(self).items():
@@ -49,6 +51,7 @@ class Policy:
 
 
 GATES = (
+    ("other_language", "language_probability", "min_language_probability"),
     ("high_wer", "wer", "max_wer"),
     ("repetition", "repetition", "max_repetition"),
     ("low_mos", "mos", "min_mos"),
