@@ -23,7 +23,6 @@ from anytalk.synth.errors import EngineError, SetupError
 
 from . import commit
 from .attempt import SIDES, Ended, Take, Takes, read_back, read_change, read_chosen
-from .augmented import is_changed
 from .build import CARD, CHECKSUMS, MANIFEST, close, commit_rows, make_units, spent, unit_key
 from .gate import total
 from .judgement import PLAN, Judgement, announce, current, differences, is_judged_again
@@ -305,9 +304,7 @@ def _tried(
 def _is_encoded(end: Ended, recipe: Recipe) -> bool:
     """Whether the chosen attempts at an accepted row have their features and codes already."""
     question, answer = end.chosen("question"), end.chosen("answer")
-    heard = question.heard if question else None
-    if question and (question.change or is_changed(end.row, recipe)):
-        heard = question.change.heard if question.change else None
+    heard = (question.change or question).heard if question else None
     has_features = not recipe.features.store or (heard is not None and heard.features is not None)
     return has_features and (answer is None or answer.codes is not None)
 

@@ -151,19 +151,21 @@ def facts_of(ended: Sequence[Ended]) -> dict[str, Any]:
 async def _changes(
     ended: Sequence[Ended], questions: Mapping[str, Take | None], studio: Studio, recipe: Recipe
 ) -> dict[str, Change]:
-    """Questions that are changed, by row; what an earlier run changed is not changed again."""
+    """Questions that are changed, by row; what an earlier run changed, or gave up, is not tried again."""
     known = {name: take.change for name, take in questions.items() if take and take.change}
-    due = [end.row for end in ended if end.row.id not in known and is_changed(end.row, recipe)]
-    if not due:
-        return known
-    clean = []
-    for row in due:
-        take = questions[row.id]
+    due, clean = [], []
+    for end in ended:
+        take = questions[end.row.id]
         assert take is not None
         assert take.heard is not None
-        sound = take.sound()
-        assert sound is not None
-        clean.append((sound, take.text or row.pair.question or take.heard.text))
+        # What is to be changed is not heard in full: with features, its change was given up before.
+        if take.change is None and take.heard.features is None and is_changed(end.row, recipe):
+            sound = take.sound()
+            assert sound is not None
+            due.append(end.row)
+            clean.append((sound, take.text or end.row.pair.question or take.heard.text))
+    if not due:
+        return known
     made = zip(due, await change(due, clean, studio, recipe), strict=True)
     return known | {row.id: changed for row, changed in made if changed is not None}
 
@@ -230,6 +232,7 @@ async def _one_round(
                 spans=sounds.spans,
                 mos=sounds.mos,
                 similarity=sounds.similarity,
+                language_probability=words.language_probability,
             )
             take = dataclasses.replace(take, heard=words, measures=measures, is_transcribed=text is None)
             take = take.judged(getattr(recipe.check, side))
@@ -269,8 +272,8 @@ async def _hear(
     whole = [(waveform, language) for waveform, language, full in sounds if full]
     brief = [(waveform, language) for waveform, language, full in sounds if not full]
     listened = iter(await _called("listen", whole, studio))
-    texts = iter(await _called("transcribe", brief, studio))
-    return [next(listened) if full else Heard(next(texts), None) for full in in_full]
+    transcribed = iter(await _called("transcribe", brief, studio))
+    return [next(listened if full else transcribed) for full in in_full]
 
 
 async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], studio: Studio) -> list[Any]:

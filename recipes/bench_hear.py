@@ -88,7 +88,8 @@ def _spoken(recipe: Recipe, count: int) -> tuple[list[PlannedRow], list[Waveform
     with tempfile.TemporaryDirectory() as folder:
         plan = load_or_make(recipe, Store(Path(folder) / "planned"))
     rows = [row for unit in plan.units for row in unit][:count]
-    spoken = Speaking(recipe.voices.names(), recipe.audio).speak([job(row, "question", 0, recipe) for row in rows])
+    jobs = [job(row, "question", 0, recipe) for row in rows]
+    spoken = Speaking(recipe.voices.names(), recipe.audio, recipe.voices).speak(jobs)
     said = [(row, sound) for row, sound in zip(rows, spoken, strict=True) if not isinstance(sound, SampleError)]
     return [row for row, _ in said], [sound for _, sound in said]
 
