@@ -10,6 +10,7 @@ import soundfile
 from datasets import Features
 
 from anytalk.pipelines import build, check, judge, schema
+from anytalk.pipelines.stage import Speaking
 from anytalk.recipes.rows import Rows
 from anytalk.synth.audio import read_audio
 from anytalk.synth.errors import SetupError
@@ -132,7 +133,7 @@ def test_what_is_not_in_order_is_refused_by_name_before_the_first_row(fake_recip
 
 
 def test_what_is_not_understood_any_more_is_drawn_again_and_then_left_as_it_was_spoken(
-    fake_recipe, write_jsonl, noises, anything, tmp_path
+    fake_recipe, write_jsonl, noises, anything, tmp_path, monkeypatch
 ):
     # The fake recogniser hears nothing, so no noise leaves anything of the question.
     build(fake_recipe(source=str(write_jsonl(PAIRS[:2]))), tmp_path / "clean", local=True)
@@ -148,6 +149,12 @@ def test_what_is_not_understood_any_more_is_drawn_again_and_then_left_as_it_was_
         assert same(row, clean[name])
         assert row["question_augmentation"] is None
     assert check(tmp_path / "never").problems == []
+
+    # Judging again changes nothing that was given up, and does not try.
+    before = rows_of(tmp_path / "never")
+    monkeypatch.delattr(Speaking, "augment")
+    assert judge(tmp_path / "never", {"check.question.max_seconds_per_word": 9.0}, local=True).rows_accepted == 2
+    assert rows_of(tmp_path / "never") == before
 
 
 def test_a_question_that_would_slow_down_over_the_limit_stays_as_it_is(fake_recipe, pairs, tmp_path):
