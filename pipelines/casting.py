@@ -6,11 +6,11 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import only_english_by_name
 from anytalk.synth.voice import is_accent, speaks
 
-from .recipe import Recipe, VoiceChoice
+from .recipe import Asker, Recipe, VoiceChoice
 from .source import Pair
 
 
-def split_voices(split: str, recipe: Recipe) -> list[VoiceChoice]:
+def split_voices(split: str, recipe: Recipe) -> list[Asker]:
     """The voices that may ask in a split: those held out for it, or else all that are held out for none."""
     if names := recipe.split.voices_of(split):
         return [choice for choice in recipe.voices.question if choice.voice in names]
@@ -18,7 +18,7 @@ def split_voices(split: str, recipe: Recipe) -> list[VoiceChoice]:
     return [choice for choice in recipe.voices.question if choice.voice not in elsewhere]
 
 
-def question_voices(language: str, split: str, recipe: Recipe) -> list[VoiceChoice]:
+def question_voices(language: str, split: str, recipe: Recipe) -> list[Asker]:
     """The voices of a split that may ask in a language: those with its very accent, or else all that speak it."""
     able = [choice for choice in split_voices(split, recipe) if speaks(recipe.voices.language_of(choice), language)]
     return [choice for choice in able if is_accent(recipe.voices.language_of(choice), language)] or able

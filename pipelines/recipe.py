@@ -86,7 +86,6 @@ class VoiceChoice(Shorthand):
     """One voice and the ranges that its speed and pitch are drawn from."""
 
     voice: str = Field(description="engine and voice, such as hibari:heart; see anytalk doctor")
-    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
     speed: tuple[Speed, Speed] = Field((1.0, 1.0), description="range of speeds, 0.5 to 2")
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
@@ -105,10 +104,16 @@ class VoiceChoice(Shorthand):
         return (value, value) if isinstance(value, int | float) else value
 
 
+class Asker(VoiceChoice):
+    """One of the voices that take turns at questions."""
+
+    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
+
+
 class Voices(Section):
     """Who asks and who answers."""
 
-    question: tuple[VoiceChoice, ...] = Field(min_length=1)
+    question: tuple[Asker, ...] = Field(min_length=1)
     answer: VoiceChoice
     answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
     servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")

@@ -25,7 +25,7 @@ from .commit import count
 from .gate import tally
 from .plan import PlannedRow
 from .pool import Studio
-from .recipe import Recipe, VoiceChoice
+from .recipe import Asker, Recipe
 from .recipe_source import Side
 from .reword import Reworder
 from .schema import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ
@@ -307,7 +307,7 @@ def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
     )
 
 
-def voice_order(row: PlannedRow, recipe: Recipe) -> list[VoiceChoice]:
+def voice_order(row: PlannedRow, recipe: Recipe) -> list[Asker]:
     """The question voices of a row's language and split in a random order that all variants of a pair share.
 
     Heavier ones tend to come first. The next one is another speaker where there is one: what one mouth cannot say well,
@@ -318,7 +318,7 @@ def voice_order(row: PlannedRow, recipe: Recipe) -> list[VoiceChoice]:
     weights = np.array([choice.weight for choice in choices])
     # Exponential clocks: ordering by them draws without replacement, by weight.
     drawn = [choices[index] for index in np.argsort(rng.exponential(size=len(weights)) / weights, kind="stable")]
-    speakers: dict[str, list[VoiceChoice]] = {}
+    speakers: dict[str, list[Asker]] = {}
     for choice in drawn:
         speakers.setdefault(choice.voice, []).append(choice)
     # One of each speaker in turn.
