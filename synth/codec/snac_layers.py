@@ -7,10 +7,11 @@ Shapes: B batch, C channels, T steps.
 import functools
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from .order import LEVEL_STRIDES
@@ -23,8 +24,8 @@ with warnings.catch_warnings():
 CACHED_VALUES = 2**19
 """Values (2 MiB) that go through channel-wise operations together: few of these arrays fill a third-level cache, and
 the interpreter's part stays small. A quarter of it, or all at once, took a fifth longer on the widest layers here."""
-COMPILED_VALUES = 2**17
-"""The same for compiled operations, of which there are two: what one leaves for the other stays in the second level."""
+COMPILED_VALUES = 2**18
+"""The same for compiled operations, of which there are two: half of it calls them more often than it saves."""
 
 
 def reach_frames(network: Any, step_samples: int) -> tuple[int, int, int]:
@@ -81,14 +82,34 @@ class _Snake(nn.Module):
     alpha: Tensor
     reciprocal: Tensor
 
-    def __init__(self, alpha: Tensor) -> None:
+    def __init__(self, alpha: Tensor, compiled: bool) -> None:
         super().__init__()
+        self._compiled = compiled
         self.register_buffer("alpha", alpha.detach(), persistent=False)
         self.register_buffer("reciprocal", (alpha.detach() + 1e-9).reciprocal(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._compiled:
+            snake: Tensor = _compiled_parts().snake(x, self.alpha, self.reciprocal)
+            return snake
         sine = (x * self.alpha).sin_()
         return sine.mul_(sine).mul_(self.reciprocal).add_(x)
+
+
+class _FromOneChannel(nn.Module):
+    """A convolution of one channel as one matrix product, which oneDNN takes several times as long for."""
+
+    def __init__(self, convolution: nn.Conv1d) -> None:
+        super().__init__()
+        assert isinstance(convolution.padding, tuple)
+        self.padding = 2 * convolution.padding
+        self.weight_CK = convolution.weight.detach()[:, 0]
+        assert convolution.bias is not None
+        self.bias_C1 = convolution.bias.detach()[:, None]
+
+    def forward(self, x_B1T: Tensor) -> Tensor:
+        shifted_BTK = F.pad(x_B1T[:, 0], self.padding).unfold(1, self.weight_CK.shape[1], 1)
+        return torch.stack([torch.addmm(self.bias_C1, self.weight_CK, x_TK.T.contiguous()) for x_TK in shifted_BTK])
 
 
 class _Residual(nn.Module):
@@ -128,7 +149,8 @@ class _Residual(nn.Module):
         # Rows that lie a multiple of 4 KiB apart would fall on the same lines of the cache.
         hidden_CT = x_CT.new_empty(channels + 1, steps + 16)[:, :steps]
         hidden_CT[-1] = 1.0
-        width = max(1, self._width_values // steps)
+        # One channel alone would be compiled for itself, into a loop that takes three times as long.
+        width = max(2, self._width_values // steps)
         for start in range(0, channels, width):
             some = slice(start, min(start + width, channels))
             self._treat(x_CT[some], some, hidden_CT[some])
@@ -144,9 +166,9 @@ class _Residual(nn.Module):
     def _compiled(self, x: Tensor, some: slice, out: Tensor) -> None:
         side = self.taps_CK.shape[1] // 2 * self.dilation
         padded = x.new_zeros(len(x), x.shape[1] + 2 * side)
-        snake_first, mix_and_snake = _compiled_parts()
-        snake_first(padded, x, self.first_C1[some], side)
-        mix_and_snake(out, padded, self.taps_CK[some], self.bias_C1[some], self.dilation)
+        parts = _compiled_parts()
+        parts.snake_first(padded, x, self.first_C1[some], side)
+        parts.mix_and_snake(out, padded, self.taps_CK[some], self.bias_C1[some], self.dilation)
 
     def _mix(self, x: Tensor, some: slice) -> Tensor:
         """Convolve each channel of `some` over time."""
@@ -162,9 +184,22 @@ class _Residual(nn.Module):
         return y
 
 
+class _Parts(NamedTuple):
+    """What is compiled."""
+
+    snake: Callable[..., Tensor]
+    snake_first: Callable[..., None]
+    mix_and_snake: Callable[..., None]
+
+
 @functools.cache
-def _compiled_parts() -> tuple[Callable[..., None], Callable[..., None]]:
-    return torch.compile(_snake_first, dynamic=True), torch.compile(_mix_and_snake, dynamic=True)
+def _compiled_parts() -> _Parts:
+    compiled = functools.partial(torch.compile, dynamic=True)
+    return _Parts(compiled(_snake), compiled(_snake_first), compiled(_mix_and_snake))
+
+
+def _snake(x: Tensor, alpha: Tensor, reciprocal: Tensor) -> Tensor:
+    return (x * alpha).sin().square() * reciprocal + x
 
 
 def _snake_first(padded_CT: Tensor, x_CT: Tensor, first_C1: Tensor, side: int) -> None:
@@ -190,8 +225,8 @@ def speed_up(network: nn.Module, in_cache: bool, compiled: bool = False) -> None
 
     Args:
         network: a `snac.SNAC`; it is changed, and can no longer be trained.
-        in_cache: replace residual units as well; for a CPU.
-        compiled: compile them, when they are first used.
+        in_cache: replace residual units and the first convolution as well; for a CPU.
+        compiled: compile what treats channels one by one, when it is first used.
     """
     for layer in list(network.modules()):
         if parametrize.is_parametrized(layer, "weight"):
@@ -204,6 +239,8 @@ def _replace(network: nn.Module, in_cache: bool, compiled: bool) -> None:
         if in_cache and isinstance(part, ResidualUnit) and part.block[1].groups == part.block[1].in_channels:
             setattr(network, name, _Residual(part, compiled))
         elif isinstance(part, Snake1d):
-            setattr(network, name, _Snake(part.alpha))
+            setattr(network, name, _Snake(part.alpha, compiled))
+        elif in_cache and isinstance(part, nn.Conv1d) and part.in_channels == 1 < part.out_channels:
+            setattr(network, name, _FromOneChannel(part))
         else:
             _replace(part, in_cache, compiled)
