@@ -7,6 +7,7 @@ one CPU).
 Shapes: B batch, S samples, T finest steps, D codebook width, K codebook size, N vectors.
 """
 
+import bisect
 import dataclasses
 import json
 import time
@@ -34,11 +35,17 @@ from anytalk.synth.errors import AnyTalkError
 
 @dataclasses.dataclass(frozen=True)
 class CodecTraining:
-    """Settings of the optimiser. The learning rate warms up, holds, and falls linearly over the last `decay_steps`."""
+    """Settings of the optimiser.
+
+    The learning rate warms up, holds, and falls linearly over the last `decay_steps`; after each of `restarts` it does
+    so once more (warm restarts, SGDR, arXiv 1608.03983).
+    """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
 
-    steps: int = 7_300
+    steps: int = 11_600
+    restarts: tuple[int, ...] = (7_300,)
+    """Steps at which a round has ended and another begins; those past `steps` count for nothing."""
     batch: int = 8
     crop_frames: int = 16
     learning_rate: float = 5e-4
@@ -167,10 +174,12 @@ class CodecTrainer:
             yield metrics
 
     def learning_rate(self) -> float:
-        """Of the current step: warm-up, plateau, linear decay."""
+        """Of the current step: warm-up, plateau, linear decay, in each round."""
         t = self.training
-        left = (t.steps - self.step) / max(1, t.decay_steps)
-        return t.learning_rate * min(1.0, (self.step + 1) / t.warmup_steps, left)
+        edges = [0, *sorted(step for step in t.restarts if 0 < step < t.steps), t.steps]
+        place = bisect.bisect_right(edges, self.step, hi=len(edges) - 1)
+        begun, left = edges[place - 1], edges[place] - self.step
+        return t.learning_rate * min(1.0, (self.step - begun + 1) / t.warmup_steps, left / max(1, t.decay_steps))
 
     def one_step(self) -> dict[str, float]:
         """One update of the codec and, once it takes part, of the discriminator."""

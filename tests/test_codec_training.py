@@ -68,3 +68,12 @@ def test_the_pitch_that_the_decoder_says_is_learnt(speech):
     )
     losses = [metrics["pitch"] for metrics in CodecTrainer(TINY, settings, speech).run(nothing)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_the_learning_rate_begins_anew_after_a_restart_and_ends_at_nothing(speech):
+    settings = CodecTraining(steps=9, restarts=(5, 99), warmup_steps=2, decay_steps=2, learning_rate=1.0)
+    trainer = CodecTrainer(TINY, settings, speech)
+    rates = []
+    for trainer.step in range(settings.steps):
+        rates.append(trainer.learning_rate())
+    assert rates == [0.5, 1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.5]
