@@ -25,7 +25,7 @@ CACHED_VALUES = 2**19
 """Values (2 MiB) that go through channel-wise operations together: few of these arrays fill a third-level cache, and
 the interpreter's part stays small. A quarter of it, or all at once, took a fifth longer on the widest layers here."""
 COMPILED_VALUES = 2**18
-"""The same for compiled operations, of which there are two: half of it calls them more often than it saves."""
+"""The same for compiled operations, of which there are two, and whose calls cost more."""
 
 
 def reach_frames(network: Any, step_samples: int) -> tuple[int, int, int]:

@@ -129,12 +129,12 @@ class Recogniser:
         for batch, frames, language in _batches(waveforms_16k, spoken_in, hearable):
             sounds = [waveforms_16k[row] for row in batch]
             states = [self._encode(sound, self._shown(sound), self._network.encode) for sound in sounds]
-            shown = [each_TD[:frames] for each_TD in states]
-            spoken = self._decode(shown, sounds, language)
-            likely = self._network.language_probabilities(np.stack(shown), language)
+            shown_BTD = np.stack([each_TD[:frames] for each_TD in states])
+            spoken = self._decode(shown_BTD, sounds, language)
+            likely = self._network.language_probabilities(shown_BTD, language)
             for row, sound, each_TD, tokens, probability in zip(batch, sounds, states, spoken, likely, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
-                    [tokens] = self._decode([self._in_full(each_TD, sound)], [sound], language)
+                    [tokens] = self._decode(self._in_full(each_TD, sound)[None], [sound], language)
                 heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound), probability)
         return heard
 
@@ -157,12 +157,12 @@ class Recogniser:
         encode = self._network.encode_for_text
         for batch, frames, language in _batches(pieces, spoken_in, range(len(pieces))):
             sounds = [pieces[place] for place in batch]
-            states = [self._encode(sound, frames, encode) for sound in sounds]
-            spoken = self._decode(states, sounds, language)
-            likely = self._network.language_probabilities(np.stack(states), language)
+            states_BTD = np.stack([self._encode(sound, frames, encode) for sound in sounds])
+            spoken = self._decode(states_BTD, sounds, language)
+            likely = self._network.language_probabilities(states_BTD, language)
             for place, sound, tokens, probability in zip(batch, sounds, spoken, likely, strict=True):
                 if frames < CONTEXT_FRAMES and is_doubtful(tokens):
-                    [tokens] = self._decode([self._encode(sound, CONTEXT_FRAMES, encode)], [sound], language)
+                    [tokens] = self._decode(self._encode(sound, CONTEXT_FRAMES, encode)[None], [sound], language)
                 heard[place] = Heard(self._network.text(tokens).strip(), None, probability)
         remaining = iter(heard)
         return [_joined(list(islice(remaining, len(row)))) for row in cut]
@@ -187,10 +187,10 @@ class Recogniser:
         """Whisper's code of the language of each utterance."""
         return [self.language] * count if languages is None else [*map(whisper_language, languages)]
 
-    def _decode(self, states: Sequence[States], sounds: Sequence[Waveform], language: str) -> list[list[int]]:
+    def _decode(self, states_BTD: States, sounds: Sequence[Waveform], language: str) -> list[list[int]]:
         """Decode utterances of one window, each to at most the tokens that its own length can hold."""
         limits = [TOKENS_AT_LEAST + TOKENS_PER_SECOND * len(sound) // SAMPLE_RATE_HZ for sound in sounds]
-        spoken = self._network.decode(np.stack(states), max(limits), self._prompt(language))
+        spoken = self._network.decode(states_BTD, max(limits), self._prompt(language))
         # Cut afterwards, so that a neighbour's length decides nothing.
         return [tokens[:limit] for tokens, limit in zip(spoken, limits, strict=True)]
 
