@@ -2,12 +2,11 @@
 
 The run is a function of its settings and its speech: crops, gains and re-seeded codes come from (seed, step), so a
 run that was killed and started again ends with the same weights as one that was not (one process, one thread count,
-one CPU).
+one device).
 
 Shapes: B batch, S samples, T finest steps, D codebook width, K codebook size, N vectors.
 """
 
-import bisect
 import dataclasses
 import json
 import time
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anytalk.recipes.codec_hearing import HearingLoss, read_encoder
 from anytalk.recipes.codec_loss import (
     FFT_SIZES,
     SpectralLoss,
@@ -34,30 +34,50 @@ from anytalk.synth.errors import AnyTalkError
 
 
 @dataclasses.dataclass(frozen=True)
+class Round:
+    """Steps from one warm-up of the learning rate to its end, and what they are taught besides spectra."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
+
+    steps: int
+    adversarial_from: int = 0
+    """Step of the round from which the discriminator takes part."""
+    hearing_weight: float = 0.0
+    """Of what the recogniser's encoder makes of the sound; see codec_hearing.py."""
+    pitch_weight: float = 3.0
+    """So much teaches a new network its pitch. To one that has it, the sign of an error of a hundredth is noise, and
+    the encoder's gradient was six parts of it to one of the spectra's."""
+
+
+@dataclasses.dataclass(frozen=True)
 class CodecTraining:
     """Settings of the optimiser.
 
-    The learning rate warms up, holds, and falls linearly over the last `decay_steps`; after each of `restarts` it does
-    so once more (warm restarts, SGDR, arXiv 1608.03983).
+    In each round the learning rate warms up, holds, and falls linearly over the last `decay_steps` (warm restarts,
+    SGDR, arXiv 1608.03983).
+
+    Raises:
+        ValueError: there is no round, or one without steps.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}  # how a recipe reads it
 
-    steps: int = 11_600
-    restarts: tuple[int, ...] = (7_300,)
-    """Steps at which a round has ended and another begins; those past `steps` count for nothing."""
+    rounds: tuple[Round, ...] = (
+        Round(7_300, adversarial_from=5_400),
+        Round(4_300),
+        Round(2_400, hearing_weight=6.0, pitch_weight=0.5),
+    )
     batch: int = 8
     crop_frames: int = 16
     learning_rate: float = 5e-4
     warmup_steps: int = 200
     decay_steps: int = 2_600
-    adversarial_from: int = 5_400
-    """Step from which the discriminator takes part; before it only spectra count."""
     adversarial_crops: int = 4
     """How many crops of a batch, each cut in half, the discriminator sees: it costs more than the codec itself."""
+    recogniser: str = "tiny.en"
+    """Whose encoder hears what was made: a Whisper in CTranslate2's format; see `load_whisper`."""
     commitment_weight: float = 0.25
     magnitude_weight: float = 2.0
-    pitch_weight: float = 3.0
     voicing_weight: float = 0.2
     adversarial_weight: float = 0.1
     feature_weight: float = 1.0
@@ -71,6 +91,23 @@ class CodecTraining:
     checkpoint_every: int = 100
     threads: int = 1
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.rounds or min(part.steps for part in self.rounds) < 1:
+            raise ValueError("rounds needs one round at least, each with a step at least")
+
+    @property
+    def steps(self) -> int:
+        """Steps of all rounds."""
+        return sum(part.steps for part in self.rounds)
+
+    def at(self, step: int) -> tuple[Round, int]:
+        """The round that a step belongs to, and how many of the round's steps came before it."""
+        for part in self.rounds:
+            if step < part.steps:
+                return part, step
+            step -= part.steps
+        raise ValueError(f"step {step + self.steps} is beyond the last of {self.steps}")
 
 
 class Speech:
@@ -126,8 +163,8 @@ class CodeStatistics(nn.Module):
             even = len(vectors_ND) / len(counts_K)
             dead = (self.counts < 0.05 * even).nonzero().flatten()
             # No more than half a batch at once: the same vector in many codes would only die again.
-            dead = dead[torch.randperm(len(dead), generator=reseed)[: len(vectors_ND) // 2]]
-            chosen = vectors_ND[torch.randperm(len(vectors_ND), generator=reseed)[: len(dead)]]
+            dead = dead[torch.randperm(len(dead), generator=reseed)[: len(vectors_ND) // 2].to(dead.device)]
+            chosen = vectors_ND[torch.randperm(len(vectors_ND), generator=reseed)[: len(dead)].to(dead.device)]
             self.counts[dead] = even
             self.sums[dead] = chosen * even
         quantiser.codebook.copy_(
@@ -142,18 +179,28 @@ class CodecTrainer:
         config: sizes of the codec.
         training: settings of the optimiser.
         speech: what it learns from.
+        device: where it computes; the first GPU by default, else the CPU.
+
+    Raises:
+        SetupError: a round takes the recogniser, and there is none of that name.
     """
 
-    def __init__(self, config: CodecConfig, training: CodecTraining, speech: Speech) -> None:
+    def __init__(
+        self, config: CodecConfig, training: CodecTraining, speech: Speech, device: torch.device | None = None
+    ) -> None:
         torch.manual_seed(training.seed)
         self.config, self.training, self.speech = config, training, speech
-        self.network = CodecNetwork(config)
-        self.average = CodecNetwork(config)
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = CodecNetwork(config).to(self.device)
+        self.average = CodecNetwork(config).to(self.device)
         self.average.load_state_dict(self.network.state_dict())
-        self.discriminator = StftDiscriminator()
-        self.spectral = SpectralLoss(config)
+        self.discriminator = StftDiscriminator().to(self.device)
+        self.spectral = SpectralLoss(config).to(self.device)
+        self.hearing: HearingLoss | None = None
+        if any(part.hearing_weight for part in training.rounds):
+            self.hearing = HearingLoss(read_encoder(training.recogniser), config.sample_rate_hz, self.device)
         self.code_statistics = [CodeStatistics(config, training.code_decay) for _ in self.network.levels()]
-        self.statistics = nn.ModuleList(self.code_statistics)
+        self.statistics = nn.ModuleList(self.code_statistics).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=training.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3
         )
@@ -176,29 +223,38 @@ class CodecTrainer:
     def learning_rate(self) -> float:
         """Of the current step: warm-up, plateau, linear decay, in each round."""
         t = self.training
-        edges = [0, *sorted(step for step in t.restarts if 0 < step < t.steps), t.steps]
-        place = bisect.bisect_right(edges, self.step, hi=len(edges) - 1)
-        begun, left = edges[place - 1], edges[place] - self.step
-        return t.learning_rate * min(1.0, (self.step - begun + 1) / t.warmup_steps, left / max(1, t.decay_steps))
+        part, done = t.at(self.step)
+        return t.learning_rate * min(1.0, (done + 1) / t.warmup_steps, (part.steps - done) / max(1, t.decay_steps))
 
     def one_step(self) -> dict[str, float]:
         """One update of the codec and, once it takes part, of the discriminator."""
         t = self.training
+        part, done = t.at(self.step)
         rng = np.random.default_rng([t.seed, self.step])
         crops = self.speech.crops(rng, t.batch, t.crop_frames * self.config.frame_samples)
         crops *= 10.0 ** (rng.uniform(-t.gain_db, t.gain_db, (t.batch, 1)).astype(np.float32) / 20.0)
-        real_BS = torch.from_numpy(np.clip(crops, -1.0, 1.0))
+        real_BS = torch.from_numpy(np.clip(crops, -1.0, 1.0)).to(self.device)
+        rate = self.learning_rate()
         for group in (*self.optimiser.param_groups, *self.critic.param_groups):
-            group["lr"] = self.learning_rate()
+            group["lr"] = rate
 
         made_BS, terms, perplexities = self.forward(real_BS)
         # Two resolutions a step, drawn anew, cost half of all four and teach the same.
         mel, magnitude = self.spectral(made_BS, real_BS, sorted(rng.choice(FFT_SIZES, 2, replace=False).tolist()))
         terms |= {"mel": mel, "magnitude": magnitude}
-        weights = {"mel": 1.0} | {name: getattr(t, f"{name}_weight") for name in terms if name != "mel"}
+        weights = {
+            "mel": 1.0,
+            "magnitude": t.magnitude_weight,
+            "pitch": part.pitch_weight,
+            "voicing": t.voicing_weight,
+            "commitment": t.commitment_weight,
+        }
+        if self.hearing is not None and part.hearing_weight:
+            terms["hearing"] = self.hearing(made_BS, real_BS, rng)
+            weights["hearing"] = part.hearing_weight
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         metrics = {name: term.item() for name, term in terms.items()} | perplexities
-        if self.step >= t.adversarial_from:
+        if done >= part.adversarial_from:
             seen = (slice(t.adversarial_crops), slice(real_BS.shape[1] // 2, None))
             metrics["critic"] = self.train_critic(real_BS[seen], made_BS[seen].detach())
             self.discriminator.requires_grad_(False)
@@ -216,7 +272,7 @@ class CodecTrainer:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
         self.average_weights()
-        return metrics | {"loss": loss.item(), "gradient": float(norm), "learning_rate": self.learning_rate()}
+        return metrics | {"loss": loss.item(), "gradient": float(norm), "learning_rate": rate}
 
     def forward(self, real_BS: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
         """Audio through the quantised bottleneck, losses of what is on the way, and how evenly codes were used."""
@@ -307,7 +363,7 @@ def load_checkpoint(trainer: CodecTrainer, folder: Path) -> bool:
     path = folder / "checkpoint.pt"
     if not path.exists():
         return False
-    trainer.load(torch.load(path, weights_only=True))
+    trainer.load(torch.load(path, map_location=trainer.device, weights_only=True))
     metrics = folder / "metrics.jsonl"
     kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= trainer.step]
     metrics.write_text("".join(f"{line}\n" for line in kept))

@@ -177,6 +177,6 @@ def _plot(out: Path) -> None:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     curves = {
         name: [(row["step"], row[name]) for row in rows if name in row]
-        for name in ("mel", "magnitude", "pitch", "adversarial", "feature")
+        for name in ("mel", "magnitude", "pitch", "hearing", "adversarial", "feature")
     }
     (out / "loss.svg").write_text(line_chart("Codec training", "step", "loss (log-mel in nats)", curves))

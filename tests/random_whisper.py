@@ -8,7 +8,7 @@ import whisper
 from whisper.model import ModelDimensions
 from whisper.tokenizer import get_encoding
 
-from anytalk.synth.hearing.catalogue import _wheel_folder
+from anytalk.synth.hearing.catalogue import wheel_folder
 
 LANGUAGES = 99
 """Of the models before large-v3; their ids follow that of the start of a transcript."""
@@ -68,7 +68,7 @@ def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     assert (missing, unexpected) == (["proj_out.weight"], [])  # tied to the embeddings
     model.save_pretrained(folder / "transformers")
-    tokenizer = folder / "multilingual.json" if multilingual else _wheel_folder() / "tokenizer.json"
+    tokenizer = folder / "multilingual.json" if multilingual else wheel_folder() / "tokenizer.json"
     if multilingual:
         _write_multilingual_tokenizer(tokenizer)
     PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder / "transformers")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from anytalk.recipes.codec_training import CodecTrainer, CodecTraining, Speech, load_checkpoint, save_checkpoint
+from anytalk.recipes.codec_training import (
+    CodecTrainer,
+    CodecTraining,
+    Round,
+    Speech,
+    load_checkpoint,
+    save_checkpoint,
+)
+from anytalk.synth.codec.bundled import weights_bytes
 from anytalk.synth.codec.network import CodecConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -13,12 +21,11 @@ TINY = CodecConfig(
     encoder_width=8, encoder_blocks=1, decoder_width=8, decoder_blocks=1, latent_width=8, codebook_size=16
 )
 SHORT = CodecTraining(
-    steps=6,
+    rounds=(Round(4, adversarial_from=2), Round(2, hearing_weight=1.0)),
     batch=2,
     crop_frames=2,
     warmup_steps=1,
     decay_steps=2,
-    adversarial_from=2,
     checkpoint_every=3,
 )
 
@@ -59,21 +66,37 @@ def test_every_part_learns(speech):
     after = trainer.state()["network"]
     assert [name for name in before if torch.equal(before[name], after[name])] == []
     assert ["critic" in metrics for metrics in seen] == [False, False, True, True, True, True]
+    assert ["hearing" in metrics for metrics in seen] == [False, False, False, False, True, True]
     assert seen[-1]["learning_rate"] < seen[-2]["learning_rate"] == SHORT.learning_rate
 
 
 def test_the_pitch_that_the_decoder_says_is_learnt(speech):
-    settings = CodecTraining(
-        steps=60, batch=2, crop_frames=4, warmup_steps=1, decay_steps=1, adversarial_from=99, ema=0.0
-    )
+    rounds = (Round(60, adversarial_from=60),)
+    settings = CodecTraining(rounds=rounds, batch=2, crop_frames=4, warmup_steps=1, decay_steps=1, ema=0.0)
     losses = [metrics["pitch"] for metrics in CodecTrainer(TINY, settings, speech).run(nothing)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
-def test_the_learning_rate_begins_anew_after_a_restart_and_ends_at_nothing(speech):
-    settings = CodecTraining(steps=9, restarts=(5, 99), warmup_steps=2, decay_steps=2, learning_rate=1.0)
+def test_the_learning_rate_begins_anew_in_every_round_and_ends_at_nothing(speech):
+    settings = CodecTraining(rounds=(Round(5), Round(4)), warmup_steps=2, decay_steps=2, learning_rate=1.0)
     trainer = CodecTrainer(TINY, settings, speech)
     rates = []
     for trainer.step in range(settings.steps):
         rates.append(trainer.learning_rate())
     assert rates == [0.5, 1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("rounds", [(), (Round(5), Round(0))])
+def test_rounds_without_a_step_are_refused(rounds):
+    with pytest.raises(ValueError, match="each with a step"):
+        CodecTraining(rounds=rounds)
+
+
+@pytest.mark.gpu
+def test_a_codec_learns_on_a_gpu_and_is_saved_for_a_processor(speech, tmp_path):
+    trainer = CodecTrainer(TINY, SHORT, speech, torch.device("cuda"))
+    assert all(np.isfinite(metrics["loss"]) for metrics in trainer.run(nothing))
+    save_checkpoint(trainer, tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert load_checkpoint(CodecTrainer(TINY, SHORT, speech, torch.device("cpu")), tmp_path)
+    assert weights_bytes(trainer.average, "tiny", "1")

