@@ -240,6 +240,10 @@ def codec_eval(
     text: Annotated[
         Path | None, typer.Option(help="File of sentences, one a line, instead of the shipped ones.")
     ] = None,
+    recogniser: Annotated[
+        str, typer.Option(help="Whisper that listens; one that no training heard with, such as small.en, is fairer.")
+    ] = "tiny.en",
+    language: Annotated[str, typer.Option(help="Language of the sentences.")] = "en",
     out: Annotated[Path | None, typer.Option(help="Folder for examples to listen to, before and after.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -248,7 +252,8 @@ def codec_eval(
     from anytalk.recipes import eval_codec
 
     voices = voice or list(eval_codec.VOICES)
-    figures = eval_codec.evaluate(codec, voices, eval_codec.held_out(text, sentences), reporter(), out)
+    texts = eval_codec.held_out(text, sentences)
+    figures = eval_codec.evaluate(codec, voices, texts, reporter(), out, recogniser, language)
     emit(figures, as_json, eval_codec.table(figures))
 
 

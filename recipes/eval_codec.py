@@ -1,13 +1,13 @@
 """How good is a codec? Speech before and after it, on sentences that no training saw.
 
-Measures: word error rate of the recogniser (tiny.en), DNSMOS overall, distance of log-mels, use of the codebooks,
-speed on one core, and size. The same code measures the bundled codec, SNAC, and one that a user trained.
+Measures: word error rate of a recogniser (tiny.en by default), DNSMOS overall, distance of log-mels, use of the
+codebooks, speed on one core, and size. The same code measures the bundled codec, SNAC, and one that a user trained.
 """
 
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from anytalk.synth.codec.network import CodecConfig, Encoder
 from anytalk.synth.codec.order import to_levels
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper, load_whisper
+from anytalk.synth.hearing.language import whisper_language
 from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.measure import normaliser
 
@@ -57,6 +58,8 @@ def evaluate(
     texts: Sequence[str],
     progress: Reporter,
     examples: Path | None = None,
+    recogniser: str = "tiny.en",
+    language: str = "en",
 ) -> dict[str, Any]:
     """Measure a codec on sentences spoken by some voices.
 
@@ -66,11 +69,14 @@ def evaluate(
         texts: what is spoken.
         progress: who is told how far it is.
         examples: folder for three sentences a voice, before and after.
+        recogniser: who listens; see `load_whisper`.
+        language: BCP-47 tag of the texts.
 
     Returns:
         Figures by voice, the use of each codebook over all of them, and the size in megabytes.
     """
-    codec, whisper = load_codec(codec_name), load_whisper("tiny.en")
+    codec, whisper = load_codec(codec_name), load_whisper(recogniser, language=language)
+    normalise = normaliser(whisper_language(language))
     # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
     dnsmos = Dnsmos(max_windows=1)
     speaking = Speaking(voices, Audio())
@@ -80,7 +86,7 @@ def evaluate(
     try:
         for voice in voices:
             spoken = _speak(speaking, voice, texts, codec.sample_rate_hz)
-            figures[voice], made = _measure(codec, spoken, texts, whisper, dnsmos)
+            figures[voice], made = _measure(codec, spoken, texts, whisper, normalise, dnsmos)
             codes += made["codes"]
             if examples is not None:
                 _write_examples(examples, voice, spoken, made["audio"], codec.sample_rate_hz)
@@ -89,6 +95,7 @@ def evaluate(
         progress.stop()
     return {
         "codec": dict(codec.fingerprint),
+        "recogniser": recogniser,
         "sentences_a_voice": len(texts),
         "voices": figures,
         "codebooks": codebook_use(codes, codec.codebook_size),
@@ -108,7 +115,12 @@ def _speak(speaking: Speaking, voice: str, texts: Sequence[str], rate_hz: int) -
 
 
 def _measure(
-    codec: Codec, spoken: list[Waveform], texts: Sequence[str], whisper: Whisper, dnsmos: Dnsmos
+    codec: Codec,
+    spoken: list[Waveform],
+    texts: Sequence[str],
+    whisper: Whisper,
+    normalise: Callable[[str], str],
+    dnsmos: Dnsmos,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures of one voice, and what the codec made."""
     codec.decode(codec.encode(spoken[:1]))  # Warm up, so that the first call's set-up is not timed.
@@ -122,8 +134,8 @@ def _measure(
     before, after = ([resample(w, codec.sample_rate_hz, 16_000) for w in group] for group in (spoken, audio))
     figures = {
         "seconds_of_speech": seconds,
-        "wer_before": word_error_rate(whisper, before, texts),
-        "wer_after": word_error_rate(whisper, after, texts),
+        "wer_before": word_error_rate(whisper, before, texts, normalise),
+        "wer_after": word_error_rate(whisper, after, texts, normalise),
         "mos_before": statistics.fmean(dnsmos.score(before)),
         "mos_after": statistics.fmean(dnsmos.score(after)),
         "mel_distance": statistics.fmean(
@@ -136,9 +148,10 @@ def _measure(
     return {key: round(value, 4) for key, value in figures.items()}, {"codes": codes, "audio": audio}
 
 
-def word_error_rate(whisper: Whisper, waveforms_16k: list[Waveform], texts: Sequence[str]) -> float:
+def word_error_rate(
+    whisper: Whisper, waveforms_16k: list[Waveform], texts: Sequence[str], normalise: Callable[[str], str]
+) -> float:
     """Errors over words of all utterances, heard in full 30-second windows and normalised as Whisper's authors do."""
-    normalise = normaliser("en")
     heard = whisper.listen(waveforms_16k)
     words = [normalise("" if isinstance(h, SampleError) else h.text) for h in heard]
     return float(jiwer.wer([normalise(text) for text in texts], words))
@@ -198,4 +211,6 @@ def table(figures: Mapping[str, Any]) -> str:
         f"level {number}: perplexity {level['perplexity']:.0f}, {level['unused']} unused ({level['tokens']} tokens)"
         for number, level in enumerate(figures["codebooks"])
     )
-    return "\n".join([*rows, "", f"Codebooks: {levels}. Size {figures['size_mb']} MB."])
+    return "\n".join(
+        [*rows, "", f"Words heard by {figures['recogniser']}. Codebooks: {levels}. Size {figures['size_mb']} MB."]
+    )

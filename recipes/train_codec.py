@@ -42,6 +42,17 @@ class SpeechSection(Section):
     audio: Audio = Audio()
 
 
+class EvaluationSection(Section):
+    """How the weights are measured in the end; they are the same whatever is set here."""
+
+    sentences: int = Field(100, ge=1)
+    text: str | None = Field(
+        None, description="file of held-out sentences, one a line, instead of the shipped English ones"
+    )
+    recogniser: str = "tiny.en"
+    language: str = Field("en", description="of the held-out sentences")
+
+
 class CodecRecipe(Section):
     """Everything that the weights follow from."""
 
@@ -51,7 +62,7 @@ class CodecRecipe(Section):
     speech: SpeechSection
     network: CodecConfig = CodecConfig()
     training: CodecTraining = CodecTraining()
-    evaluation_sentences: int = Field(100, ge=1)
+    evaluation: EvaluationSection = EvaluationSection()
 
 
 def load_codec_recipe(name: str, overrides: Mapping[str, object]) -> CodecRecipe:
@@ -73,6 +84,8 @@ def train(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
     Raises:
         SetupError: the folder holds another recipe's run, or a voice or the text is missing.
     """
+    wanted = recipe.evaluation
+    texts = held_out(Path(wanted.text) if wanted.text else None, wanted.sentences)
     _claim(recipe, out)
     speech = speak(recipe, out / "speech", progress)
     trainer = CodecTrainer(recipe.network, recipe.training, speech)
@@ -82,15 +95,22 @@ def train(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
     weights = out / "codec.safetensors"
     weights.write_bytes(weights_bytes(trainer.average, recipe.name, recipe.revision))
     _plot(out)
-    texts = held_out(None, recipe.evaluation_sentences)
-    figures = evaluate(str(weights), list(recipe.speech.voices), texts, progress, out / "examples")
+    figures = evaluate(
+        str(weights),
+        recipe.speech.voices,
+        texts,
+        progress,
+        out / "examples",
+        recogniser=wanted.recogniser,
+        language=wanted.language,
+    )
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return {"weights": str(weights), "figures": figures}
 
 
 def _claim(recipe: CodecRecipe, out: Path) -> None:
     """Write the resolved recipe into the folder, or refuse a folder that holds another one."""
-    resolved = recipe.model_dump(mode="json", exclude={"evaluation_sentences"})
+    resolved = recipe.model_dump(mode="json", exclude={"evaluation"})
     path = out / "recipe.json"
     if path.is_file():
         if json.loads(path.read_text()) != resolved:

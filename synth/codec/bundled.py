@@ -125,4 +125,18 @@ def weights_bytes(network: CodecNetwork, name: str, revision: str) -> bytes:
     """
     tensors = {key: value.half().cpu().contiguous() for key, value in network.state_dict().items()}
     config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
-    return save(tensors, {"format": FORMAT, "name": name, "revision": revision, "config": config})
+    return _with_sorted_header(save(tensors, {"format": FORMAT, "name": name, "revision": revision, "config": config}))
+
+
+def _with_sorted_header(file: bytes) -> bytes:
+    """The same safetensors file with the keys of its header in order; the library writes them in a random one.
+
+    The file begins with the length of its header in eight bytes; the header is padded with spaces so that the tensors
+    begin at a multiple of eight (https://github.com/huggingface/safetensors, "Format").
+    """
+    tensors_at = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:tensors_at])
+    ordered = {key: dict(sorted(value.items())) for key, value in sorted(header.items())}
+    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[tensors_at:]
