@@ -61,12 +61,12 @@ class HearingLoss:
         device: where it computes.
 
     Raises:
-        ValueError: the sample rate is lower.
+        SetupError: the sample rate is lower.
     """
 
     def __init__(self, encoder: dict[str, Tensor], sample_rate_hz: int, device: torch.device | None = None) -> None:
         if sample_rate_hz < 20_000:
-            raise ValueError(f"cannot scale voices at {sample_rate_hz} Hz: give 20 kHz or more")
+            raise SetupError(f"a recogniser hears from 20,000 Hz on, not {sample_rate_hz}; leave hearing_weight at 0")
         self.weights = {name: tensor.to(device) for name, tensor in encoder.items()}
         self.heads = int(encoder["num_heads"])
         self.layers = sum(name.endswith("ffn/linear_0/weight") for name in encoder)

@@ -182,7 +182,7 @@ class CodecTrainer:
         device: where it computes; the first GPU by default, else the CPU.
 
     Raises:
-        SetupError: a round takes the recogniser, and there is none of that name.
+        SetupError: a round takes the recogniser, and there is none of that name, or the sample rate is too low for it.
     """
 
     def __init__(
