@@ -274,10 +274,11 @@ def _replace(network: nn.Module, in_cache: bool, compiled: bool) -> None:
             setattr(network, name, _Residual(part, compiled))
         elif isinstance(part, Snake1d):
             snake = _Snake(part.alpha, compiled)
-            strided = in_cache and isinstance(after, nn.Conv1d) and after.stride[0] > 1
-            setattr(network, name, _SnakeAndConvolution(snake, after) if strided else snake)
-            if strided:
+            if in_cache and isinstance(after, nn.Conv1d) and after.stride[0] > 1:
+                setattr(network, name, _SnakeAndConvolution(snake, after))
                 setattr(network, next_name, nn.Identity())
+            else:
+                setattr(network, name, snake)
         elif in_cache and isinstance(part, nn.Conv1d) and part.in_channels == 1 < part.out_channels:
             setattr(network, name, _FromOneChannel(part))
         else:
