@@ -13,6 +13,7 @@ from anytalk.pipelines.recipe import Audio, Speed
 from anytalk.pipelines.recipe_file import Section, read_recipe
 from anytalk.pipelines.stage import Job, Speaking
 from anytalk.recipes.chart import line_chart
+from anytalk.recipes.codec_hearing import read_encoder
 from anytalk.recipes.codec_training import (
     CodecTrainer,
     CodecTraining,
@@ -26,6 +27,7 @@ from anytalk.synth.codec.bundled import weights_bytes
 from anytalk.synth.codec.framing import torch_threads
 from anytalk.synth.codec.network import CodecConfig
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.hearing import load_whisper
 from anytalk.synth.seed import derive_seed, digest
 from anytalk.synth.sentence import sentences
 
@@ -82,10 +84,14 @@ def train(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
         The path of the weights and the figures of `evaluate`.
 
     Raises:
-        SetupError: the folder holds another recipe's run, or a voice or the text is missing.
+        SetupError: the folder holds another recipe's run, or a voice, a text or a recogniser is missing.
     """
     wanted = recipe.evaluation
     texts = held_out(Path(wanted.text) if wanted.text else None, wanted.sentences)
+    # Who is missing in the end is named now, not after hours.
+    load_whisper(wanted.recogniser, language=wanted.language)
+    if any(part.hearing_weight for part in recipe.training.rounds):
+        read_encoder(recipe.training.recogniser)
     _claim(recipe, out)
     speech = speak(recipe, out / "speech", progress)
     trainer = CodecTrainer(recipe.network, recipe.training, speech)

@@ -64,11 +64,22 @@ def test_the_same_recipe_gives_the_same_weights(recipe, tmp_path):
     assert first == second
 
 
-def test_a_folder_of_another_run_and_a_missing_text_are_refused_before_anything_is_spoken(recipe, tmp_path):
-    out = tmp_path / "run"
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"evaluation": {"text": "no-such"}},
+        {"evaluation": {"recogniser": "no-such"}},
+        {"training": {"rounds": [{"steps": 1, "hearing_weight": 1.0}], "recogniser": "no-such"}},
+    ],
+)
+def test_who_is_missing_in_the_end_is_named_before_anything_is_spoken(recipe, tmp_path, sections):
     with pytest.raises(SetupError, match="no-such"):
-        train(recipe(evaluation={"text": "no-such"}), out, Quiet())
-    assert not out.exists()
+        train(recipe(**sections), tmp_path / "run", Quiet())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_run_is_refused(recipe, tmp_path):
+    out = tmp_path / "run"
     out.mkdir()
     (out / "thesis.txt").touch()
     with pytest.raises(SetupError, match="not empty"):
