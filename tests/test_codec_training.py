@@ -107,6 +107,7 @@ def test_the_same_network_is_written_as_the_same_bytes_whatever_its_name(tmp_pat
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_codec_learns_on_a_gpu_and_is_saved_for_a_processor(speech, tmp_path):
     trainer = CodecTrainer(TINY, SHORT, speech, torch.device("cuda"))
     assert all(np.isfinite(metrics["loss"]) for metrics in trainer.run(nothing))
