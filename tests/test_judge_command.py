@@ -283,21 +283,30 @@ def test_rows_that_come_back_have_the_features_and_codes_that_a_build_gives_them
     assert check(tmp_path / "strict").problems == []
 
 
-@pytest.mark.slow
-def test_a_killed_judgement_goes_on_to_the_same_rows(built, dataset):
-    whole = dataset.parent / "whole"
-    shutil.copytree(built, whole)
-    judge(whole, {ANSWERS_UNDER: LOOSE})
-    command = [sys.executable, "-m", "anytalk.recipes", "judge", str(dataset), "--set", f"{ANSWERS_UNDER}={LOOSE}"]
+def _kill_after_a_unit(command, dataset) -> bool:
+    """Kill a judgement once a unit of it is there; False if it ended first, as on a machine that is busy."""
+    units = len(list((dataset / "units").glob("*.json")))
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    units = len(list((dataset / "units").glob("*.json")))
-    while len(list((dataset / "units").glob("*.json"))) == units:
-        assert process.poll() is None, "the judgement ended before it was killed"
+    while process.poll() is None and len(list((dataset / "units").glob("*.json"))) == units:
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() != 0
+
+
+@pytest.mark.slow
+def test_a_killed_judgement_goes_on_to_the_same_rows(built, tmp_path):
+    whole = shutil.copytree(built, tmp_path / "whole")
+    judge(whole, {ANSWERS_UNDER: LOOSE})
+    for attempt in range(5):
+        dataset = shutil.copytree(built, tmp_path / f"killed-{attempt}")
+        command = [sys.executable, "-m", "anytalk.recipes", "judge", str(dataset), "--set", f"{ANSWERS_UNDER}={LOOSE}"]
+        if _kill_after_a_unit(command, dataset):
+            break
+    else:
+        pytest.fail("the judgement ended five times before it was killed")
     assert not (dataset / "dataset.json").exists()
     subprocess.run(command, check=True, capture_output=True)
     assert shards(dataset) == shards(whole)
