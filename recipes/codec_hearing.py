@@ -27,8 +27,6 @@ SIZES = (0.85, 1.15)
 """Range of the factor by which frequencies and durations are scaled, as by a voice of another size."""
 NOISE_DB = (0.0, 30.0)
 """Range of the ratio of sound to white noise."""
-_LONGEST = 1500
-"""Positions that the encoder knows: 30 seconds."""
 
 
 def read_encoder(name: str) -> dict[str, Tensor]:
@@ -119,9 +117,10 @@ class HearingLoss:
         """
         x_BCT = F.gelu(self._convolve(self.log_mel(audio_BS, size), "conv1", stride=1))
         x_BTC = F.gelu(self._convolve(x_BCT, "conv2", stride=2)).transpose(1, 2)
-        if x_BTC.shape[1] > _LONGEST:
-            raise ValueError(f"Whisper hears up to 30 s at once, not {x_BTC.shape[1] / 50} s")
-        x_BTC = x_BTC + self.weights["position_encodings/encodings"][: x_BTC.shape[1]]
+        positions_TC = self.weights["position_encodings/encodings"]
+        if x_BTC.shape[1] > len(positions_TC):
+            raise ValueError(f"Whisper hears up to {len(positions_TC) // 50} s at once, not {x_BTC.shape[1] / 50} s")
+        x_BTC = x_BTC + positions_TC[: x_BTC.shape[1]]
         states = []
         for layer in range(self.layers):
             x_BTC = x_BTC + self._attend(x_BTC, f"layer_{layer}/self_attention")

@@ -1,8 +1,8 @@
 """Train the bundled codec, or one for your own voice: the steps, from waveforms to weights.
 
 The run is a function of its settings and its speech: crops, gains and re-seeded codes come from (seed, step), so a
-run that was killed and started again ends with the same weights as one that was not (one process, one thread count,
-one device).
+run that was killed and started again ends with the same weights as one that was not (one processor, one thread count;
+a GPU adds codes up in any order).
 
 Shapes: B batch, S samples, T finest steps, D codebook width, K codebook size, N vectors.
 """
