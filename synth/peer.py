@@ -6,6 +6,7 @@ a limit on each request as a whole. What is sent and what comes back is the call
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import ssl
@@ -156,6 +157,15 @@ class Watch:
         self._failed_in_a_row = 0
 
 
+@functools.cache
+def certificates() -> ssl.SSLContext:
+    """The authorities that every https server is checked against.
+
+    One for all: reading them takes longer than some servers take to answer.
+    """
+    return httpx2.create_ssl_context()
+
+
 class Line:
     """An open line to a peer, for `async with`; of one event loop.
 
@@ -163,16 +173,15 @@ class Line:
         peer: whom to ask, and how patiently.
         key: what `Peer.read_key` gave.
         watch: knows whether the peer is down.
-        tls: how to check the certificates of an https peer.
     """
 
-    def __init__(self, peer: Peer, key: str | None, watch: Watch, tls: ssl.SSLContext | bool = True) -> None:
+    def __init__(self, peer: Peer, key: str | None, watch: Watch) -> None:
         self.pace = Pace(peer.max_concurrency)
         self.retries = 0
         self._peer, self._key, self._watch = peer, key, watch
         self._http = httpx2.AsyncClient(
             base_url=peer.base_url,
-            verify=tls,
+            verify=certificates(),
             headers={"Authorization": f"Bearer {key}"} if key else {},
             # The whole of a request has one limit, in _post: limits on its parts let a trickle go on for ever.
             timeout=httpx2.Timeout(None, connect=min(CONNECT_S, peer.timeout_s)),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,9 +125,12 @@ def serve(answer: Callable[[Body], str], fault: Callable[[int, Body], Fault | No
 
 @contextlib.contextmanager
 def serve_path(
-    path: str, reply: Callable[[Body], Fault], fault: Callable[[int, Body], Fault | None] = behave
+    path: str,
+    reply: Callable[[Body], Fault],
+    fault: Callable[[int, Body], Fault | None] = behave,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
-    """Run a server that knows one path on a free port of this machine."""
+    """Run a server that knows one path on a free port of this machine; over https where it is given certificates."""
     server = Server(reply, fault)
 
     class Handler(BaseHTTPRequestHandler):
@@ -153,9 +157,12 @@ def serve_path(
             """Say nothing."""
 
     http = _Http(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        # The handshake is made when the request is read, in its own thread.
+        http.socket = tls.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{http.server_address[1]}/v1"
     try:
         yield server
     finally:

@@ -51,8 +51,6 @@ class ServerVoice:
         self._server, self._voice = server, voice
         self._key = server.read_key()
         self._watch = Watch(GIVE_UP_AFTER)
-        # Made once: reading the certificates takes longer than some servers take to speak.
-        self._tls = httpx2.create_ssl_context() if server.base_url.startswith("https:") else False
         self._probe()
 
     @property
@@ -79,7 +77,7 @@ class ServerVoice:
             raise SetupError(f"no speech from {self._server} for the voice {self._voice}: {spoken}")
 
     async def _speak_all(self, requests: Sequence[SpeakRequest], attempts: int) -> list[Waveform | SampleError]:
-        async with Line(self._server, self._key, self._watch, self._tls) as line:
+        async with Line(self._server, self._key, self._watch) as line:
             return await asyncio.gather(*(self._speak_one(line, request, attempts) for request in requests))
 
     async def _speak_one(self, line: Line, request: SpeakRequest, attempts: int) -> Waveform | SampleError:
