@@ -5,6 +5,6 @@ if __name__ == "pipelines":
 
 from .build import Summary, build
 from .check import Report, check
-from .judge import Judged, judge
+from .rejudge import Judged, judge
 
 __all__ = ["Judged", "Report", "Summary", "build", "check", "judge"]

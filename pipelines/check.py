@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
+from anytalk.pipelines.dataset.policy import PLAN, current
+from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.plan.plan import Plan, load_committed
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
-from . import commit, schema
-from .build import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
-from .judgement import PLAN, current
-from .plan import Plan, load_committed
+from .close import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
+from .dataset import commit, schema
 from .progress import Quiet, Reporter
-from .store import Store, sha256
 
 MAX_FEATURE_FRAMES = 1500
 

@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 import typer
 
-from anytalk.pipelines.commit import json_bytes
-from anytalk.recipes.cli_eval import PAGE
+from anytalk.pipelines.dataset.commit import json_bytes
+from anytalk.recipes.cli.evaluate import PAGE
 
 SUMMARY = "summary.json"
 EVALUATION = "answers/evaluation.json"

@@ -3,24 +3,45 @@
 import difflib
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from anytalk.synth.errors import SetupError
 
+Kind = Literal["build", "train", "codec"]
+MADE_BY: dict[Kind, tuple[str, str]] = {
+    "build": ("a dataset recipe", "anytalk build"),
+    "train": ("a training recipe", "anytalk train"),
+    "codec": ("a codec recipe", "anytalk codec train"),
+}
+"""What a recipe of each kind is called, and the command that takes it."""
 
-def find(name: str) -> Path:
+
+def find(name: str, kind: Kind) -> Path:
     """Path of a recipe: a YAML file as it is named, or a shipped recipe's.
 
+    Args:
+        name: a file, or the name of a recipe that ships.
+        kind: what the recipe is to be of.
+
     Raises:
-        SetupError: there is neither.
+        SetupError: there is neither, or the recipe of that name is of another kind.
     """
-    folder = Path(str(resources.files("anytalk.recipes") / "configs"))
     if Path(name).suffix in (".yaml", ".yml"):
         if Path(name).is_file():
             return Path(name)
         raise SetupError(f"recipe {name} does not exist")
-    shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    if name in shipped:
-        return shipped[name]
-    nearest = difflib.get_close_matches(name, shipped, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(shipped)}; or name a .yaml file"
-    raise SetupError(f"no recipe is called {name!r}; {hint}")
+    shipped = {each: _shipped(each) for each in MADE_BY}
+    if name in shipped[kind]:
+        return shipped[kind][name]
+    for other, recipes in shipped.items():
+        if name in recipes:
+            what, command = MADE_BY[other]
+            raise SetupError(f"{name} is {what}; use it with: {command} {name}")
+    nearest = difflib.get_close_matches(name, shipped[kind], n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(shipped[kind])}; or name a .yaml file"
+    raise SetupError(f"no {MADE_BY[kind][0].removeprefix('a ')} is called {name!r}; {hint}")
+
+
+def _shipped(kind: Kind) -> dict[str, Path]:
+    folder = Path(str(resources.files("anytalk.recipes") / "configs" / kind))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from anytalk.pipelines import commit, schema
-from anytalk.synth.codec.framing import torch_threads
+from anytalk.pipelines.dataset import commit, schema
 from anytalk.synth.judge.policy import Policy
+from anytalk.synth.threads import torch_threads
 
 ANYTHING = dict.fromkeys(bound.name for bound in dataclasses.fields(Policy))
 """A policy that lets everything pass."""

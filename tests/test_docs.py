@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,6 +31,6 @@ def test_the_schema_for_editors_is_the_one_of_this_version():
 
 
 def test_the_quickstart_recipe_speaks_every_pair_in_several_voices():
-    recipe = load_recipe(ROOT / "recipes" / "configs" / "quickstart.yaml")
+    recipe = load_recipe(ROOT / "recipes" / "configs" / "build" / "quickstart.yaml")
     assert recipe.voices.variants >= 2
     assert len({choice.voice for choice in recipe.voices.question}) >= 2

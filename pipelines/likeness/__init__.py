@@ -3,12 +3,11 @@
 What is done to texts is in `words` of `synth.text.word`; why the signatures are our own is in docs/decisions/0006.
 """
 
-from .built import conversations_of
 from .evaluation import evaluation_stamp, evaluation_texts, index_of
 from .finding import Finding, find_contamination, find_duplicates
 from .near_duplicate import Likeness, near_duplicates
 from .ngram import Contamination, EvaluationIndex, EvaluationText, contaminations
-from .spool import Document, Spool, spooled
+from .spool import Document, Spool, conversations_of, spooled
 
 __all__ = [
     "Contamination",

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.recipe_dedup import Decontaminate, EvaluationSet
-from anytalk.pipelines.recipe_source import TABLE_SUFFIXES, Hub
+from anytalk.pipelines.dataset.read import MANIFEST, is_dataset, rows_of
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.recipe.clean import Decontaminate, EvaluationSet
+from anytalk.pipelines.recipe.source import TABLE_SUFFIXES, Hub
 from anytalk.pipelines.source import BadPair, hub_rows, table_rows
-from anytalk.pipelines.store import Store
 from anytalk.synth.errors import SetupError
 
-from .built import MANIFEST, is_dataset, rows_of
 from .ngram import EvaluationIndex, EvaluationText
 
 QUESTION_COLUMNS = (

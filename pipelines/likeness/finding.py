@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from anytalk.pipelines.recipe_dedup import Decontaminate, Dedup
-from anytalk.pipelines.store import Store
+from anytalk.pipelines.dataset.read import MANIFEST, opened, rows_of
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
 from anytalk.synth.text import load_verbaliser
 
-from .built import MANIFEST, conversations_of, opened, rows_of
 from .evaluation import index_of
 from .near_duplicate import near_duplicates
 from .ngram import contaminations
-from .spool import spooled
+from .spool import conversations_of, spooled
 
 FORMS = ("", "_written", "_transcript")
 """Endings of the columns that hold a side's words: as it was to be said, as it was written, as it was heard."""

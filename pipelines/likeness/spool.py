@@ -5,10 +5,13 @@ import dataclasses
 import functools
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+
+from anytalk.pipelines.dataset.read import rows_of
+from anytalk.pipelines.dataset.store import Store
 
 BATCH_DOCUMENTS = 2048
 _SCHEMA = pa.schema([("name", pa.string()), ("texts", pa.list_(pa.string()))])
@@ -75,3 +78,10 @@ def spooled(documents: Iterable[Document], earlier: Iterable[Document] = ()) -> 
             yield spool
         finally:
             spool.close()
+
+
+def conversations_of(store: Store, columns: Sequence[str]) -> Iterator[Document]:
+    """Each conversation of a dataset as one document: these columns of its turns as they were spoken first."""
+    for conversation in rows_of(store, columns):
+        texts = [row[column] or "" for row in conversation.first_variant() for column in columns]
+        yield Document(conversation.place(store), tuple(texts))

@@ -5,10 +5,11 @@ reason, so that nothing of the source is lost without a word. Readers hold one r
 inside a table is laid aside by a `Keeper`.
 """
 
-from .ask import Asker, cache_of
+from anytalk.pipelines.source.llm.ask import Asker, cache_of
+from anytalk.pipelines.source.llm.pairs import Found, examine, rewritten
+
 from .hub import hub_rows
 from .keep import Keeper, codes_of, read_recording
-from .llm import Found, examine, rewritten
 from .pair import BadPair, LatePair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES

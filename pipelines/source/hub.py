@@ -12,9 +12,9 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from anytalk.pipelines.recipe_source import Hub, VoiceAssistant
+from anytalk.pipelines.recipe.source import Hub, VoiceAssistant
 from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
 
 from .keep import Keeper
 from .pair import BadPair, Pair

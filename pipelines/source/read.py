@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anytalk.pipelines.recipe_llm import Llm, Rewrite
-from anytalk.pipelines.recipe_source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
+from anytalk.pipelines.recipe.llm import Llm, Rewrite
+from anytalk.pipelines.recipe.source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
+from anytalk.pipelines.source.llm.ask import Asker
+from anytalk.pipelines.source.llm.pairs import Found, llm_pairs
 from anytalk.synth.errors import SetupError
 
-from .ask import Asker
 from .hub import hub_pairs, local_copy
 from .keep import Keeper
-from .llm import Found, llm_pairs
 from .pair import Pair
 from .recordings import recording_pairs
 from .table import bundled_pairs, file_pairs

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.pipelines.recipe_source import VoiceAssistant
-from anytalk.pipelines.schema import CODE_LAYERS
+from anytalk.pipelines.dataset.schema import CODE_LAYERS
+from anytalk.pipelines.recipe.source import VoiceAssistant
 from anytalk.synth.errors import SampleError, SetupError
 
 from .hub import hub_rows, local_copy

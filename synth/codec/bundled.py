@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.threads import torch_threads
 
 from .excitation import GRID_FRAMES
-from .framing import Waveform, check_codes, check_waveforms, decode_framed, encode_framed, torch_threads
+from .framing import Waveform, check_codes, check_waveforms, decode_framed, encode_framed
 from .network import CodecConfig, CodecNetwork
 from .order import to_frames, to_levels
 

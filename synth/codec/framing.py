@@ -7,12 +7,10 @@ memory stays bounded whatever its length; where the cuts are follows from the ut
 Shapes: B batch, S samples, F frames.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from anytalk.synth.errors import SampleError
@@ -23,17 +21,6 @@ Waveform: TypeAlias = NDArray[np.float32]
 
 CHUNK_FRAMES = 256
 """Frames that run through a network at once (22 s): long enough that the overlap costs little."""
-
-
-@contextlib.contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Run torch on so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_waveforms(waveforms: Sequence[Waveform], sample_rate_hz: int | None, expected_hz: int) -> None:

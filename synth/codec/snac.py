@@ -27,9 +27,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.threads import torch_threads
 
 from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
-from .framing import Waveform, check_codes, check_waveforms, encode_framed, in_batches, torch_threads
+from .framing import Waveform, check_codes, check_waveforms, encode_framed, in_batches
 from .order import LEVEL_STRIDES, to_frames, to_levels
 from .snac_layers import reach_frames, speed_up
 

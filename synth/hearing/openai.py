@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anytalk.synth.codec.framing import torch_threads
 from anytalk.synth.errors import SetupError
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
+from anytalk.synth.threads import torch_threads
 
 from .contract import CONTEXT_FRAMES
 from .language import knows_only_english

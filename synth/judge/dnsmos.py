@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.hearing.mel import mel_filters
+from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
 
 from .contract import SAMPLE_RATE_HZ
-from .onnx_session import engine_fingerprint, open_session, wheel_file
 
 WINDOW_SAMPLES = int(9.01 * SAMPLE_RATE_HZ)  # 144,160
 HOP_SAMPLES = SAMPLE_RATE_HZ

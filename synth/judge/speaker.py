@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SetupError
+from anytalk.synth.onnx import engine_fingerprint, open_session
 
 from .contract import SAMPLE_RATE_HZ
-from .onnx_session import engine_fingerprint, open_session
 
 FRAME_SAMPLES, HOP_SAMPLES, FFT_SAMPLES, BAND_COUNT = 400, 160, 512, 80
 

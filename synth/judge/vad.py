@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
 
 from .contract import SAMPLE_RATE_HZ, Span
-from .onnx_session import engine_fingerprint, open_session, wheel_file
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64

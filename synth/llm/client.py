@@ -14,7 +14,7 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.peer import Line, Trouble, Watch
+from anytalk.synth.http.client import Line, Trouble, Watch
 
 from .cache import AnswerCache, answer_key
 from .endpoint import Endpoint, Usage

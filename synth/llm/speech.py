@@ -7,7 +7,7 @@ WORDS_PER_S = 2.5
 """Of read English: 150 words a minute. Other languages that part their words are taken to be alike."""
 
 CHARACTERS_PER_S = {"zh": 5.0, "yue": 5.0, "ja": 5.0}
-"""Of languages that do not part their words; `anytalk.synth.text.pace` has the source."""
+"""Of languages that do not part their words; `anytalk.synth.text.duration` has the source."""
 
 
 def length(seconds: float, language: str) -> str:

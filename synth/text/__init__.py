@@ -7,11 +7,11 @@
 [Problem(reason='markdown', piece='**Meet**'), Problem(reason='symbols', piece='*')]
 """
 
+from .duration import spoken_seconds
 from .language import Identifier, Langid
 from .nemo import NemoVerbaliser
-from .pace import spoken_seconds
+from .normalise import load_verbaliser, verbalise
 from .speakable import REASONS, Problem, unspeakable
-from .verbalise import load_verbaliser, verbalise
 
 __all__ = [
     "REASONS",

@@ -4,7 +4,7 @@ import itertools
 import unicodedata
 from typing import Protocol
 
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
 
 SCRIPTS = {
     "am": ("ETHIOPIC",),

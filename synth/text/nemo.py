@@ -7,7 +7,7 @@ they are loaded, which takes a minute or more of one core; from a cache they are
 from pathlib import Path
 
 from anytalk.synth.errors import SetupError
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
 
 LANGUAGES = frozenset(["ar", "de", "en", "es", "fr", "hi", "hu", "hy", "it", "ja", "ko", "pt", "rw", "sv", "vi", "zh"])
 """Russian is not among them: its grammars only give several readings at once."""

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from .duration import spoken_seconds
 from .language import Identifier, foreign_script
-from .pace import spoken_seconds
 
 REASONS = (
     "empty",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytalk.synth.errors import MissingExtra, SetupError
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
 
 from .language import server_of
 from .near import near_matches

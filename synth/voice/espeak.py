@@ -24,7 +24,7 @@ import numpy as np
 
 from anytalk.synth.audio import PCM16_SCALE, Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.extras import import_extra
+from anytalk.synth.extra import import_extra
 
 from .espeak_name import bcp47
 from .fingerprint import fingerprint

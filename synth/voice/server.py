@@ -17,11 +17,11 @@ import httpx2
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.peer import SEEDS, Line, Trouble, Watch
+from anytalk.synth.http.client import SEEDS, Line, Trouble, Watch
 
 from .fingerprint import RENDERING
-from .reply import BrokenReplyError, read_reply
 from .request import SpeakRequest, check_speakable, finished
+from .response import BrokenReplyError, read_reply
 from .speech_server import SpeechServer
 
 GIVE_UP_AFTER = 3

@@ -1,0 +1,1 @@
+"""A dataset on disk: the schema, the store, units committed, the card, and reading it back."""

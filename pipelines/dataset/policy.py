@@ -1,0 +1,111 @@
+"""Which policy a dataset is judged by, and what its attempts were made with.
+
+A plan announces the policy that a dataset is built under. Every later judgement announces its own in a file that is
+created whole or not at all, before a row moves; the last one counts. A unit belongs to a judgement by its sidecar, so a
+dataset whose units are not all of the last one is being judged, and has no manifest until they are.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from anytalk.pipelines.recipe.dataset import JUDGED_AGAIN, WAYS_TO_ASK, WORDS_ABOUT_VOICES, Recipe
+from anytalk.synth.errors import SetupError
+
+from . import commit
+from .store import Store
+
+PLAN = "plan/plan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """One judgement of a dataset."""
+
+    number: int
+    """0 for the build, which attempts what its budget allows."""
+    recipe: Recipe
+    rerolls: bool
+    """Whether rows that fail were given further attempts."""
+    made_with: Mapping[str, Any] | None
+    """What the manifest says of models, voices and libraries; of a build that is in the manifest alone."""
+
+    @property
+    def path(self) -> str | None:
+        """Its announcement."""
+        return path_of(self.number) if self.number else None
+
+
+def path_of(number: int) -> str:
+    """Where a judgement is announced."""
+    return f"plan/judgement-{number:06d}.json"
+
+
+def current(store: Store) -> Judgement:
+    """The judgement that was announced last.
+
+    Raises:
+        SetupError: the dataset was made by another version of anytalk, whose recipe means something else.
+    """
+    stored = json.loads(store.read(PLAN))["recipe"]
+    numbered = [path for path in store.files("plan") if path.startswith("plan/judgement-") and path.endswith(".json")]
+    announced = json.loads(store.read(numbered[-1])) if numbered else None
+    try:
+        recipe = Recipe.model_validate(stored | ({"check": announced["check"]} if announced else {}))
+    except ValidationError as error:
+        raise SetupError(
+            f"{store} was made by another version of anytalk, whose recipes are not those of this one "
+            f"({error.errors()[0]['msg']}); build it into another folder"
+        ) from None
+    if announced is None:
+        return Judgement(0, recipe, True, None)
+    return Judgement(announced["number"], recipe, announced["rerolls"], announced["made_with"])
+
+
+def announce(judgement: Judgement, store: Store) -> None:
+    """Announce a judgement; the build's is in its plan.
+
+    Raises:
+        SetupError: somebody else announced another one at the same time.
+    """
+    if judgement.number == 0:
+        return
+    content = {
+        "number": judgement.number,
+        "check": judgement.recipe.model_dump(mode="json")["check"],
+        "rerolls": judgement.rerolls,
+        "made_with": judgement.made_with,
+    }
+    if store.create(path_of(judgement.number), commit.json_bytes(content)):
+        return
+    first = current(store)
+    same = (first.number, first.rerolls, first.recipe.check)
+    if same != (judgement.number, judgement.rerolls, judgement.recipe.check):
+        raise SetupError(f"{store} is being judged by another policy at this moment; try again when that has ended")
+
+
+def differences(wanted: Recipe, stored: Recipe) -> dict[str, Any]:
+    """What one recipe says otherwise than another, by dotted key, where it can change a byte."""
+    found = _flatten(_comparable(stored))
+    tree = _flatten(_comparable(wanted))
+    return {key: tree.get(key) for key in tree | found if tree.get(key) != found.get(key)}
+
+
+def is_judged_again(key: str) -> bool:
+    """Whether `anytalk judge` may change a key."""
+    section, _, rest = key.partition(".")
+    return section == "check" and rest.partition(".")[0] in JUDGED_AGAIN
+
+
+def _comparable(recipe: Recipe) -> dict[str, Any]:
+    left_out = {"resources": True, "voices": WORDS_ABOUT_VOICES, "reword": WAYS_TO_ASK}
+    return recipe.model_dump(mode="json", exclude=left_out)
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict):
+        return {k: v for key, value in tree.items() for k, v in _flatten(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}

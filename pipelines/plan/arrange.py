@@ -1,0 +1,40 @@
+"""Which split a conversation is in, and which work unit holds which rows."""
+
+from collections.abc import Iterator
+
+from anytalk.pipelines.recipe.dataset import Recipe, Split
+from anytalk.pipelines.source import Pair
+from anytalk.synth.seed import digest
+
+from .plan import PlannedRow, _id
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_of(pair: Pair, split: Split) -> str:
+    """Split of a pair: by the hash of its conversation alone, or of the recording that several were cut from."""
+    share = int(digest("split", pair.group or pair.conversation)[:12], 16) / 16**12
+    if share < split.test:
+        return "test"
+    return "validation" if share < split.test + split.validation else "train"
+
+
+def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[PlannedRow]:
+    """Order rows by split and source, each conversation whole, and deal them to work units of one split."""
+    unit, filled = -1, 0
+    for split in SPLITS:
+        filled = 0
+        for turns in conversations:
+            if split_of(turns[0], recipe.split) != split:
+                continue
+            if filled == 0 or filled >= recipe.shards.unit_rows:
+                unit, filled = unit + 1, 0
+            for variant in range(_variants(turns, recipe)):
+                for pair in turns:
+                    yield PlannedRow(_id(pair, variant), _id(pair, 0), split, unit, pair, variant)
+                    filled += 1
+
+
+def _variants(turns: list[Pair], recipe: Recipe) -> int:
+    """A conversation that brings all its own question recordings is not spoken again."""
+    return 1 if all(pair.question_recording for pair in turns) else recipe.voices.variants

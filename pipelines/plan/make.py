@@ -1,0 +1,141 @@
+"""Make a plan: read, clean, compare, split, deal to units, commit. A later run with the same recipe loads it."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from anytalk.pipelines.dataset import commit, schema
+from anytalk.pipelines.dataset.policy import PLAN, current, differences, is_judged_again
+from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.likeness import evaluation_stamp
+from anytalk.pipelines.progress import Quiet, Reporter
+from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.recipe.llm import Llm
+from anytalk.pipelines.source import (
+    Asker,
+    BadPair,
+    Found,
+    Keeper,
+    LatePair,
+    Pair,
+    cache_of,
+    examine,
+    read_pairs,
+    rewritten,
+    stamp,
+)
+from anytalk.synth.errors import EngineError, SetupError
+
+from .arrange import arrange, split_of
+from .clean import clean, reject
+from .plan import Plan, _plan_table, load_committed
+from .similar import sift
+from .voices import refuse_unheard, refuse_unspoken
+
+
+def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
+    """Load the plan of this recipe, or make and commit it.
+
+    Raises:
+        SetupError: the folder holds something else, another recipe's data, or the source has changed since; or a
+            language model that is to be asked cannot be.
+        EngineError: the source broke off, or language models did not answer everything; nothing is committed.
+    """
+    if not store.exists(PLAN):
+        _stamp(recipe)  # A missing source is reported before the folder is touched.
+        _refuse_foreign(store)
+        examine(recipe.models())
+        _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
+    announced = json.loads(store.read(PLAN))
+    _refuse_other_recipe(recipe, store)
+    if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
+        raise SetupError(
+            f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
+        )
+    return load_committed(store)
+
+
+def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
+    """Path, size and time of every local file that the plan follows from."""
+    sets = recipe.decontaminate.against if recipe.decontaminate else ()
+    earlier = recipe.dedup.against if recipe.dedup else ()
+    return stamp(recipe.source, recipe.rewrite) + evaluation_stamp(sets, earlier)
+
+
+def _refuse_foreign(store: Store) -> None:
+    files = [path for path in store.files() if not path.startswith(("plan/", "rejects/plan-"))]
+    if files:
+        raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
+
+
+def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
+    changed = differences(recipe, current(store).recipe)
+    if changed and all(is_judged_again(key) for key in changed):
+        settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in changed.items())
+        raise SetupError(
+            f"{store} was judged by another policy; this judges its rows again without speaking them: "
+            f"anytalk judge {store} {settings}"
+        )
+    if changed:
+        raise SetupError(
+            f"{store} holds data of another recipe (it differs in {', '.join(list(changed)[:5])}); "
+            "name another folder or restore the recipe"
+        )
+
+
+def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
+    """Read, check, split and order the pairs; commit the plan and what it rejects."""
+    source_stamp = _stamp(recipe)
+    keeper, late = Keeper(store), list[LatePair]()
+    try:
+        conversations, rejects = clean(_in_time(_read(recipe, keeper, asker), late), recipe.clean)
+    finally:
+        asker.end()
+    keeper.close()
+    if late:
+        raise EngineError(
+            f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
+            f"the same command asks for them again, and takes the other answers from {asker.cache}"
+        )
+    removed = sift(conversations, recipe)
+    rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
+    conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
+    refuse_unheard((pair for turns in conversations for pair in turns), recipe)
+    refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
+    rows = list(arrange(conversations, recipe))
+    files: dict[str, str] = {}
+    content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)
+    files[f"plan/plan-{sha256(content)[:16]}.arrow"] = sha256(content)
+    store.write(next(iter(files)), content)
+    if rejects:
+        content = commit.arrow_bytes(schema.table(rejects, schema.reject_schema({})), recipe.shards.batch_rows)
+        path = f"rejects/plan-{sha256(content)[:16]}.arrow"
+        files[path] = sha256(content)
+        store.write(path, content)
+    announcement = {
+        "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
+        "stamp": source_stamp,
+        "files": files,
+        "rows": len(rows),
+        "rejected": len(rejects),
+        "reasons": commit.count(row["reason"] for row in rejects),
+        "asked": asker.bills(),
+    }
+    store.create(PLAN, commit.json_bytes(announcement))
+
+
+def _read(recipe: Recipe, keeper: Keeper, asker: Asker) -> Iterator[Found]:
+    """Read the source and have it rewritten."""
+    asked = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
+    if asked:
+        asker.begin("asking", min(asked, recipe.source.limit or asked))
+    found = read_pairs(recipe.source, keeper, asker)
+    return found if recipe.rewrite is None else rewritten(found, recipe.rewrite, asker)
+
+
+def _in_time(found: Iterable[Found], late: list[LatePair]) -> Iterator[Pair | BadPair]:
+    """Put late pairs aside."""
+    for pair in found:
+        if isinstance(pair, LatePair):
+            late.append(pair)
+        else:
+            yield pair

@@ -1,0 +1,84 @@
+"""Which conversations of a plan hold evaluation texts or say nearly the same as an earlier one."""
+
+import itertools
+from collections.abc import Sequence
+
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
+from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
+from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.source import Pair
+from anytalk.synth.text import load_verbaliser
+
+Conversation = Sequence[Pair]
+Removed = dict[int, tuple[str, str]]
+"""By place: reason, and what it matched."""
+
+
+def sift(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
+    """Find what a recipe does not want among its conversations.
+
+    Evaluation texts first: what is thrown out for one is no reason to throw out another.
+
+    Args:
+        conversations: in plan order.
+        recipe: `dedup` and `decontaminate` say what is looked for.
+
+    Raises:
+        SetupError: an evaluation set or an earlier dataset is not in order.
+        EngineError: a remote one broke off.
+    """
+    on_ray = len(conversations) > recipe.resources.compared_in_process
+    removed: Removed = {}
+    if recipe.decontaminate is not None:
+        removed |= _contaminated(conversations, recipe.decontaminate, recipe, on_ray)
+    if recipe.dedup is not None:
+        removed |= _near_duplicates(conversations, removed, recipe.dedup, on_ray)
+    return dict(sorted(removed.items()))
+
+
+def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, on_ray: bool) -> Removed:
+    index = index_of(rules, load_verbaliser(recipe.clean.verbalise, recipe.source.language))
+    documents = ([text for _, text in _forms(turns, rules)] for turns in conversations)
+    return {
+        one.place: (
+            "contaminated",
+            f"the {_forms(conversations[one.place], rules)[one.text][0]} has {one.similarity:.2f} of {one.evaluation}: "
+            f"{one.ngram!r}",
+        )
+        for one in contaminations(documents, index, on_ray)
+    }
+
+
+def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
+    """Every text of a conversation and what it is: the spoken form, and the written one where it is another."""
+    forms: list[tuple[str, str]] = []
+    for pair in turns:
+        for side in rules.sides:
+            said, written = getattr(pair, side), getattr(pair, f"{side}_written")
+            if said:
+                forms.append((side, said))
+            if written and written != said:
+                forms.append((f"{side}_written", written))
+    return forms
+
+
+def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, rules: Dedup, on_ray: bool) -> Removed:
+    places = [place for place in range(len(conversations)) if place not in removed]
+    before = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
+    with spooled((_document(conversations[place], rules) for place in places), before) as spool:
+        return {
+            places[one.place - spool.earlier]: (
+                "near_duplicate",
+                f"{one.similarity:.2f} like {spool[one.like].name}",
+            )
+            for one in near_duplicates(spool, rules.threshold, rules.ngram, on_ray)
+        }
+
+
+def _document(turns: Conversation, rules: Dedup) -> Document:
+    """A conversation as it is compared; without texts where some of it is still to be heard."""
+    sides = [(pair, side) for pair in turns for side in rules.sides]
+    unheard = any(getattr(pair, side) is None and getattr(pair, f"{side}_recording") for pair, side in sides)
+    texts = () if unheard else tuple(getattr(pair, side) or "" for pair, side in sides)
+    return Document(turns[0].source, texts)

@@ -1,0 +1,120 @@
+"""Who speaks a row, and who can hear it: voices that know its language and are free for its split, and a recogniser."""
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+
+from anytalk.pipelines.recipe.dataset import Asker, Recipe, VoiceChoice
+from anytalk.pipelines.source import Pair
+from anytalk.synth.errors import SetupError
+from anytalk.synth.hearing import only_english_by_name
+from anytalk.synth.seed import derive_seed
+from anytalk.synth.voice import is_accent, speaks
+
+from .plan import PlannedRow
+
+
+def split_voices(split: str, recipe: Recipe) -> list[Asker]:
+    """The voices that may ask in a split: those held out for it, or else all that are held out for none."""
+    if names := recipe.split.voices_of(split):
+        return [choice for choice in recipe.voices.question if choice.voice in names]
+    elsewhere = {name for names in recipe.split.held_out_voices.values() for name in names}
+    return [choice for choice in recipe.voices.question if choice.voice not in elsewhere]
+
+
+def question_voices(language: str, split: str, recipe: Recipe) -> list[Asker]:
+    """The voices of a split that may ask in a language: those with its very accent, or else all that speak it."""
+    able = [choice for choice in split_voices(split, recipe) if speaks(recipe.voices.language_of(choice), language)]
+    return [choice for choice in able if is_accent(recipe.voices.language_of(choice), language)] or able
+
+
+def answer_voice(language: str, recipe: Recipe) -> VoiceChoice:
+    """The one voice that answers in a language."""
+    others = recipe.voices.answer_by_language
+    # A tag that begins the row's: en-GB or en for en-GB.
+    if fitting := [tag for tag in others if is_accent(language, tag)]:
+        return others[max(fitting, key=len)]
+    if speaks(recipe.voices.language_of(recipe.voices.answer), language):
+        return recipe.voices.answer
+    return next((choice for tag, choice in others.items() if speaks(tag, language)), recipe.voices.answer)
+
+
+def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
+    """Raise for rows that no voice can say.
+
+    Args:
+        pairs: each with its split.
+        recipe: the voices, and which are held out.
+
+    Raises:
+        SetupError: there are some; one line for each side and language, and for each split that has voices of its own.
+    """
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for split, pair in pairs:
+        if pair.question_recording is None:
+            own = split if recipe.split.voices_of(split) else ""
+            rows.setdefault(("question", pair.language, own), []).append(pair.source)
+        if pair.answer is not None and pair.answer_recording is None:
+            rows.setdefault(("answer", pair.language, ""), []).append(pair.source)
+    problems = [
+        f"no {side} voice{f' of the {split} split' if split else ''} speaks {language!r}, the language of "
+        f"{len(sources):,} rows (the first is {sources[0]}); " + CURES[side]
+        for (side, language, split), sources in rows.items()
+        if not _is_spoken(side, language, split, recipe)
+    ]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
+    """Raise for rows that the recogniser cannot hear, as far as its name tells; the rest is seen when it is loaded.
+
+    Raises:
+        SetupError: there are some; one line for each language.
+    """
+    if not only_english_by_name(recipe.features.model):
+        return
+    rows: dict[str, list[str]] = {}
+    for pair in pairs:
+        if not speaks("en", pair.language):
+            rows.setdefault(pair.language, []).append(pair.source)
+    problems = [
+        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} "
+        f"(the first is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
+        for language, sources in rows.items()
+    ]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+CURES = {
+    "question": "add one to voices.question (held-out ones ask in their split alone), "
+    "or say with language: mul that one of them speaks it",
+    "answer": "name one under voices.answer_by_language, or say with language: mul that voices.answer speaks it",
+}
+
+
+def _is_spoken(side: str, language: str, split: str, recipe: Recipe) -> bool:
+    if side == "question":
+        return bool(question_voices(language, split, recipe))
+    return speaks(recipe.voices.language_of(answer_voice(language, recipe)), language)
+
+
+def voice_order(row: PlannedRow, recipe: Recipe) -> list[Asker]:
+    """The question voices of a row's language and split in a random order that all variants of a pair share.
+
+    Heavier ones tend to come first. The next one is another speaker where there is one: what one mouth cannot say well,
+    it seldom says better at another pitch.
+    """
+    choices = question_voices(row.pair.language, row.split, recipe)
+    rng = np.random.default_rng(derive_seed(recipe.seed, row.first_id, "voices"))
+    weights = np.array([choice.weight for choice in choices])
+    # Exponential clocks: ordering by them draws without replacement, by weight.
+    drawn = [choices[index] for index in np.argsort(rng.exponential(size=len(weights)) / weights, kind="stable")]
+    speakers: dict[str, list[Asker]] = {}
+    for choice in drawn:
+        speakers.setdefault(choice.voice, []).append(choice)
+    # One of each speaker in turn.
+    rounds = itertools.zip_longest(*speakers.values())
+    return [choice for turn in rounds for choice in turn if choice is not None]

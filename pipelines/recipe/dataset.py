@@ -1,0 +1,337 @@
+"""The recipe of a dataset: what to read, how to speak it, what to keep.
+
+How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from anytalk.synth.hearing import Context
+from anytalk.synth.http.client import Peer
+from anytalk.synth.judge.policy import Policy
+from anytalk.synth.seed import digest
+from anytalk.synth.voice import SpeechServer, Terms, voice_language
+
+from .augment import Augment, augment_from_short
+from .clean import Decontaminate, Dedups
+from .file import Section, Shorthand, read_recipe
+from .llm import Llm, Reword, Rewrite
+from .source import Source, sources_of
+
+
+class Clean(Section):
+    """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
+
+    max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
+    max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
+    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
+    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
+    verbalise: Literal["rules", "nemo", "none"] = Field(
+        "rules", description="who writes numbers, abbreviations and symbols out as they are said"
+    )
+    refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
+    identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
+    drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
+
+
+class Split(Section):
+    """Shares of conversations, by hash: a conversation stays in its split however the set grows."""
+
+    validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
+        {}, description="voices that ask all of a split and nothing else; a list is for test"
+    )
+
+    @field_validator("held_out_voices", mode="before")
+    @classmethod
+    def of_test(cls, value: Any) -> Any:
+        """A list of voices, or one of them, is held out for the test split."""
+        if isinstance(value, str | list | tuple):
+            return {"test": [value] if isinstance(value, str) else value}
+        return value
+
+    def voices_of(self, split: str) -> tuple[str, ...]:
+        """Voices that are held out for a split."""
+        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
+
+    @model_validator(mode="after")
+    def leaves_training(self) -> "Split":
+        """Some share must be left to train on."""
+        if self.validation + self.test >= 1.0:
+            raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
+        return self
+
+    @model_validator(mode="after")
+    def holds_out_for_something(self) -> "Split":
+        """Voices that are held out have conversations to ask, and each has one split to ask in."""
+        for split, voices in self.held_out_voices.items():
+            if voices and not getattr(self, split):
+                raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
+        names = [name for voices in self.held_out_voices.values() for name in set(voices)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"held_out_voices: {', '.join(twice)} can be held out for one split only")
+        return self
+
+
+Speed = Annotated[float, Field(ge=0.5, le=2.0)]
+Pitch = Annotated[float, Field(ge=0.8, le=1.25)]
+
+
+class VoiceChoice(Shorthand):
+    """One voice and the ranges that its speed and pitch are drawn from."""
+
+    voice: str = Field(description="engine and voice, such as hibari:heart; see anytalk doctor")
+    speed: tuple[Speed, Speed] = Field((1.0, 1.0), description="range of speeds, 0.5 to 2")
+    pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
+    language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
+    terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
+    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
+
+    @classmethod
+    def spell_out(cls, value: str) -> dict[str, Any]:
+        """A bare name is a voice at its natural speed."""
+        return {"voice": value}
+
+    @field_validator("speed", "pitch", mode="before")
+    @classmethod
+    def range_of_one(cls, value: Any) -> Any:
+        """A single number is a range of its own."""
+        return (value, value) if isinstance(value, int | float) else value
+
+
+class Asker(VoiceChoice):
+    """One of the voices that take turns at questions."""
+
+    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
+
+
+class Voices(Section):
+    """Who asks and who answers."""
+
+    question: tuple[Asker, ...] = Field(min_length=1)
+    answer: VoiceChoice
+    answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
+    servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")
+    allow_unknown_terms: tuple[str, ...] = Field((), description="voices that may speak though their terms are unknown")
+    variants: int = Field(1, ge=1, le=1000, description="times each pair is spoken, in other voices")
+
+    def choices(self) -> tuple[VoiceChoice, ...]:
+        """All of them, askers first."""
+        return (*self.question, self.answer, *self.answer_by_language.values())
+
+    def names(self) -> tuple[str, ...]:
+        """Each voice once."""
+        return tuple(dict.fromkeys(choice.voice for choice in self.choices()))
+
+    def declared_terms(self) -> dict[str, Terms]:
+        """Terms that the recipe says, by voice."""
+        return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
+
+    def references(self) -> dict[str, str]:
+        """Recordings of the speakers, by voice."""
+        return {choice.voice: choice.reference for choice in self.choices() if choice.reference is not None}
+
+    def language_of(self, choice: VoiceChoice) -> str:
+        """What a choice speaks.
+
+        Raises:
+            SetupError: there is no such voice or server.
+        """
+        return choice.language or voice_language(choice.voice, self.servers)
+
+
+class Audio(Section):
+    """What is done to every spoken or recorded utterance."""
+
+    loudness_lufs: float = Field(-20.0, ge=-40.0, le=-10.0, description="integrated loudness (BS.1770)")
+    trim_silence: bool = Field(True, description="cut silence at both ends")
+    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0, description="how much of it stays")
+    max_question_s: float = Field(30.0, gt=0.0, le=30.0, description="longer questions are rejected")
+    max_answer_s: float = Field(60.0, gt=0.0, le=600.0, description="longer answers are rejected")
+
+
+class Check(Section):
+    """What an utterance must reach, and how often a spoken one is tried again."""
+
+    attempts: int = Field(4, ge=1, le=20, description="times that a side may be spoken")
+    attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
+    mos: Literal["p808", "p835"] = Field(
+        "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
+    )
+    speaker: str | None = Field(
+        None, description="ONNX file of a speaker network; similarity to the voices' references is measured by it"
+    )
+    question: Policy = Policy()
+    answer: Policy = Policy()
+
+
+KEPT_CODES = "snac-codes"
+"""Instead of a codec: the SNAC codes that the source brings are kept, unheard, and nothing is encoded."""
+
+
+class Codec(Section):
+    """Codec of the answers: `bundled`, a hub id or a folder; or no codec, where the source brings SNAC codes."""
+
+    model: str = Field(
+        "bundled",
+        description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
+        f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
+    )
+    compiled: bool = Field(False, description="compile SNAC where it runs: faster, and takes a C++ compiler")
+
+
+class Features(Section):
+    """Whisper model that hears everything and whose encoder states are the questions' features."""
+
+    model: str = Field("tiny.en", description="a Whisper: tiny.en, small, a hub id, a folder, openai:small, a .pt file")
+    compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
+        "float32", description="arithmetic of the features; float32 gives the original's"
+    )
+    text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
+        "int8", description="arithmetic where only a transcript is wanted: that of the answers"
+    )
+    context: Context = Field(
+        "full", description="what the encoder is shown: 30 seconds as in Mini-Omni, or short windows of 8, 16 or 30"
+    )
+    store: bool = Field(True, description="store the features, which are most of a shard")
+
+
+class Shards(Section):
+    """Shape of what is committed."""
+
+    unit_rows: int = Field(
+        32, ge=1, le=4096, description="rows of a work unit, before its last conversation is completed"
+    )
+    batch_rows: int = Field(8, ge=1, le=1024, description="rows of an Arrow record batch")
+
+
+class Resources(Section):
+    """How many of each engine run. None of this changes a byte."""
+
+    voices: int = Field(1, ge=1, description="engines that speak")
+    hearing: int | None = Field(None, ge=1, description="engines that listen, most of the work; one a core by default")
+    judging: int = Field(1, ge=1, description="engines that judge")
+    codec: int = Field(1, ge=1, description="engines that encode")
+    gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
+    gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
+    units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
+    compared_in_process: int = Field(
+        1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
+    )
+
+
+WORDS_ABOUT_VOICES: Any = {
+    "question": {"__all__": {"terms"}},
+    "answer": {"terms"},
+    "answer_by_language": {"__all__": {"terms"}},
+    "servers": True,
+    "allow_unknown_terms": True,
+}
+"""Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
+
+
+WAYS_TO_ASK: Any = {
+    "endpoint": {field.name for field in dataclasses.fields(Peer)} - {"model"}
+    | {"price_in_per_million", "price_out_per_million"}
+}
+"""Keys of `reword` that change no word: where the model is, and how patient one is with it."""
+
+
+JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
+"""Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
+
+
+class Recipe(Section):
+    """Everything that a dataset follows from."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the dataset")
+    seed: int = Field(1, ge=0, lt=2**63, description="all randomness follows from it and from the rows")
+    source: Source
+    rewrite: Rewrite | None = Field(None, description="have a language model make written pairs speakable")
+    clean: Clean = Clean()
+    dedup: Dedups = Field(None, description="reject near-duplicates of earlier conversations; true for the defaults")
+    decontaminate: Decontaminate | None = Field(None, description="reject conversations that hold evaluation texts")
+    split: Split = Split()
+    voices: Voices
+    audio: Audio = Audio()
+    check: Check = Check()
+    reword: Reword | None = Field(None, description="say what still fails the check in other words")
+    augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
+        None, description="what is done to questions after they passed the check; may be written as a list of steps"
+    )
+    codec: Codec = Codec()
+    features: Features = Features()
+    shards: Shards = Shards()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def codec_fits_source(self) -> "Recipe":
+        """Codes of a source mean nothing but to SNAC, and without a codec there is nothing else."""
+        bring = [source.brings_codes for source in sources_of(self.source)]
+        if any(bring) and self.codec.model in ("bundled", "fake"):
+            raise ValueError(
+                f"the source brings SNAC codes, which the codec {self.codec.model!r} does not know; set codec.model to "
+                f"SNAC (hubertsiuzdak/snac_24khz, or a folder) or to {KEPT_CODES}, or set source.respeak"
+            )
+        if not all(bring) and self.codec.model == KEPT_CODES:
+            raise ValueError(
+                f"codec.model {KEPT_CODES} keeps the codes of voiceassistant and encodes nothing; name a codec"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def holds_out_askers(self) -> "Recipe":
+        """Voices that are held out can ask, do not answer, and leave others to train on."""
+        held = {name for voices in self.split.held_out_voices.values() for name in voices}
+        askers = {choice.voice for choice in self.voices.question}
+        answerers = {choice.voice for choice in self.voices.choices()[len(self.voices.question) :]}
+        if unknown := sorted(held - askers):
+            raise ValueError(
+                f"split.held_out_voices: {', '.join(unknown)} not among voices.question: {', '.join(sorted(askers))}"
+            )
+        if heard := sorted(held & answerers):
+            raise ValueError(f"split.held_out_voices: {', '.join(heard)} would be heard in training, as it answers")
+        if held and held == askers:
+            raise ValueError("split.held_out_voices: no voice is left to ask in training")
+        return self
+
+    def models(self) -> list[Llm | Rewrite | Reword]:
+        """Every use of a language model."""
+        asked = [source for source in sources_of(self.source) if isinstance(source, Llm)]
+        return [*asked, *(section for section in (self.rewrite, self.reword) if section is not None)]
+
+    def unit_identity(self) -> str:
+        """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
+        kept = self.model_dump_json(
+            include={"voices", "audio", "codec", "features", "shards", "seed"},
+            # The recogniser's fingerprint says its context.
+            exclude={"voices": WORDS_ABOUT_VOICES, "features": {"context"}},
+        )
+        held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
+        changes = () if self.augment is None else (self.augment.model_dump_json(),)
+        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out, *changes)
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Read the recipe of a dataset; see `read_recipe` and `both_sides`."""
+    return read_recipe(path, Recipe, both_sides(overrides))
+
+
+def both_sides(overrides: Mapping[str, object] | None) -> dict[str, object]:
+    """Spell out overrides of both sides' bounds.
+
+    >>> both_sides({"check.max_wer": 0.2})
+    {'check.question.max_wer': 0.2, 'check.answer.max_wer': 0.2}
+    """
+    bounds = {field.name for field in dataclasses.fields(Policy)}
+    found: dict[str, object] = {}
+    for key, value in (overrides or {}).items():
+        section, _, bound = key.partition(".")
+        sides = ("question.", "answer.") if section == "check" and bound in bounds else ("",)
+        found |= {f"{section}.{side}{bound}" if bound else key: value for side in sides}
+    return found

@@ -1,0 +1,164 @@
+"""What a recipe says of language models: conversations, written pairs made speakable, other words for what fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from anytalk.synth.errors import SetupError
+from anytalk.synth.llm.draw import shares_of
+from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.generate import Generation
+from anytalk.synth.llm.rewrite import Rewriting
+from anytalk.synth.llm.template import REWORD_FIELDS, Template, load_template
+
+from .file import Section
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """A model that the cluster serves to itself.
+
+    Attributes:
+        model: hub id or folder, the same on every node.
+        replicas: engines, each with `tensor_parallel_size` GPUs.
+        tensor_parallel_size: GPUs that share one engine.
+        batch_rows: rows that travel together.
+        max_tokens: longest answer, in tokens.
+        temperature: of the sampling; None leaves it to vLLM.
+        top_p: of the sampling; None leaves it to vLLM.
+        engine: further arguments of vLLM's engine, such as {max_model_len: 8192}.
+        chat_template: further arguments of the chat template, such as {enable_thinking: false}.
+
+    Raises:
+        ValueError: if a number is not over 0.
+    """
+
+    model: str
+    replicas: int = 1
+    tensor_parallel_size: int = 1
+    batch_rows: int = 64
+    max_tokens: int = 1024
+    temperature: float | None = 0.9
+    top_p: float | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("replicas", "tensor_parallel_size", "batch_rows", "max_tokens"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be over 0; got {getattr(self, name)}")
+
+    def sampling(self) -> dict[str, Any]:
+        """Settings that decide what the model answers, named as an endpoint names them, so that the cache is shared."""
+        chosen = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        extra = {"chat_template_kwargs": dict(self.chat_template)} if self.chat_template else {}
+        return {key: value for key, value in chosen.items() if value is not None} | extra
+
+    def __str__(self) -> str:
+        return f"vLLM ({self.model})"
+
+
+class Asked(Section):
+    """What asks a language model: an endpoint, or vLLM inside the cluster."""
+
+    section: ClassVar[str]
+    """Where it stands in a recipe."""
+    endpoint: Endpoint | None = Field(None, description="where a model answers, and how it is asked")
+    vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
+
+    @model_validator(mode="after")
+    def asks_one_model(self) -> "Asked":
+        """An answer comes from one place."""
+        if (self.endpoint is None) == (self.vllm is None):
+            raise ValueError(
+                "name either an endpoint or, for a model inside the cluster, vllm; "
+                f"give one with --set {self.section}.endpoint='{{base_url: ..., model: ...}}'"
+            )
+        return self
+
+    @property
+    def whom(self) -> Endpoint | ClusterModel:
+        """What is asked."""
+        whom = self.endpoint or self.vllm
+        assert whom is not None
+        return whom
+
+
+class Llm(Asked):
+    """Conversations that a language model is asked for."""
+
+    section = "source"
+    kind: Literal["llm"]
+    ask: Generation = Field(description="what it is asked for")
+    split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
+    limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
+
+    @property
+    def language(self) -> str:
+        """The one that is asked for most often, the first of equals."""
+        shares = shares_of(self.ask.languages)
+        return max(shares, key=lambda tag: shares[tag])
+
+    @property
+    def brings_codes(self) -> bool:
+        """No: all of it is spoken."""
+        return False
+
+    @property
+    def conversations(self) -> int:
+        """How many are asked for."""
+        return min(self.ask.conversations, self.limit or self.ask.conversations)
+
+
+class Rewrite(Asked):
+    """Have a language model write pairs as one would say them. What the source had stays beside it."""
+
+    section = "rewrite"
+    sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
+    seconds: float = Field(
+        Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"
+    )
+    templates: str | None = Field(Rewriting.templates, description="folder with a rewrite.md of one's own")
+
+    def rewriting(self) -> Rewriting:
+        """What the model is told."""
+        return Rewriting(self.sides, self.seconds, self.templates)
+
+
+class Reword(Section):
+    """Have a language model find other words for what fails the check however often it is spoken.
+
+    It is asked now and then, row by row, so that it must be running: vLLM inside the cluster is loaded for one pass.
+    """
+
+    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    after: int = Field(3, ge=1, description="attempts in a side's own words; each further one has words of its own")
+    sides: Literal["both", "question", "answer"] = Field("both", description="which are said in other words")
+    templates: str | None = Field(None, description="folder with a reword.md of one's own")
+
+    @property
+    def whom(self) -> Endpoint:
+        """What is asked."""
+        return self.endpoint
+
+    def template(self) -> Template:
+        """The prompt.
+
+        Raises:
+            SetupError: there is no such folder, or the template is malformed.
+        """
+        if self.templates is not None and not Path(self.templates).is_dir():
+            raise SetupError(f"reword.templates: {self.templates} does not exist")
+        return load_template("reword", self.templates, REWORD_FIELDS)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the words.
+
+        Raises:
+            SetupError: the template is not in order.
+        """
+        asked = {"template": self.template().name, "model": self.endpoint.model, **self.endpoint.sampling()}
+        return asked | {"after": self.after, "sides": self.sides}

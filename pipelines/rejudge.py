@@ -1,0 +1,344 @@
+"""Judge a finished dataset again: another policy over the measures that are stored, and not a word spoken.
+
+Rows that fail the policy move to the rejects, and rejects of which an attempt passes it come back, encoded from the
+sound that was stored. Where rerolling is asked for, the rows that still fail are spoken again as a build would have
+done.
+
+A judgement is committed like a build: it is announced first (see `judgement`), then the dataset is no longer finished
+until every unit has a sidecar of this judgement and the manifest is written anew. Whatever kills it, the same command
+goes on; a unit's old sidecar and its files stay until all are done.
+"""
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from anytalk.pipelines.dataset.policy import PLAN, Judgement, announce, current, differences, is_judged_again
+from anytalk.pipelines.dataset.schema import SIDES, matrix
+from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.dataset.tally import total
+from anytalk.pipelines.plan.plan import Plan, PlannedRow, load_committed
+from anytalk.pipelines.recipe.dataset import JUDGED_AGAIN, Recipe, both_sides
+from anytalk.pipelines.recipe.file import resolve
+from anytalk.pipelines.speech.attempts import Ended, Take, Takes, read_back, read_change, read_chosen
+from anytalk.pipelines.speech.pool import STAGES, Studio, open_studio
+from anytalk.pipelines.speech.reword import added_up, open_reworder
+from anytalk.pipelines.speech.rows import facts_of
+from anytalk.pipelines.speech.unit import make_unit
+from anytalk.synth.errors import EngineError, SetupError
+
+from .build import commit_rows, make_units, spent, unit_key
+from .close import CARD, CHECKSUMS, MANIFEST, close
+from .dataset import commit
+from .progress import Quiet, Reporter
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What a judgement came to. Rows that the plan rejected were never spoken and are not judged."""
+
+    dataset: str
+    applied: bool
+    """False where it was only tried."""
+    changed: dict[str, Any]
+    """What the policy says otherwise than the one before, by key."""
+    rows_judged: int
+    rows_accepted: int
+    rows_rejected: int
+    rows_rerolled: int
+    rows_deferred: int
+    came_back: int
+    """Rows that were rejected before and are accepted now."""
+    went_out: int
+    """Rows that were accepted before and are rejected now."""
+    reasons: dict[str, int]
+    gates: dict[str, Any]
+    """Rows by side, and by the gate that stopped their first attempt; see `gate.tally`."""
+    open: list[dict[str, Any]]
+    """Rejected rows that another attempt within the budget may mend, with reason and value."""
+    deferred: list[str]
+    """Why units were deferred."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row was judged."""
+        return self.rows_deferred == 0
+
+
+def judge(
+    dataset: str | Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    reroll: bool = False,
+    dry_run: bool = False,
+    local: bool = False,
+    progress: Reporter | None = None,
+) -> Judged:
+    """Judge the rows of a dataset from their stored measures.
+
+    Args:
+        dataset: folder or object-store URL of a finished dataset, or of one whose judging was interrupted.
+        settings: of the policy, by dotted key: `check.question.max_wer`, `check.max_wer` for both sides,
+            `check.attempts`; `resources` may be set too. Without any, the last policy.
+        reroll: speak rows that fail again, up to the budget.
+        dry_run: move nothing, say what would come of it.
+        local: speak in this process instead of on Ray; without `reroll` nothing needs Ray.
+        progress: who is told how far it is.
+
+    Raises:
+        SetupError: there is no such dataset, it is unfinished, other keys were set, or an engine that is needed is
+            not the one that the dataset was made with; nothing was moved.
+    """
+    store, progress = Store(dataset), progress or Quiet()
+    before, target = _targeted(store, settings, reroll)
+    plan, sidecars = load_committed(store), commit.sidecars(store)
+    changed = differences(target.recipe, before.recipe)
+    if dry_run:
+        facts, _ = _tried(plan, sidecars, target.recipe, store, progress)
+        return _summarise(store, plan, changed, facts, {}, applied=False)
+    made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
+    return _summarise(store, plan, changed, made, deferred, applied=True)
+
+
+def _targeted(store: Store, settings: Mapping[str, object] | None, reroll: bool) -> tuple[Judgement, Judgement]:
+    """The judgement that was announced last, and the one that is wanted, which may be the same."""
+    if not store.exists(PLAN):
+        raise SetupError(f"{store} holds no anytalk dataset")
+    before = current(store)
+    if before.number == 0 and not (store.exists(MANIFEST) and store.exists(CHECKSUMS)):
+        raise SetupError(f"{store} holds an unfinished dataset; run anytalk build again, then judge it")
+    tree = before.recipe.model_dump(mode="json")
+    recipe = resolve(tree, f"of {store}", Recipe, both_sides(settings))
+    changed = differences(recipe, before.recipe)
+    if other := [key for key in changed if not is_judged_again(key)]:
+        allowed = ", ".join(f"check.{key}" for key in sorted(JUDGED_AGAIN))
+        raise SetupError(
+            f"{', '.join(other)} cannot be judged from stored measures; build another dataset. What can: {allowed}"
+        )
+    made_with = before.made_with or _made_with(json.loads(store.read(MANIFEST)))
+    if changed or (reroll and not before.rerolls):
+        return before, Judgement(before.number + 1, recipe, reroll, made_with)
+    return before, dataclasses.replace(before, recipe=recipe, made_with=made_with)
+
+
+def _made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: manifest[key] for key in ("fingerprints", "licences", "libraries")}
+    return kept | {"python": manifest["machine"]["python"]}
+
+
+async def _judge(
+    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, local: bool, progress: Reporter
+) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """Judge the units that are not yet of this judgement, and finish the dataset when all are."""
+    assert target.made_with is not None
+    recipe, fingerprints = target.recipe, target.made_with["fingerprints"]
+    done = {number: sidecar for number, sidecar in sidecars.items() if sidecar["judgement"] == target.number}
+    todo = [number for number in range(len(plan.units)) if number not in done]
+    if not todo and _is_finished(target, store):
+        return done, {}
+    async with (
+        open_studio(recipe, local or not target.rerolls) as studio,
+        open_reworder(recipe, store, speaks=target.rerolls) as reworder,
+    ):
+        if todo:
+            await _refuse_other_engines(target, plan, sidecars, store, studio)
+        announce(target, store)
+        for path in (CHECKSUMS, MANIFEST, CARD):
+            if store.exists(path):
+                store.delete(path)
+
+        async def make(number: int) -> dict[str, Any]:
+            key = unit_key(plan.units[number], recipe, fingerprints, target.number)
+            path = commit.sidecar_path(number, key)
+            if store.exists(path):  # Somebody else was faster.
+                sidecar: dict[str, Any] = json.loads(store.read(path))
+                return sidecar
+            started, own, rows = time.monotonic(), studio.another(), plan.units[number]
+            takes, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
+            words = reworder and reworder.another()
+            outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls, reworder=words)
+            moved = _moved(accepted, {row["id"] for row in outcome.accepted})
+            facts = {
+                "judgement": target.number,
+                **moved,
+                **_added(sidecars[number], outcome.facts | spent(own, started)),
+            }
+            return await commit_rows(number, key, rows, outcome, recipe, fingerprints, store, facts)
+
+        made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
+    if not deferred:
+        close(target, plan, done | made, store)
+    return done | made, deferred
+
+
+def _is_finished(target: Judgement, store: Store) -> bool:
+    if not (store.exists(CHECKSUMS) and store.exists(MANIFEST)):
+        return False
+    return bool(json.loads(store.read(MANIFEST))["judgement"] == target.number)
+
+
+async def _refuse_other_engines(
+    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, studio: Studio
+) -> None:
+    """Find out, before anything moves, whether the engines that are needed are those that the dataset was made with.
+
+    Raises:
+        SetupError: one is missing or another; every one of them is named.
+    """
+    assert target.made_with is not None
+    stages: tuple[str, ...] = STAGES if target.rerolls else ("hearing", "codec")
+    kept = any(file["path"].startswith(("rejects/", "attempts/")) for s in sidecars.values() for file in s["files"])
+    if not (kept or target.rerolls):
+        return
+    asked = {{"hearing": "features", "judging": "judges"}.get(stage, stage): (stage, "fingerprint") for stage in stages}
+    if target.recipe.augment is not None:
+        asked["augment"] = ("voices", "augmentation_fingerprint")
+    found = await asyncio.gather(*(studio.call(*call) for call in asked.values()), return_exceptions=True)
+    problems = []
+    for name, fingerprint in zip(asked, found, strict=True):
+        wanted = target.made_with["fingerprints"][name]
+        if isinstance(fingerprint, SetupError):
+            problems.append(str(fingerprint))
+        elif isinstance(fingerprint, BaseException):
+            raise fingerprint
+        elif json.loads(commit.json_bytes(fingerprint)) != wanted:
+            problems.append(f"{name}: the dataset was made with {wanted}; here is {fingerprint}")
+    if target.rerolls and target.recipe.reword is not None:
+        here, wanted = target.recipe.reword.fingerprint(), target.made_with["fingerprints"]["reword"]
+        if json.loads(commit.json_bytes(here)) != wanted:
+            problems.append(f"reword: the dataset was made with {wanted}; here is {here}")
+    # Rows that only move need no engine.
+    if problems and (target.rerolls or _tried(plan, sidecars, target.recipe, store, Quiet())[1]):
+        raise SetupError("\n".join(problems))
+
+
+def _read_unit(
+    store: Store, sidecar: Mapping[str, Any], rows: Sequence[PlannedRow], recipe: Recipe
+) -> tuple[dict[str, Takes], set[str]]:
+    """Read every attempt at a unit's rows back, with the verdicts of a recipe, and the ids of the accepted rows.
+
+    Raises:
+        EngineError: a file is damaged or gone.
+    """
+    tables = {file["path"].partition("/")[0]: _table(store, file) for file in sidecar["files"]}
+    attempts = {
+        row["id"]: row["attempts"]
+        for folder in ("rejects", "attempts")
+        if folder in tables
+        for row in tables[folder].select(["id", "attempts"]).to_pylist()
+    }
+    accepted = _accepted_rows(tables["shards"]) if "shards" in tables else {}
+    takes: dict[str, Takes] = {}
+    for row in rows:
+        made: dict[Any, list[Take]] = {side: [] for side in SIDES}
+        for attempt in attempts.get(row.id, []):
+            made[attempt["side"]].append(read_back(attempt, row))
+        if row.id in accepted and (change := read_change(accepted[row.id])):
+            place = next(place for place, take in enumerate(made["question"]) if take.reason is None)
+            made["question"][place] = dataclasses.replace(made["question"][place], change=change)
+        for side in SIDES:
+            if row.id in accepted and (chosen := read_chosen(accepted[row.id], side, row, made[side])):
+                made[side].append(chosen)
+            policy = getattr(recipe.check, side)
+            made[side] = [take.judged(policy) for take in sorted(made[side], key=lambda take: take.number)]
+        takes[row.id] = made
+    return takes, set(accepted)
+
+
+def _table(store: Store, file: Mapping[str, Any]) -> pa.Table:
+    try:
+        content = store.read(file["path"])
+    except FileNotFoundError as error:
+        raise EngineError(f"{store}/{file['path']} is gone; somebody else may have judged the dataset") from error
+    if sha256(content) != file["sha256"]:
+        raise EngineError(f"{store}/{file['path']} is damaged: its SHA-256 is not the one in its sidecar")
+    return pa.ipc.open_file(content).read_all()
+
+
+def _accepted_rows(shard: pa.Table) -> dict[str, dict[str, Any]]:
+    matrices = [name for name in ("question_features", "answer_codes") if name in shard.column_names]
+    rows = shard.drop_columns(matrices).to_pylist()
+    return {row["id"]: row | {name: matrix(shard[name], index) for name in matrices} for index, row in enumerate(rows)}
+
+
+def _moved(before: set[str], now: set[str]) -> dict[str, int]:
+    return {"came_back": len(now - before), "went_out": len(before - now)}
+
+
+def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What a unit took in all, over its judgements."""
+    seconds = {stage: round(old["seconds"][stage] + more, 3) for stage, more in new["seconds"].items()}
+    sets = sorted({*old["instruction_sets"], *new["instruction_sets"]})
+    asked = [facts["asked"] for facts in (old, new) if "asked" in facts]
+    return {
+        "wall_s": round(old["wall_s"] + new["wall_s"], 3),
+        "seconds": seconds,
+        "instruction_sets": sets,
+        **({"asked": added_up(asked)} if asked else {}),
+    }
+
+
+def _tried(
+    plan: Plan, sidecars: Mapping[int, dict[str, Any]], recipe: Recipe, store: Store, progress: Reporter
+) -> tuple[dict[int, dict[str, Any]], int]:
+    """What a judgement without speaking would come to, as each unit's sidecar would say it, and the rows to encode."""
+    found: dict[int, dict[str, Any]] = {}
+    to_encode = 0
+    progress.start("rows", plan.rows)
+    try:
+        for number, rows in enumerate(plan.units):
+            takes, accepted = _read_unit(store, sidecars[number], rows, recipe)
+            ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
+            found[number] = facts_of(ended) | _moved(accepted, {end.row.id for end in ended if end.reason is None})
+            to_encode += sum(end.reason is None and not _is_encoded(end, recipe) for end in ended)
+            progress.advance(len(rows))
+    finally:
+        progress.stop()
+    return found, to_encode
+
+
+def _is_encoded(end: Ended, recipe: Recipe) -> bool:
+    """Whether the chosen attempts at an accepted row have their features and codes already."""
+    question, answer = end.chosen("question"), end.chosen("answer")
+    heard = (question.change or question).heard if question else None
+    has_features = not recipe.features.store or (heard is not None and heard.features is not None)
+    return has_features and (answer is None or answer.codes is not None)
+
+
+def _summarise(
+    store: Store,
+    plan: Plan,
+    changed: dict[str, Any],
+    facts: Mapping[int, Mapping[str, Any]],
+    deferred: Mapping[int, str],
+    *,
+    applied: bool,
+) -> Judged:
+    units = [facts[number] for number in sorted(facts)]
+    accepted, rejected = (sum(unit[name] for unit in units) for name in ("accepted", "rejected"))
+    reasons: dict[str, int] = {}
+    for unit in units:
+        for reason, rows in unit["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + rows
+    return Judged(
+        dataset=str(store),
+        applied=applied,
+        changed=changed,
+        rows_judged=accepted + rejected,
+        rows_accepted=accepted,
+        rows_rejected=rejected,
+        rows_rerolled=sum(unit["rerolled"] for unit in units),
+        came_back=sum(unit.get("came_back", 0) for unit in units),
+        went_out=sum(unit.get("went_out", 0) for unit in units),
+        rows_deferred=sum(len(plan.units[number]) for number in deferred),
+        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        gates=total([unit["gates"] for unit in units]),
+        open=[need for unit in units for need in unit["open"]],
+        deferred=list(dict.fromkeys(deferred.values())),
+    )

@@ -1,0 +1,167 @@
+"""Ask language models while a plan is made: one cache, one count of the cost, one line of progress."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from anytalk.pipelines.cluster import connected
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.progress import Reporter
+from anytalk.pipelines.recipe.llm import ClusterModel
+from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.llm.cache import AnswerCache
+from anytalk.synth.llm.client import Client
+from anytalk.synth.llm.endpoint import Endpoint, Usage
+from anytalk.synth.llm.job import SCHEMA, Job, Outcome, Rejected, run
+
+from .vllm import VllmEngine, run_on_cluster
+
+
+class Asker:
+    """Asks language models for a plan, and knows what it came to.
+
+    Args:
+        cache: file of the answers.
+        seed: of the recipe.
+        progress: who is told how far it is.
+    """
+
+    def __init__(self, cache: Path, seed: int, progress: Reporter) -> None:
+        self.cache, self.seed = cache, seed
+        self._progress = progress
+        self._asked: list[tuple[Endpoint | ClusterModel, Usage]] = []
+        self._rejected = 0
+
+    def begin(self, what: str, conversations: int) -> None:
+        """Tell that so many conversations will be asked for."""
+        self._progress.stop()
+        self._rejected = 0
+        self._progress.start(what, conversations)
+
+    def ask(self, jobs: Iterable[Job], whom: Endpoint | ClusterModel) -> Iterator[Outcome]:
+        """Have jobs done.
+
+        An endpoint is asked a little ahead of whoever reads the outcomes, and nothing happens between two reads, so a
+        mix that ends early has not asked for what it does not need. vLLM inside the cluster answers all at once.
+
+        Yields:
+            One outcome for each job, in their order.
+
+        Raises:
+            SetupError: the key is not in the environment, the cache cannot be written, or vLLM is not installed.
+        """
+        with AnswerCache(self.cache) as cache, contextlib.closing(self._done(jobs, whom, cache)) as outcomes:
+            for outcome in outcomes:
+                self._rejected += isinstance(outcome, Rejected)
+                self._progress.advance(1, f"{self._rejected} rejected, {self._tokens():,} tokens")
+                yield outcome
+
+    def _done(
+        self, jobs: Iterable[Job], whom: Endpoint | ClusterModel, cache: AnswerCache
+    ) -> Generator[Outcome, None, None]:
+        if isinstance(whom, ClusterModel):
+            return self._on_cluster(jobs, whom, cache)
+        return self._over_http(jobs, whom, cache)
+
+    def _over_http(self, jobs: Iterable[Job], endpoint: Endpoint, cache: AnswerCache) -> Generator[Outcome, None, None]:
+        with asyncio.Runner() as runner:
+            client = Client(endpoint, cache)
+            self._asked.append((endpoint, client.usage))
+            outcomes = _outcomes(jobs, client)
+            try:
+                while (outcome := runner.run(_next(outcomes))) is not None:
+                    yield outcome
+            finally:
+                runner.run(_close(outcomes))
+
+    def _on_cluster(
+        self, jobs: Iterable[Job], model: ClusterModel, cache: AnswerCache
+    ) -> Generator[Outcome, None, None]:
+        usage = Usage()
+        self._asked.append((model, usage))
+        with connected():
+            outcomes = list(run_on_cluster(jobs, model, cache, usage=usage))
+        yield from outcomes
+
+    def end(self) -> None:
+        """Tell what it came to."""
+        self._progress.stop()
+        for bill in self.bills():
+            cost = "" if bill["cost"] is None else f", cost {bill['cost']:.4f}"
+            self._progress.say(
+                f"{bill['endpoint']}: {bill['answers']:,} answers, {bill['cached']:,} from {self.cache}; "
+                f"{bill['prompt_tokens']:,} tokens sent, {bill['completion_tokens']:,} got back{cost}"
+            )
+
+    def bills(self) -> list[dict[str, Any]]:
+        """What this run sent and got back, one entry for each use of a model; what was in the cache is free."""
+        return [
+            {
+                "endpoint": str(whom),
+                **dataclasses.asdict(usage),
+                "cost": whom.cost(usage) if isinstance(whom, Endpoint) else None,
+            }
+            for whom, usage in self._asked
+        ]
+
+    def _tokens(self) -> int:
+        return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._asked)
+
+
+async def _outcomes(jobs: Iterable[Job], client: Client) -> AsyncGenerator[Outcome, None]:
+    async with client, contextlib.aclosing(run(jobs, client)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome
+
+
+async def _next(outcomes: AsyncGenerator[Outcome, None]) -> Outcome | None:
+    return await anext(outcomes, None)
+
+
+async def _close(outcomes: AsyncGenerator[Outcome, None]) -> None:
+    await outcomes.aclose()
+
+
+def probe(models: Sequence[Endpoint | ClusterModel]) -> None:
+    """Find out with one small request each whether endpoints answer, and whether there is a vLLM where one is wanted.
+
+    Raises:
+        SetupError: some do not, or their keys are not in the environment; one line for each.
+    """
+
+    async def one(endpoint: Endpoint) -> None:
+        async with Client(endpoint) as client:
+            await client.probe(SCHEMA)
+
+    async def each() -> list[BaseException | None]:
+        asked = [model for place, model in enumerate(models) if model not in models[:place]]
+        endpoints = [model for model in asked if isinstance(model, Endpoint)]
+        return await asyncio.gather(*(one(endpoint) for endpoint in endpoints), return_exceptions=True)
+
+    found = asyncio.run(each())
+    problems = [str(error) for error in found if isinstance(error, SetupError)]
+    try:
+        for model in models:
+            if isinstance(model, ClusterModel):
+                VllmEngine(model)
+    except MissingExtra as error:
+        problems.append(str(error))
+    if problems:
+        raise SetupError("\n".join(problems))
+    if broken := next(filter(None, found), None):
+        raise broken
+
+
+def cache_of(store: Store) -> Path:
+    """Where answers are kept: beside a local dataset, for all that lie there; else in the user's cache.
+
+    Not in the dataset, so that a larger one goes on with the answers, and nothing of it is published.
+    """
+    if store.local:
+        return Path(store.root).parent / "anytalk-answers.sqlite"
+    folder = os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else Path.home() / ".cache") / "anytalk" / "answers.sqlite"

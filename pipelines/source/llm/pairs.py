@@ -1,0 +1,131 @@
+"""Pairs from a language model: conversations that it is asked for, and written pairs that it makes speakable.
+
+How a model is asked, and what becomes of its answers, is in `anytalk.synth.llm`. Where a pair comes from says all of
+it: template with version and hash, what was drawn, seed, and the model's name as the server gave it.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from anytalk.pipelines.recipe.llm import Llm, Reword, Rewrite
+from anytalk.pipelines.source.pair import BadPair, LatePair, Pair
+from anytalk.synth.llm.generate import generation_jobs
+from anytalk.synth.llm.job import Deferred, Rejected, Turn
+from anytalk.synth.llm.rewrite import Written, rewriting_jobs
+from anytalk.synth.llm.template import REWRITE_FIELDS, load_template
+from anytalk.synth.seed import digest
+
+from .ask import Asker, probe
+
+Found = Pair | BadPair | LatePair
+
+
+def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
+    """Find out whether language models can be asked, before any is.
+
+    Raises:
+        SetupError: a template or topics are missing, a key is not in the environment, an endpoint does not answer, or
+            vLLM is not installed.
+    """
+    for model in models:
+        if isinstance(model, Llm):
+            next(generation_jobs(model.ask, seed=0))
+        elif isinstance(model, Reword):
+            model.template()
+        else:
+            load_template("rewrite", model.templates, REWRITE_FIELDS)
+    probe([model.whom for model in models])
+
+
+def llm_pairs(source: Llm, asker: Asker) -> Iterator[Found]:
+    """Ask for conversations.
+
+    Raises:
+        SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
+    """
+    jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), asker.seed)
+    for outcome in asker.ask(jobs, source.whom):
+        if isinstance(outcome, Deferred):
+            yield LatePair(outcome.detail, outcome.source)
+        elif isinstance(outcome, Rejected):
+            yield BadPair(outcome.reason, outcome.detail, outcome.source)
+        else:
+            # Two models that were asked the same do not answer the same.
+            conversation = digest(outcome.conversation, source.whom.model)[:16]
+            for number, turn in enumerate(outcome.turns):
+                yield Pair(
+                    split_name=source.split_name or outcome.split_name,
+                    conversation=conversation,
+                    turn=number,
+                    question=turn.question,
+                    answer=turn.answer,
+                    language=outcome.language,
+                    source=_place(outcome.source, outcome.provenance),
+                )
+
+
+def rewritten(found: Iterable[Found], rules: Rewrite, asker: Asker) -> Iterator[Found]:
+    """Have written conversations made speakable.
+
+    Args:
+        found: what a source holds; all of it is read before anything is asked.
+        rules: whom to ask, which sides, and how long.
+        asker: asks.
+
+    Yields:
+        As many rows, in their order; `question_written` and `answer_written` hold what the source had. A turn with a
+        recorded answer or without one stays as it is, and so do the questions of a conversation if one is recorded.
+
+    Raises:
+        SetupError: the template is malformed, the key is missing, or the cache cannot be written.
+    """
+    rows = list(found)
+    if not any(isinstance(row, LatePair) for row in rows):  # Else there will be no plan this time.
+        _rewrite(rows, rules, asker)
+    yield from rows
+
+
+def _rewrite(rows: list[Found], rules: Rewrite, asker: Asker) -> None:
+    """Rewrite rows in their places."""
+    conversations: dict[tuple[str, str], dict[int, Pair]] = {}
+    for place, row in enumerate(rows):
+        if isinstance(row, Pair) and row.question and row.answer and row.answer_recording is None:
+            conversations.setdefault((row.split_name, row.conversation), {})[place] = row
+    groups = [dict(sorted(group.items(), key=lambda item: item[1].turn)) for group in conversations.values()]
+    recorded = [any(pair.question_recording for pair in group.values()) for group in groups]
+    free = list(itertools.compress(groups, (not one for one in recorded)))
+    bound = list(itertools.compress(groups, recorded))
+    both, answers = rules.rewriting(), dataclasses.replace(rules.rewriting(), sides="answer")
+    jobs = itertools.chain(
+        rewriting_jobs(map(_written, free), both, asker.seed), rewriting_jobs(map(_written, bound), answers, asker.seed)
+    )
+    asker.begin("rewriting", len(groups))
+    for group, outcome in zip(free + bound, asker.ask(jobs, rules.whom), strict=True):
+        if isinstance(outcome, Deferred):
+            rows[min(group)] = LatePair(outcome.detail, outcome.source)
+        elif isinstance(outcome, Rejected):
+            for place, pair in group.items():
+                rows[place] = BadPair(outcome.reason, outcome.detail, pair.source, pair)
+        else:
+            for (place, pair), turn in zip(group.items(), outcome.turns, strict=True):
+                rows[place] = dataclasses.replace(
+                    pair,
+                    question=turn.question,
+                    answer=turn.answer,
+                    question_written=pair.question,
+                    answer_written=pair.answer,
+                    source=_place(pair.source, outcome.provenance),
+                )
+
+
+def _written(group: Mapping[int, Pair]) -> Written:
+    first = next(iter(group.values()))
+    turns = tuple(Turn(question=pair.question or "", answer=pair.answer or "") for pair in group.values())
+    return Written(first.split_name, first.conversation, first.language, turns, first.source)
+
+
+def _place(source: str, provenance: Mapping[str, str | int | float]) -> str:
+    """Where a pair comes from, and how it came about, as JSON."""
+    return f"{source} {json.dumps(dict(provenance), ensure_ascii=False)}"

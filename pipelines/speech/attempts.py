@@ -1,0 +1,284 @@
+"""Attempts at the two sides of a row: what is known of each, which one counts, how they are stored and read back.
+
+A verdict follows from what is stored of an attempt, so another policy can judge it again without a sound being made.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from anytalk.pipelines.dataset.schema import FRAME_SAMPLES, MEASURES, RATES_HZ, SIDES
+from anytalk.pipelines.dataset.tally import Outcome
+from anytalk.pipelines.plan.plan import PlannedRow
+from anytalk.pipelines.recipe.dataset import Check
+from anytalk.pipelines.recipe.source import Side
+from anytalk.synth.audio import Waveform, flac_bytes
+from anytalk.synth.hearing import Heard
+from anytalk.synth.judge.measure import DECIMALS, Measures, rounded
+from anytalk.synth.judge.policy import Policy, first_failure
+
+from .augment import Change
+
+FINAL = {"unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
+"""Reasons that another attempt cannot mend."""
+
+UNSPOKEN = "unspoken_answer"
+"""Reason of a row whose question passes a policy that it failed when it was spoken: no answer was spoken for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+    """One attempt at one side of a row. `reason` is None when it passed."""
+
+    number: int
+    voice: str
+    waveform: Waveform | None = None
+    heard: Heard | None = None
+    measures: Measures | None = None
+    reason: str | None = None
+    detail: str = ""
+    codes: np.ndarray | None = None
+    """Of an answer that came as codes, or that was encoded before."""
+    is_transcribed: bool = False
+    """Whether the text is what was heard, because the source has none."""
+    text: str | None = None
+    """The other words that were to be said; empty where none could be had, None for the row's own."""
+    flac: bytes | None = None
+    """The sound as it is stored, of an attempt that was read back."""
+    change: Change | None = None
+    """Its augmentation, of a question that was accepted before."""
+
+    @property
+    def samples(self) -> int | None:
+        """Length at the side's rate."""
+        if self.waveform is not None:
+            return len(self.waveform)
+        if self.flac is not None:
+            return int(soundfile.info(io.BytesIO(self.flac)).frames)
+        return None if self.codes is None else len(self.codes) * FRAME_SAMPLES
+
+    def sound(self) -> Waveform | None:
+        """The samples, exactly as they were judged: they were rounded to 16 bits before."""
+        if self.waveform is None and self.flac is not None:
+            samples: Waveform = soundfile.read(io.BytesIO(self.flac), dtype="float32")[0]
+            return samples
+        return self.waveform
+
+    def judged(self, policy: Policy) -> "Take":
+        """The attempt with a policy's verdict; what was never measured keeps the reason that it has."""
+        if self.measures is None:
+            return self
+        words = self.heard.text if self.heard else ""
+        if self.is_transcribed and not any(map(str.isalnum, words)):
+            return dataclasses.replace(self, reason="empty_transcript", detail=f"heard {words!r}")
+        failure = first_failure(self.measures, policy)
+        if failure is None:
+            return dataclasses.replace(self, reason=None, detail="")
+        said = f"; heard {words!r}" if failure.reason == "high_wer" else ""
+        return dataclasses.replace(self, reason=failure.reason, detail=f"{failure}{said}")
+
+
+Takes = Mapping[Side, list[Take]]
+"""Attempts at each side of a row, in order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """What the attempts at a row came to."""
+
+    row: PlannedRow
+    takes: Takes
+    check: Check
+
+    def within(self, side: Side) -> list[Take]:
+        """The attempts that the budget allows. More were made where it was larger before."""
+        return self.takes[side][: self.check.attempts]
+
+    def chosen(self, side: Side) -> Take | None:
+        """The attempt that counts: the first that passed."""
+        return next((take for take in self.within(side) if take.reason is None), None)
+
+    @property
+    def attempts(self) -> int:
+        """How often a side was spoken before it passed; 0 where none did."""
+        return max(1 + take.number if (take := self.chosen(side)) else 0 for side in SIDES)
+
+    @property
+    def failed_side(self) -> Side | None:
+        """The side that the row is rejected for."""
+        if self.chosen("question") is None:
+            return "question"
+        return "answer" if self.row.pair.is_answered and self.chosen("answer") is None else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the row is rejected: what its best attempt failed."""
+        if self.failed_side is None:
+            return None
+        made = self.within(self.failed_side)
+        return best(made).reason if made else UNSPOKEN
+
+    @property
+    def detail(self) -> str:
+        """More of the reason, for a person."""
+        made = self.within(self.failed_side) if self.failed_side else []
+        if not made:
+            return "" if self.failed_side is None else "the question passes now; its answer was never spoken"
+        found = best(made)
+        rank = f"attempt {found.number + 1} of {len(made)} was the best: " if len(made) > 1 else ""
+        return rank + found.detail
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the budget holds another attempt that may help."""
+        side = self.failed_side
+        return (
+            side is not None
+            and len(self.within(side)) < self.check.attempts
+            and may_help(self.row, side, self.within(side))
+        )
+
+    def outcomes(self) -> dict[Side, Outcome]:
+        """What became of each side that was attempted."""
+        found: dict[Side, Outcome] = {}
+        for side in SIDES:
+            made = self.within(side)
+            # An answer that was spoken for a question which another policy refuses is not asked for.
+            if made and not (side == "answer" and self.failed_side == "question"):
+                found[side] = Outcome(made[0].reason, self.chosen(side) is not None)
+        return found
+
+    def need(self) -> dict[str, Any]:
+        """What another attempt is needed for: side, attempts so far, reason, and the measure that failed."""
+        assert self.failed_side is not None
+        made = self.within(self.failed_side)
+        measures = best(made).measures if made else None
+        failure = first_failure(measures, getattr(self.check, self.failed_side)) if measures else None
+        return {
+            "id": self.row.id,
+            "side": self.failed_side,
+            "attempts": len(made),
+            "reason": self.reason,
+            "measure": failure and failure.measure,
+            "value": failure and failure.value,
+            "bound": failure and failure.bound,
+        }
+
+
+def may_help(row: PlannedRow, side: Side, takes: Sequence[Take]) -> bool:
+    """Whether another attempt may help: one that passed needs none, and a recording stays what it is."""
+    if not takes:
+        return True
+    recorded = getattr(row.pair, f"{side}_recording") is not None
+    # What other words fail for, others may not.
+    ended = takes[-1].reason in FINAL and takes[-1].text is None
+    return all(take.reason is not None for take in takes) and not ended and not recorded
+
+
+def best(takes: Sequence[Take]) -> Take:
+    """The attempt that came nearest: fewest wrong words, then the best sound; what was never measured comes last."""
+
+    def rank(take: Take) -> tuple[bool, float, float, int]:
+        measures = take.measures
+        return (measures is None, measures.wer if measures else 0.0, -measures.mos if measures else 0.0, -take.number)
+
+    return min(takes, key=rank)
+
+
+def measured(take: Take | None) -> dict[str, float | None]:
+    """Measures of an attempt as they are stored."""
+    if take is None or take.measures is None:
+        return dict.fromkeys(MEASURES)
+    # A text that was heard has no errors against itself, and that says nothing.
+    unknown = {"wer", "cer"} if take.is_transcribed else set()
+    return {name: None if name in unknown else getattr(take.measures, name) for name in MEASURES}
+
+
+def audio_of(take: Take | None, side: Side, name: str) -> dict[str, Any] | None:
+    """Sound of an attempt as it is stored."""
+    if take is None or (take.waveform is None and take.flac is None):
+        return None
+    content = take.flac if take.waveform is None else flac_bytes(take.waveform, RATES_HZ[side])
+    return {"bytes": content, "path": f"{name}.flac"}
+
+
+def stored(take: Take, side: Side, row_id: str) -> dict[str, Any]:
+    """An attempt among those of a reject, or beside an accepted row."""
+    came_as_codes = take.codes is not None and take.voice.startswith("codes:")
+    return {
+        "side": side,
+        "attempt": take.number,
+        "reason": take.reason,
+        "detail": take.detail,
+        "voice": take.voice,
+        "text": take.text,
+        "transcript": take.heard.text if take.heard else None,
+        **measured(take),
+        "audio": audio_of(take, side, f"{row_id}-{side}-{take.number}"),
+        "codes": take.codes.tolist() if came_as_codes and take.codes is not None else None,
+    }
+
+
+def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Take:
+    """An attempt as `stored` wrote it, at a row that was planned."""
+    codes = attempt["codes"]
+    return Take(
+        number=attempt["attempt"],
+        voice=attempt["voice"],
+        heard=None if attempt["transcript"] is None else Heard(attempt["transcript"], None),
+        measures=_measures({name: attempt[name] for name in MEASURES}),
+        reason=attempt["reason"],
+        detail=attempt["detail"],
+        codes=None if codes is None else np.asarray(codes, np.uint16),
+        is_transcribed=getattr(row.pair, attempt["side"]) is None,
+        text=attempt["text"],
+        flac=attempt["audio"] and attempt["audio"]["bytes"],
+    )
+
+
+def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others: Sequence[Take]) -> Take | None:
+    """The attempt that an accepted row holds, which is the one that its others leave out.
+
+    None for no answer, and for a question that was changed, whose attempts are all among the others.
+    """
+    if accepted[f"{side}_voice"] is None or (side == "question" and read_change(accepted)):
+        return None
+    made = {take.number for take in others}
+    transcript, audio = accepted[f"{side}_transcript"], accepted[f"{side}_audio"]
+    features = accepted.get("question_features") if side == "question" else None
+    own = getattr(row.pair, side)
+    return Take(
+        number=next(number for number in range(len(made) + 1) if number not in made),
+        voice=accepted[f"{side}_voice"],
+        heard=None if transcript is None else Heard(transcript, features),
+        measures=_measures({name: accepted[f"{side}_{name}"] for name in MEASURES}),
+        codes=accepted["answer_codes"] if side == "answer" else None,
+        is_transcribed=own is None,
+        text=None if own in (None, accepted[side]) else accepted[side],
+        flac=audio and audio["bytes"],
+    )
+
+
+def read_change(accepted: Mapping[str, Any]) -> Change | None:
+    """The augmentation of an accepted row's question."""
+    if accepted.get("question_augmentation") is None:
+        return None
+    return Change(
+        description=accepted["question_augmentation"],
+        heard=Heard(accepted["question_augmented_transcript"], accepted.get("question_features")),
+        wer=round(accepted["question_augmented_wer"], DECIMALS),
+        flac=accepted["question_audio"]["bytes"],
+    )
+
+
+def _measures(values: dict[str, float | None]) -> Measures | None:
+    """Measures as they were before they were stored as float32, whose nearest number may lie beyond a bound."""
+    if values["mos"] is None:
+        return None
+    # A text that was heard has no errors against itself.
+    known: dict[str, Any] = {**values} | {name: values[name] or 0.0 for name in ("wer", "cer")}
+    return rounded(Measures(**known))

@@ -1,0 +1,310 @@
+"""The four engines of a build, each as one object that lives where its work is done: in this process or in a Ray actor.
+
+Every method takes and returns plain values and numpy arrays, so that the same call gives the same bytes in both places.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from anytalk.pipelines.dataset.schema import QUESTION_RATE_HZ
+from anytalk.pipelines.dataset.store import sha256
+from anytalk.pipelines.recipe.augment import Augment
+from anytalk.pipelines.recipe.dataset import KEPT_CODES, Audio, Features, Voices
+from anytalk.pipelines.source import read_recording
+from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
+from anytalk.synth.augment.chain import described
+from anytalk.synth.codec import load_codec
+from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
+from anytalk.synth.judge.dnsmos import Dnsmos
+from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
+from anytalk.synth.judge.vad import SileroVad
+from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
+
+from .utterance import Job
+
+
+class Speaking:
+    """Voices, and all that is done to an utterance before it is stored.
+
+    Args:
+        voices: names of the voices that may be asked for; all are loaded at once, so that a missing one shows early.
+        audio: trimming, loudness and limits.
+        section: of the recipe: speech servers and terms of voices. None where voices only speak for a test or a model.
+        augment: what is done to questions; None for nothing.
+
+    Raises:
+        SetupError: voices are missing, their terms are unknown, or folders of the augmentation are not in order; every
+            one of them is named.
+    """
+
+    def __init__(
+        self, voices: Sequence[str], audio: Audio, section: Voices | None = None, augment: Augment | None = None
+    ) -> None:
+        self.voices: dict[str, Voice] = {}
+        self.audio = audio
+        missing = []
+        for name in voices:
+            try:
+                self.voices[name] = load_voice(name, section.servers if section else None)
+            except SetupError as error:
+                missing.append(str(error))
+        declared = section.declared_terms() if section else {}
+        self.terms: dict[str, Terms] = {name: declared.get(name, voice.terms) for name, voice in self.voices.items()}
+        if section:
+            try:
+                refuse_unknown(self.terms, section.allow_unknown_terms)
+            except SetupError as error:
+                missing.append(str(error))
+        self.chain = None
+        if augment:
+            try:
+                self.chain = augment.chain()
+            except SetupError as error:
+                missing.append(str(error))
+        if missing:
+            raise SetupError("\n".join(missing))
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of every voice."""
+        return {name: voice.fingerprint for name, voice in self.voices.items()}
+
+    def licences(self) -> dict[str, dict[str, str | None]]:
+        """Licence, source and consent of every voice."""
+        return {name: dataclasses.asdict(terms) for name, terms in self.terms.items()}
+
+    def speak(self, jobs: Sequence[Job]) -> list[Waveform | SampleError]:
+        """Speak or read each job; what comes back is exactly what a 16-bit file will hold."""
+        raw: list[Waveform | SampleError] = [
+            self._read(job) if job.recording else np.zeros(0, np.float32) for job in jobs
+        ]
+        for name, voice in self.voices.items():
+            places = [place for place, job in enumerate(jobs) if not job.recording and job.voice == name]
+            requests = [SpeakRequest(j.text, j.seed, j.speed, j.pitch) for j in (jobs[place] for place in places)]
+            for place, spoken in zip(places, voice.speak(requests), strict=True) if requests else ():
+                raw[place] = self._resampled(spoken, voice.sample_rate_hz, jobs[place].rate_hz)
+        return [self._finished(waveform, job) for waveform, job in zip(raw, jobs, strict=True)]
+
+    def augmentation_fingerprint(self) -> dict[str, str]:
+        """Of the files and programs that questions are augmented with."""
+        assert self.chain is not None, "recipes without augment have no augmentation"
+        return self.chain.fingerprint()
+
+    def augment(
+        self, waveforms_16k: Sequence[Waveform], seeds: Sequence[int]
+    ) -> list[tuple[Waveform, str | None] | SampleError]:
+        """Augment each question: what a 16-bit file will hold of it, and what was done, as JSON; None for nothing."""
+        assert self.chain is not None, "recipes without augment augment nothing"
+        changed: list[tuple[Waveform, str | None] | SampleError] = []
+        for waveform, seed in zip(waveforms_16k, seeds, strict=True):
+            try:
+                sound, done = self.chain(waveform, QUESTION_RATE_HZ, seed)
+                length_s = len(sound) / QUESTION_RATE_HZ
+                if length_s > self.audio.max_question_s:
+                    raise too_long(length_s, self.audio.max_question_s)
+                changed.append((sixteen_bit(sound), described(done)))
+            except SampleError as error:
+                changed.append(error)
+        return changed
+
+    def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
+        return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
+
+    def _read(self, job: Job) -> Waveform | SampleError:
+        assert job.recording is not None
+        content = read_recording(job.recording)
+        try:
+            # Silence at the ends does not count, so that a little more than the limit is read.
+            return read_audio(content, job.rate_hz, max_s=job.max_s + 10.0)
+        except SampleError as error:
+            return error
+
+    def _finished(self, waveform: Waveform | SampleError, job: Job) -> Waveform | SampleError:
+        if isinstance(waveform, SampleError):
+            return waveform
+        try:
+            check_waveform(waveform)
+            if self.audio.trim_silence:
+                waveform = trim_silence(waveform, job.rate_hz, self.audio.keep_silence_s)
+            length_s = len(waveform) / job.rate_hz
+            if length_s > job.max_s:
+                raise too_long(length_s, job.max_s)
+            waveform = set_loudness(waveform, job.rate_hz, self.audio.loudness_lufs)
+        except SampleError as error:
+            return error
+        return sixteen_bit(waveform)
+
+
+def too_long(length_s: float, max_s: float) -> SampleError:
+    """Say that an utterance is longer than its recipe allows."""
+    return SampleError("too_long", f"{length_s:.1f} s; at most {max_s:g} s are allowed")
+
+
+def sixteen_bit(waveform: Waveform) -> Waveform:
+    """Round to what 16 bits hold, so that what is judged and encoded is what is stored."""
+    rounded: Waveform = (np.clip(np.rint(waveform * 32768.0), -32768, 32767) / 32768.0).astype(np.float32)
+    return rounded
+
+
+class Hearing:
+    """The recogniser.
+
+    Args:
+        features: names it.
+        language: BCP-47 tag of what it hears where a row says no other.
+
+    Raises:
+        SetupError: it cannot be had, or does not know the language.
+    """
+
+    def __init__(self, features: Features, language: str) -> None:
+        exact = features.model.startswith("openai:") or features.model.endswith(".pt")
+        self.whisper = load_whisper(
+            features.model,
+            language=language,
+            compute_type=features.compute_type,
+            # openai-whisper has one arithmetic for everything.
+            text_compute_type=None if exact else features.text_compute_type,
+            context=features.context,
+        )
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of the model, with the width of its states."""
+        return {**self.whisper.fingerprint, "width": self.whisper.feature_width}
+
+    def require(self, languages: Sequence[str]) -> None:
+        """See that it knows the languages of all rows.
+
+        Raises:
+            SetupError: it does not; one line for each language.
+        """
+        self.whisper.require(languages)
+
+    def listen(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
+        """Transcripts and features, from one encoder pass each; `languages` holds the tag of each."""
+        return self.whisper.listen(waveforms_16k, languages)
+
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Features alone, those of `listen`."""
+        return self.whisper.features(waveforms_16k)
+
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard]:
+        """Transcripts without features; `languages` holds the tag of each."""
+        return self.whisper.transcribe(waveforms_16k, languages)
+
+
+class Sound(NamedTuple):
+    """How an utterance sounds: opinion score (1 to 5), stretches of speech in seconds, likeness of the speaker."""
+
+    mos: float
+    spans: list[Span]
+    similarity: float | None
+
+
+MAX_REFERENCE_S = 120.0
+
+
+class Judging:
+    """Opinion scores, speech spans, and speakers.
+
+    Args:
+        scale: of the opinion scores.
+        speaker: ONNX file of a speaker network; None for none.
+        references: recordings of the speakers, by voice.
+
+    Raises:
+        SetupError: the network or recordings are missing or cannot be read; one line for each.
+    """
+
+    def __init__(
+        self, scale: Literal["p808", "p835"], speaker: str | None = None, references: Mapping[str, str] | None = None
+    ) -> None:
+        self.dnsmos = Dnsmos(scale)
+        self.vad = SileroVad()
+        self.speaker = None if speaker is None else SpeakerNetwork(speaker)
+        self.references: dict[str, np.ndarray] = {}
+        self.reference_hashes: dict[str, str] = {}
+        if self.speaker:
+            self._read_references(references or {}, self.speaker)
+
+    def _read_references(self, references: Mapping[str, str], speaker: SpeakerNetwork) -> None:
+        unread = []
+        for voice, path in references.items():
+            try:
+                waveform = read_audio(Path(path), SAMPLE_RATE_HZ, max_s=MAX_REFERENCE_S)
+            except SampleError as error:
+                unread.append(f"reference {path} of {voice}: {error}")
+            else:
+                self.references[voice] = speaker.embed(waveform)
+                self.reference_hashes[voice] = sha256(Path(path).read_bytes())
+        if unread:
+            raise SetupError("\n".join(unread))
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of all models, and of the references."""
+        models = {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        if self.speaker is None:
+            return {**models}
+        return {**models, "speaker": self.speaker.fingerprint, "references_sha256": self.reference_hashes}
+
+    def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound]:
+        """Opinion score, speech and speaker of each utterance; the voices that spoke them, None for recordings."""
+        scores = self.dnsmos.score(waveforms_16k)
+        return [
+            Sound(score, self.vad.speech_spans(waveform), self._similarity(waveform, voice))
+            for score, waveform, voice in zip(scores, waveforms_16k, voices, strict=True)
+        ]
+
+    def _similarity(self, waveform_16k: Waveform, voice: str | None) -> float | None:
+        if self.speaker is None or voice is None or voice not in self.references:
+            return None
+        return similarity(self.references[voice], self.speaker.embed(waveform_16k))
+
+
+PUBLISHED_SNAC = {
+    "name": "hubertsiuzdak/snac_24khz",
+    "revision": "d73ad176a12188fcf4f360ba3bf2c2fbbe8f58ec",
+    "sha256": "4b8164cc6606bfa627f1a784734c1e539891518f1191ed9194fe1e3b9b4bff40",
+}
+"""Fingerprint of the SNAC at 24 kHz on the hub, which published codes are of; the hash is of pytorch_model.bin."""
+
+
+class Encoding:
+    """The codec.
+
+    Args:
+        model: name of the codec, or `snac-codes` for none at all.
+        meets_codes: whether it will be asked to decode codes that the source brings, which are SNAC's.
+        compiled: see `load_codec`.
+
+    Raises:
+        SetupError: it meets codes and is no SNAC, or there is no compiler.
+    """
+
+    def __init__(self, model: str, meets_codes: bool = False, compiled: bool = False) -> None:
+        self.codec = None if model == KEPT_CODES else load_codec(model, compiled=compiled)
+        if meets_codes and self.codec is not None:
+            from anytalk.synth.codec.snac import SnacCodec
+
+            if not isinstance(self.codec, SnacCodec):
+                raise SetupError(
+                    f"codec {model} is no SNAC, but the source brings SNAC codes; name one, or {KEPT_CODES}"
+                )
+
+    def fingerprint(self) -> dict[str, object]:
+        """Of the codec; without one, of the SNAC that published codes are of."""
+        return dict(PUBLISHED_SNAC if self.codec is None else self.codec.fingerprint)
+
+    def encode(self, waveforms_24k: Sequence[Waveform]) -> list[np.ndarray]:
+        """Codes of each utterance, (frames, 7) uint16."""
+        assert self.codec is not None, "recipes that keep codes have nothing to encode"
+        return self.codec.encode(waveforms_24k)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform] | None:
+        """Speech of each utterance's codes at 24 kHz, as 16 bits hold it; None without a codec."""
+        return None if self.codec is None else [sixteen_bit(waveform) for waveform in self.codec.decode(codes)]

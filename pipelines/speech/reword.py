@@ -1,0 +1,148 @@
+"""Other words for sides that fail however often they are spoken, asked for while a unit is made.
+
+Each attempt after the first few has a wording of its own. What it is follows from the row and the attempt's number, and
+every answer is in the cache before it is spoken, so that a unit that is made again says the same.
+"""
+
+import asyncio
+import contextlib
+import copy
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.plan.clean import in_spoken_form, text_problem
+from anytalk.pipelines.plan.plan import PlannedRow
+from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.source import cache_of
+from anytalk.synth.errors import SampleError
+from anytalk.synth.http.client import SEEDS
+from anytalk.synth.llm.cache import AnswerCache
+from anytalk.synth.llm.client import Client
+from anytalk.synth.llm.endpoint import Usage
+from anytalk.synth.llm.generate import longest_s
+from anytalk.synth.llm.reword import Request, reword
+from anytalk.synth.seed import derive_seed
+from anytalk.synth.text import spoken_seconds
+
+from .attempts import Takes, best
+
+
+class Reworder:
+    """Finds other words, and counts what that took.
+
+    Args:
+        recipe: with a section `reword`.
+        client: of its endpoint.
+
+    Raises:
+        SetupError: the template is not in order.
+    """
+
+    def __init__(self, recipe: Recipe, client: Client) -> None:
+        assert recipe.reword is not None
+        self.recipe, self.rules, self.client = recipe, recipe.reword, client
+        self.template = recipe.reword.template()
+        self.usage = Usage()
+
+    def another(self) -> "Reworder":
+        """The same connection with a count of its own."""
+        one = copy.copy(self)
+        one.usage = Usage()
+        return one
+
+    async def wordings(
+        self, side: Side, rows: Sequence[PlannedRow], attempt: int, takes: Mapping[str, Takes]
+    ) -> list[str | SampleError | None]:
+        """What an attempt says of each row.
+
+        Args:
+            side: that is spoken.
+            rows: that need the attempt.
+            attempt: its number, from 0.
+            takes: attempts so far, by row id.
+
+        Returns:
+            Other words in their spoken form; `SampleError` where none could be had; None for the row's own words.
+
+        Raises:
+            EngineError: the endpoint did not answer.
+            SetupError: the cache cannot be written.
+        """
+        if attempt < self.rules.after or self.rules.sides not in ("both", side):
+            return [None] * len(rows)
+        asked = (self._wording(side, row, attempt, takes[row.id]) for row in rows)
+        # All are waited for: what is under way when one fails is paid for, and belongs in the cache.
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        wordings: list[str | SampleError | None] = []
+        for wording in found:
+            if isinstance(wording, BaseException) and not isinstance(wording, SampleError):
+                raise wording
+            wordings.append(wording)
+        return wordings
+
+    async def _wording(self, side: Side, row: PlannedRow, attempt: int, takes: Takes) -> str:
+        nearest = best([take for take in takes[side] if take.text is None])
+        request = Request(
+            side=side,
+            text=getattr(row.pair, side),
+            heard=nearest.heard.text if nearest.heard else "",
+            language=row.pair.language,
+            seed=derive_seed(row.seed(self.recipe.seed), "reword", side, attempt) % SEEDS,
+        )
+        check = functools.partial(self._spoken, side=side, row=row)
+        return await reword(request, self.template, self.client, check, self.usage)
+
+    def _spoken(self, text: str, side: Side, row: PlannedRow) -> str:
+        """A wording as it is said.
+
+        Raises:
+            SampleError: it cannot be said, is far longer than the row's own, or is no other wording at all.
+        """
+        own, other = getattr(row.pair, side), "answer" if side == "question" else "question"
+        texts: dict[str, Any] = {side: " ".join(text.split()), other: None}
+        pair = dataclasses.replace(row.pair, **texts)
+        if problem := text_problem(pair, self.recipe.clean):
+            raise SampleError(*problem)
+        limit_s = longest_s(spoken_seconds(own, row.pair.language))
+        allowed_s = getattr(self.recipe.clean, f"max_{side}_s") or limit_s
+        bounds = {"refuse_unspeakable": True, f"max_{side}_s": min(limit_s, allowed_s)}
+        said: str = getattr(in_spoken_form(pair, self.recipe.clean.model_copy(update=bounds)), side)
+        if said == own:
+            raise SampleError("malformed_answer", f"the {side} must be said in other words; these are the same")
+        return said
+
+
+@contextlib.asynccontextmanager
+async def open_reworder(recipe: Recipe, store: Store, *, speaks: bool = True) -> AsyncIterator[Reworder | None]:
+    """Open the connection that wordings come from; None where a recipe wants none, or nothing is spoken.
+
+    Raises:
+        SetupError: the key is not in the environment, the cache cannot be written, or the template is not in order.
+    """
+    if recipe.reword is None or not speaks:
+        yield None
+        return
+    with AnswerCache(cache_of(store)) as cache:
+        async with Client(recipe.reword.endpoint, cache) as client:
+            yield Reworder(recipe, client)
+
+
+def added_up(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts of several units."""
+    total = dataclasses.asdict(Usage())
+    for usage in usages:
+        total = {name: count + usage[name] for name, count in total.items()}
+    return total
+
+
+def bills(recipe: Recipe, sidecars: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the wordings of a dataset took, whichever run asked for them; in the form of `Asker.bills`."""
+    if recipe.reword is None:
+        return []
+    total = added_up(sidecar["asked"] for sidecar in sidecars if "asked" in sidecar)
+    endpoint = recipe.reword.endpoint
+    return [{"endpoint": str(endpoint), **total, "cost": endpoint.cost(Usage(**total))}]

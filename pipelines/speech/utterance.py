@@ -1,0 +1,57 @@
+"""One utterance to be spoken, or read where there is a recording: its text, voice, seed and limits."""
+
+import dataclasses
+
+import numpy as np
+
+from anytalk.pipelines.dataset.schema import RATES_HZ
+from anytalk.pipelines.plan.plan import PlannedRow
+from anytalk.pipelines.plan.voices import answer_voice, voice_order
+from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.source import Recording
+from anytalk.synth.seed import derive_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One utterance to be spoken, or read where there is a recording."""
+
+    text: str
+    voice: str
+    seed: int
+    speed: float
+    pitch: float
+    rate_hz: int
+    max_s: float
+    recording: Recording | None = None
+
+    def label(self) -> str:
+        """What the row says of the voice."""
+        if self.recording is not None:
+            return self.recording.label()
+        return f"{self.voice} speed={self.speed:g} pitch={self.pitch:g} seed={self.seed}"
+
+
+def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
+    """What an attempt at one side of a row is: the text or recording, and a voice drawn from the row's seed."""
+    rng = np.random.default_rng(derive_seed(row.seed(recipe.seed), side, attempt))
+    recording: Recording | None = getattr(row.pair, f"{side}_recording")
+    choice = answer_voice(row.pair.language, recipe)
+    # No voice need know the language of a question that was recorded.
+    if side == "question" and recording is None:
+        order = voice_order(row, recipe)
+        # Variants of a pair start at different voices; an attempt that fails moves on to the next one.
+        choice = order[(row.variant + attempt // recipe.check.attempts_per_voice) % len(order)]
+    limits = {"question": recipe.audio.max_question_s, "answer": recipe.audio.max_answer_s}
+    speed, pitch = (round(float(rng.uniform(*bounds)), 3) for bounds in (choice.speed, choice.pitch))
+    return Job(
+        text=getattr(row.pair, side) or "",
+        voice=choice.voice,
+        seed=int(rng.integers(2**32)),
+        speed=speed,
+        pitch=pitch,
+        rate_hz=RATES_HZ[side],
+        max_s=limits[side],
+        recording=recording,
+    )

@@ -1,0 +1,237 @@
+"""How fast is the loader? Positions a second, beside `datasets`, in the same run.
+
+The naive way is `datasets` with `with_format("torch")`, PyTorch's `DataLoader` with as many workers as our loader has
+threads, and a collate that makes the same tensors; its texts are tokens already. Both read spoken questions with spoken
+answers, in turns. The bound is the bytes of a batch over the measured rate of copying memory. What a training step
+of 64 million parameters eats on this machine is the floor (`anytalk bench train`).
+
+Shapes: B = batch, K = streams, L = codec layers, T = positions, F = feature width.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from anytalk.model.layout import IGNORE, MINI_OMNI, Layout
+from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.data.loader import Loader
+from anytalk.recipes.data.rows import Encode, shard_paths
+from anytalk.recipes.data.tokenizer import encoder
+from anytalk.recipes.machine import commit_id, machine
+from anytalk.recipes.train.stage import StageTraining
+from anytalk.synth.extra import import_extra
+from anytalk.synth.threads import torch_threads
+
+from .train import SHAPE, TASK, clock_of, open_rows, our_steps, random_model, stage
+
+WORKERS = 2  # threads of `Loader`
+REPEATS = 3
+
+Features = list[list[tuple[int, Tensor]]]
+
+
+def bench_load(
+    dataset: str,
+    seconds: float,
+    positions: int,
+    cores: int,
+    progress: Reporter,
+    *,
+    shape: Mapping[str, Any] = SHAPE,
+    layout: Layout = MINI_OMNI,
+) -> dict[str, Any]:
+    """Load a dataset's training split over and over, ours and the naive way in turn.
+
+    Args:
+        dataset: folder that anytalk build wrote.
+        seconds: how long each repeat of each way lasts.
+        positions: of a batch, padding included.
+        cores: threads of the model whose appetite is measured; a GPU is used where there is one.
+        progress: who is told how far it is.
+        shape: fields of its Qwen2 config.
+        layout: the ids.
+
+    Returns:
+        Figures under the names that all benchmarks share; `value`, `naive` and `training`, what training eats, are
+        positions a second that are no padding.
+
+    Raises:
+        SetupError: the dataset is none, or no row of it suits the task.
+        MissingExtra: `datasets` is not installed.
+    """
+    tokenizer, rows = open_rows(dataset, layout)
+    loader = Loader(rows, {TASK: 1.0}, layout, seed=1, positions=positions, max_positions=min(positions, 2048))
+    found = loader.found[TASK]
+    rates: dict[str, list[float]] = {"naive": [], "value": []}
+    with tempfile.TemporaryDirectory() as folder:
+        size = max(1, round(positions / found.lengths.mean()))
+        naive = naive_batches(dataset, encoder(tokenizer), layout, size, folder)
+        ways = (("naive", naive), ("value", _ours(loader)))
+        progress.start("repeats", 2 * REPEATS)
+        try:
+            for _ in range(REPEATS):
+                for name, batches in ways:
+                    rates[name].append(_rate(batches, seconds))
+                    progress.advance(1)
+        finally:
+            progress.stop()
+            loader.close()
+        with torch_threads(cores):
+            model = random_model(shape, layout, rows)
+            eaten = _appetite(stage(model, rows, tokenizer, min(positions, 1024), Path(folder)), cores)
+    rates["ratio"] = [fast / slow for fast, slow in zip(rates["value"], rates["naive"], strict=True)]
+    value = statistics.median(rates["value"])
+    frames = rows.counts.features[found.rows].sum() / found.lengths.sum()
+    bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.origin.feature_width or 0) * frames)
+    return {
+        "name": "load",
+        "value": round(value, 1),
+        "unit": "positions a second that are no padding",
+        "naive": round(statistics.median(rates["naive"]), 1),
+        "ratio": round(statistics.median(rates["ratio"]), 2),
+        "bound": round(bound, 1),
+        "share_of_bound": round(value / bound, 4),
+        "training": round(eaten, 1),
+        "training_ratio": round(value / eaten, 2),
+        "rows": len(found.rows),
+        "workers": WORKERS,
+        "machine": machine(),
+        "commit": commit_id(),
+        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in rates.items()},
+    }
+
+
+def _ours(loader: Loader) -> Iterator[int]:
+    """Give the positions of step after step."""
+    for step in loader.steps():
+        yield sum(batch.positions for batch in step.batches)
+
+
+def _rate(batches: Iterator[int], seconds: float) -> float:
+    """Positions a second, after a batch to warm up."""
+    next(batches)
+    positions, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds:
+        positions += next(batches)
+    return positions / passed
+
+
+def _appetite(training: StageTraining, cores: int) -> float:
+    """Positions a second of the trainer, in the second step of two."""
+    clock = clock_of(cores, training.group.device)
+    with training:
+        steps = our_steps(training)
+        next(steps)
+        started = clock()
+        positions, _ = next(steps)
+        return positions / (clock() - started)
+
+
+def copy_rate(size: int = 1 << 26) -> float:
+    """Bytes that one core copies in a second: the best of a few."""
+    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        np.copyto(target, source)
+        best = min(best, time.process_time() - started)
+    return size / best
+
+
+# The naive way
+
+
+def naive_batches(dataset: str, encode: Encode, layout: Layout, size: int, cache: str) -> Iterator[int]:
+    """Load with `datasets`, and give the positions of batch after batch."""
+    datasets = import_extra("datasets", "the naive loader that this benchmark compares with", "test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `datasets` and what it imports
+        datasets.disable_progress_bars()
+        files = [str(path) for path in shard_paths(dataset, "train")]
+        rows = datasets.load_dataset("arrow", data_files=files, split="train", cache_dir=cache)
+        rows = rows.select_columns(["question_features", "answer_codes", "answer"])
+        rows = rows.map(
+            lambda batch: {"tokens": [list(ids) for ids in encode(batch["answer"])]},
+            batched=True,
+            remove_columns=["answer"],
+        ).with_format("torch")
+    source = DataLoader(
+        rows,
+        size,
+        shuffle=True,
+        num_workers=WORKERS,
+        collate_fn=PaddingCollate(layout),
+        generator=torch.Generator().manual_seed(0),
+        persistent_workers=True,
+    )
+    for _streams, _labels, _features, lengths in itertools.chain.from_iterable(itertools.repeat(source)):
+        yield sum(lengths)
+
+
+class PaddingCollate:
+    """Lay spoken questions with spoken answers out and pad them: `collate` for one task, with nothing but tensors."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.padding_K = torch.tensor(layout.padding)
+        self.base_L = self.padding_K[:-1] - layout.pad_a
+
+    def __call__(self, rows: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor, Features, list[int]]:
+        """Give streams and labels (B, K, T), features with their starts, and lengths."""
+        lengths = [self._length(row) for row in rows]
+        streams_BKT = self.padding_K[:, None].repeat(len(rows), 1, max(lengths))
+        labels_BKT = torch.full_like(streams_BKT, IGNORE)
+        features: Features = []
+        for b, row in enumerate(rows):
+            self._write(streams_BKT[b], labels_BKT[b], lengths[b], row)
+            features.append([(1, row["question_features"].half())])
+        return streams_BKT, labels_BKT, features, lengths
+
+    def _length(self, row: Mapping[str, Tensor]) -> int:
+        spoken = len(row["answer_codes"]) + self.layout.layers + 1
+        return len(row["question_features"]) + 2 + max(spoken, len(row["tokens"]) + 1)
+
+    def _write(self, streams_KT: Tensor, labels_KT: Tensor, length: int, row: Mapping[str, Tensor]) -> None:
+        layout, heard, tokens = self.layout, len(row["question_features"]), row["tokens"].long()
+        codes_LN = row["answer_codes"].long().T
+        L, N = codes_LN.shape
+        streams_KT[:-1, 0], streams_KT[-1, 0] = self.base_L + layout.input_a, layout.input_t
+        streams_KT[:-1, heard + 1], streams_KT[-1, heard + 1] = self.base_L + layout.eoa, layout.eot
+        streams_KT[:-1, heard + 2], streams_KT[-1, heard + 2] = self.base_L + layout.answer_a, layout.answer_t
+        spoken_LW = torch.full((L, N + L + 1), layout.pad_a)
+        for layer in range(L):
+            spoken_LW[layer, layer + 1 : layer + 1 + N] = codes_LN[layer]
+            spoken_LW[layer, layer + 1 + N] = layout.eoa
+        written = torch.cat((tokens, tokens.new_tensor([layout.eot])))
+        first = heard + 3
+        labels_KT[:-1, first - 1 : first + N + L] = spoken_LW
+        labels_KT[-1, first - 1 : first - 1 + len(written)] = written
+        end = min(length, first + N + L + 1)
+        streams_KT[:-1, first:end] = (spoken_LW + self.base_L[:, None])[:, : end - first]
+        end = min(length, first + len(written))
+        streams_KT[-1, first:end] = written[: end - first]
+
+
+def text(figures: Mapping[str, Any]) -> str:
+    """The figures as lines for a person."""
+    low, high = figures["spread"]["ratio"]
+    return "\n".join(
+        [
+            f"load: {figures['value']:,.0f} {figures['unit']}, naive {figures['naive']:,.0f}, "
+            f"{figures['ratio']} times as fast ({low} to {high})",
+            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,.0f}: copying the batches on one core",
+            f"  training eats {figures['training']:,.0f}: loading is {figures['training_ratio']} times as fast",
+            f"  {figures['rows']} rows, {figures['workers']} workers",
+            f"  {figures['machine']}; commit {figures['commit']}",
+        ]
+    )

@@ -1,0 +1,247 @@
+"""How fast is talking? Milliseconds a step, beside a plain float32 loop, in the same run.
+
+One spoken question is answered in batch-parallel decoding, so with two rows. The plain loop does what the original's
+does (`inference.py` of gpt-omni/mini-omni at 26c31d5): the same network in float32 with a cache, all heads of both rows
+at every step. Ours computes the heads that are needed, on a processor with int8 weights, on a GPU in bfloat16 with
+fixed shapes as CUDA graphs. Repeats of both take turns. On one core both are timed by the processor time that they
+took, else by the clock. The bound is the weights that a step reads over this machine's measured rate of reading memory;
+real time is 2048 samples at 24 kHz a step, 85.33 ms.
+
+How far the fast model's tokens are those of float32 is counted in two ways: *forced*, where both read what float32 said
+before, and *free*, where each reads what it said itself, so that one other token changes all that follow. A model with
+random weights is the hardest case, since its likeliest tokens are hardly likelier than the next.
+
+Shapes: B = rows, K = streams, T = positions, F = feature width.
+"""
+
+import copy
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anytalk.model.decoding import Request, decode
+from anytalk.model.layout import Task, Turn, adapter_positions
+from anytalk.model.network import MiniOmni, mini_omni_0_5b
+from anytalk.model.quantise import QuantisedBlock, QuantisedLinear, quantise
+from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.machine import commit_id, machine
+from anytalk.synth.errors import SetupError
+from anytalk.synth.threads import torch_threads
+
+from .train import clock_of
+
+QUESTION_FRAMES = 150  # 3 s
+STEP_MS = 2048 / 24_000 * 1000
+REPEATS = 3
+
+Column = tuple[int, ...]
+
+
+def bench_talk(
+    checkpoint: str | None, steps: int, cores: int, progress: Reporter, model: MiniOmni | None = None
+) -> dict[str, Any]:
+    """Decode with a model and with its fast copy.
+
+    Args:
+        checkpoint: a MiniOmni's folder; None for the 0.5B shape with random weights, which speed does not depend on.
+        steps: whose tokens are compared; also those of each repeat.
+        cores: threads of both; a GPU is used where there is one.
+        progress: who is told how far it is.
+        model: measured instead of a checkpoint, if given; float32 and in eval mode.
+
+    Returns:
+        Figures under the names that all benchmarks share; `value`, `naive` and `bound` are milliseconds a step, less
+        is better, and `ratio` and `share_of_bound` are turned so that more is better.
+
+    Raises:
+        SetupError: the checkpoint is none.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clock = clock_of(cores, device)
+    times: dict[str, list[float]] = {"naive": [], "value": []}
+    with torch_threads(cores), torch.inference_mode():
+        plain_model = (model or _load(checkpoint)).to(device)
+        fast_model = _fast(copy.deepcopy(plain_model), device)
+        request = question(plain_model)
+        progress.start("repeats", REPEATS)
+        try:
+            for _ in range(REPEATS):
+                said, each_ms = _timed(_plainly(plain_model, request), steps, clock)
+                times["naive"].append(each_ms)
+                ours = _columns(fast_model, request, steps + 1, fixed_shapes=device.type == "cuda")
+                answered, each_ms = _timed(ours, steps, clock)
+                times["value"].append(each_ms)
+                progress.advance(1)
+        finally:
+            progress.stop()
+        forced = PlainLoop(fast_model, request)
+        repeated = [forced.column, *(forced.step(column) for column in said[:-1])]
+        read_bytes = weight_bytes(fast_model)
+        bytes_per_s = read_rate(device, clock)
+    times["ratio"] = [slow / fast for slow, fast in zip(times["naive"], times["value"], strict=True)]
+    value, bound = statistics.median(times["value"]), read_bytes / bytes_per_s * 1000
+    return {
+        "name": "talk",
+        "value": round(value, 2),
+        "unit": "ms a step",
+        "naive": round(statistics.median(times["naive"]), 2),
+        "ratio": round(statistics.median(times["ratio"]), 2),
+        "bound": round(bound, 2),
+        "share_of_bound": round(bound / value, 3),
+        "real_time": round(STEP_MS / value, 2),
+        "agreement": {
+            "steps": len(said),
+            "forced_text": agreement(said, repeated, slice(-1, None)),
+            "forced_audio": agreement(said, repeated, slice(0, -1)),
+            "free_text": agreement(said, answered, slice(-1, None)),
+            "free_audio": agreement(said, answered, slice(0, -1)),
+        },
+        "model": checkpoint or "random weights",
+        "arithmetic": "int8" if device.type == "cpu" else "bfloat16, CUDA graphs",
+        "weights_mb": round(read_bytes / 1e6, 1),
+        "read_gb_per_s": round(bytes_per_s / 1e9, 1),
+        "device": device.type,
+        "cores": cores,
+        "machine": machine(),
+        "commit": commit_id(),
+        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in times.items()},
+    }
+
+
+def _load(checkpoint: str | None) -> MiniOmni:
+    if checkpoint is None:
+        torch.manual_seed(0)
+        return mini_omni_0_5b().eval()
+    try:
+        return MiniOmni.from_pretrained(checkpoint)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+
+def _fast(model: MiniOmni, device: torch.device) -> MiniOmni:
+    if device.type == "cpu":
+        return quantise(model)
+    for x in model.parameters():  # not `model.to`: rotary frequencies stay in float32
+        x.data = x.data.to(torch.bfloat16)
+    return model
+
+
+def question(model: MiniOmni, frames: int = QUESTION_FRAMES) -> Request:
+    """Ask something in noise."""
+    features_TF = torch.randn(frames, model.config.feature_width, generator=torch.Generator().manual_seed(0))
+    positions = adapter_positions(frames, model.config.stack)
+    device = model.audio_embedding.weight.device
+    return Request([Turn(Task.A1A2, positions=positions)], [features_TF.to(device)])
+
+
+class PlainLoop:
+    """The original's loop: two rows, one that speaks and one that writes, and every head of both at every step.
+
+    Args:
+        model: in eval mode.
+        request: one turn that is spoken and answered in speech.
+    """
+
+    def __init__(self, model: MiniOmni, request: Request) -> None:
+        self.model, layout = model, model.layout
+        self.device = model.audio_embedding.weight.device
+        prompt = layout.request(request.turns)
+        silent = [[x] for x in layout.column(layout.pad_a, prompt.streams[-1][-1])]
+        rows = [prompt.streams, [s[:-1] + x for s, x in zip(prompt.streams, silent, strict=True)]]
+        self.cache = model.new_cache(2048)
+        features = [list(zip(prompt.feature_starts, request.features, strict=True))] * 2
+        self.text_ended = False
+        self.column = self._said(torch.tensor(rows, device=self.device), features)
+        """What was said last: local audio ids, then the text id."""
+
+    def step(self, column: Column | None = None) -> Column:
+        """Read a column, the one that was said last when None, and say the next."""
+        *audio, text = column or self.column
+        layout = self.model.layout
+        spoken = [layout.shift(x, i) for i, x in enumerate(audio)] + [text]
+        rows = torch.tensor([spoken, layout.column(layout.pad_a, text)], device=self.device)
+        self.column = self._said(rows[:, :, None], None)
+        return self.column
+
+    def _said(self, streams_BKT: Tensor, features: list[list[tuple[int, Tensor]]] | None) -> Column:
+        hidden = self.model.hidden(streams_BKT, features, cache=self.cache)
+        assert hidden.audio is not None
+        texts_B = self.model.text_head(hidden.text[:, -1]).argmax(-1)
+        audio_BL = self.model.audio_heads(hidden.audio[:, -1]).argmax(-1)
+        text = self.model.layout.pad_t if self.text_ended else int(texts_B[1])
+        self.text_ended = self.text_ended or text == self.model.layout.eot
+        return (*audio_BL[0].tolist(), text)
+
+
+def _plainly(model: MiniOmni, request: Request) -> Iterator[Column]:
+    """What the plain loop says, step after step."""
+    loop = PlainLoop(model, request)
+    yield loop.column
+    while True:
+        yield loop.step()
+
+
+def _columns(model: MiniOmni, request: Request, steps: int, *, fixed_shapes: bool) -> Iterator[Column]:
+    """What our decoding says, step after step; padding where the answer is over."""
+    room = model.layout.prompt_length(request.turns[-1]) + steps
+    for step in decode(model, [request], parallel=True, max_positions=room, fixed_shapes=fixed_shapes):
+        yield step.column
+    while True:
+        yield (*([model.layout.pad_a] * model.layout.layers), model.layout.pad_t)
+
+
+def _timed(columns: Iterator[Column], steps: int, clock: Callable[[], float]) -> tuple[list[Column], float]:
+    """Take the column that answers the prompt and those of so many steps; give the median of their milliseconds."""
+    said, passed = [next(columns)], []
+    for _ in range(steps):
+        started = clock()
+        said.append(next(columns))
+        passed.append(clock() - started)
+    return said, statistics.median(passed) * 1000
+
+
+def agreement(said: Sequence[Column], other: Sequence[Column], streams: slice) -> float:
+    """Share of ids that are the same in some of the streams."""
+    pairs = [pair for a, b in zip(said, other, strict=True) for pair in zip(a[streams], b[streams], strict=True)]
+    return round(sum(a == b for a, b in pairs) / len(pairs), 4)
+
+
+def weight_bytes(model: MiniOmni) -> int:
+    """Bytes of the weights that a step reads: those of the blocks and of the heads."""
+    modules = [model.backbone, model.audio_head, *([model.tts_adapter] if model.tts_adapter is not None else [])]
+    layers = [part for module in modules for part in module.modules()]
+    quantised = sum(part.bytes for part in layers if isinstance(part, QuantisedLinear | QuantisedBlock))
+    plain = [part.weight for part in layers if isinstance(part, nn.Linear)]
+    return quantised + sum(weight.numel() * weight.element_size() for weight in plain)
+
+
+def read_rate(device: torch.device, clock: Callable[[], float]) -> float:
+    """Bytes a second that a sum over much memory reads: the best of a few."""
+    x = torch.ones(1 << 26, device=device)
+    best = float("inf")
+    for _ in range(5):
+        started = clock()
+        x.sum()
+        best = min(best, clock() - started)
+    return x.numel() * x.element_size() / best
+
+
+def text(figures: Mapping[str, Any]) -> str:
+    """The figures as lines for a person."""
+    low, high = figures["spread"]["ratio"]
+    agreed = figures["agreement"]
+    return "\n".join(
+        [
+            f"talk: {figures['value']} ms a step, plain loop {figures['naive']} ms, {figures['ratio']} times as fast "
+            f"({low} to {high})",
+            f"  {figures['real_time']} times real time, {figures['share_of_bound']:.0%} of the bound "
+            f"{figures['bound']} ms: {figures['weights_mb']} MB of weights at {figures['read_gb_per_s']} GB/s",
+            f"  same tokens as float32 in {agreed['steps']} steps: forced text {agreed['forced_text']:.1%}, audio "
+            f"{agreed['forced_audio']:.1%}; free text {agreed['free_text']:.1%}, audio {agreed['free_audio']:.1%}",
+            f"  {figures['model']}, {figures['arithmetic']}, batch 2, {figures['device']}, {figures['cores']} threads",
+            f"  {figures['machine']}; commit {figures['commit']}",
+        ]
+    )

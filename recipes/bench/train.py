@@ -1,0 +1,273 @@
+"""How fast is training? Positions a second that are no padding, beside a plain padded loop, in the same run.
+
+The model has 64 million parameters: a Qwen2 shape of width 256 with the whole text vocabulary of Qwen2 and Mini-Omni's
+seven layers of audio. The plain loop is what one writes first: batches in random order, padded to their longest, logits
+of every position and stream, cross-entropy that ignores what carries no label, AdamW. Both have the same weights, rows,
+arithmetic and, but for padding, positions a step; steps of both take turns, so that what else the machine does weighs
+on both. Loading counts for ours only. On one core both are timed by the processor time that they took, else by the
+clock. The bound is the operations that the model needs over the measured rate of a matrix product.
+
+Shapes: B = batch, K = streams, L = codec layers, T = positions, V = vocabulary of one stream.
+"""
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from transformers import Qwen2Config
+
+from anytalk.model.config import MiniOmniConfig, backbone_fields
+from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task
+from anytalk.model.network import MiniOmni
+from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.data.loader import candidates
+from anytalk.recipes.data.rows import Rows, texts
+from anytalk.recipes.data.sample import Batch, collate
+from anytalk.recipes.data.tokenizer import encoder, train_tokenizer
+from anytalk.recipes.machine import commit_id, machine
+from anytalk.recipes.train.checkpoint import Progress
+from anytalk.recipes.train.recipe import TrainingRecipe
+from anytalk.recipes.train.speed import matmul_rate
+from anytalk.recipes.train.stage import StageTraining
+from anytalk.recipes.train.workers import Group
+from anytalk.synth.errors import SetupError
+from anytalk.synth.threads import torch_threads
+
+from .codec import matmul_flops_per_s
+
+SHAPE: Mapping[str, Any] = {
+    "hidden_size": 256,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 9,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
+"""63.7 million parameters with whisper-tiny's features, 39 of them the text table and 15 those of the audio streams."""
+
+TASK = Task.A1A2
+WORDS = 4096  # tokens of the text that is read; the text table has all its rows all the same
+REPEATS = 3
+LEARNING_RATE = 1e-4
+
+
+def bench_train(
+    dataset: str,
+    positions: int,
+    cores: int,
+    progress: Reporter,
+    *,
+    shape: Mapping[str, Any] = SHAPE,
+    layout: Layout = MINI_OMNI,
+) -> dict[str, Any]:
+    """Train on a dataset for some steps, and run the plain loop on the same rows.
+
+    Args:
+        dataset: folder that anytalk build wrote; spoken questions with spoken answers are used.
+        positions: of a batch, padding included; one batch is one step.
+        cores: threads of both; a GPU is used where there is one.
+        progress: who is told how far it is.
+        shape: fields of a Qwen2 config.
+        layout: the ids.
+
+    Returns:
+        Figures under the names that all benchmarks share; `value` and `naive` are positions a second, and `spread`
+        holds the lowest and the highest of the repeats.
+
+    Raises:
+        SetupError: the dataset is none, or no row of it suits the task.
+    """
+    tokenizer, rows = open_rows(dataset, layout)
+    device = Group.current().device
+    with tempfile.TemporaryDirectory() as folder, torch_threads(cores):
+        model = random_model(shape, layout, rows)
+        plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), device)
+        progress.start("repeats", REPEATS)
+        try:
+            with stage(model, rows, tokenizer, positions, Path(folder)) as training:
+                measured = _compare(training, plain, clock_of(cores, device), progress)
+        finally:
+            progress.stop()
+        peak = matmul_rate(device, torch.bfloat16) if device.type == "cuda" else cores * matmul_flops_per_s()
+    bound = peak / measured.pop("flops_a_position")
+    return {
+        "name": "train",
+        "unit": "positions a second that are no padding",
+        **measured,
+        "bound": round(bound, 1),
+        "share_of_bound": round(measured["value"] / bound, 4),
+        "parameters": sum(x.numel() for x in model.parameters()),
+        "positions": positions,
+        "device": device.type,
+        "cores": cores,
+        "machine": machine(),
+        "commit": commit_id(),
+    }
+
+
+def open_rows(dataset: str, layout: Layout) -> tuple[Tokenizer, Rows]:
+    """Read a dataset's training split, with a tokenizer that is trained on it."""
+    tokenizer = train_tokenizer(texts([dataset], "train"), min(WORDS, layout.text_size))
+    return tokenizer, Rows([dataset], "train", encoder(tokenizer), layout.codebook_size, layout.layers)
+
+
+def random_model(shape: Mapping[str, Any], layout: Layout, rows: Rows) -> MiniOmni:
+    """Build the model that is trained, with random weights.
+
+    Raises:
+        SetupError: the rows have no features to hear.
+    """
+    if rows.origin.feature_width is None:
+        raise SetupError("the dataset has no question_features; build it with features.store true")
+    torch.manual_seed(0)
+    config = MiniOmniConfig(
+        layout=layout,
+        backbone=backbone_fields(Qwen2Config(**shape), layout),
+        feature_width=rows.origin.feature_width,
+        adapter_hidden=shape["intermediate_size"],
+    )
+    return MiniOmni(config)
+
+
+def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, folder: Path) -> StageTraining:
+    """Give the trainer itself, on one stage that trains everything."""
+    model.save_pretrained(folder / "start")
+    one = {"name": "all", "train": "all", "tasks": {TASK: 1.0}, "steps": 1_000_000, "learning_rate": LEARNING_RATE}
+    recipe = TrainingRecipe.model_validate(
+        {
+            "name": "bench",
+            "model": {"checkpoint": str(folder / "start")},
+            "stages": [one],
+            "loader": {"positions": positions, "max_positions": min(positions, 2048)},
+            "optim": {"precision": "bfloat16" if torch.cuda.is_available() else "float32"},
+        }
+    )
+    return StageTraining(recipe, folder, Progress(), Group.current(), rows, None, tokenizer)
+
+
+def plain_batches(rows: Rows, layout: Layout, positions: int, count: int = 16) -> list[Batch]:
+    """Lay out batches as a plain script does: so many rows of a random order, whatever their lengths.
+
+    Args:
+        rows: where from.
+        layout: the ids.
+        positions: of a batch on average, padding left out, so that both loops step as often.
+        count: how many batches.
+    """
+    found = candidates(TASK, rows, layout, 1, min(positions, 2048))
+    size = max(1, round(positions / max(1.0, found.lengths.mean()))) if len(found.rows) else 1
+    order = np.random.default_rng(0).permutation(found.rows)[: count * size]
+    return [
+        collate([(TASK, [rows[number]]) for number in order[start : start + size].tolist()], layout, 1)
+        for start in range(0, len(order), size)
+    ]
+
+
+class PlainLoop:
+    """The plain loop.
+
+    Args:
+        model: taken over.
+        batches: taken in turn, for ever.
+        device: where.
+    """
+
+    def __init__(self, model: MiniOmni, batches: list[Batch], device: torch.device) -> None:
+        self.model, self.device = model.to(device).train(), device
+        self.batches: Iterator[Batch] = cycle(batches)
+        self.optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
+
+    def step(self) -> int:
+        """Do a step and count its positions."""
+        batch = next(self.batches)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return batch.positions
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean over all streams of each one's cross-entropy, from logits of every position."""
+        labels_BKT = batch.labels.to(self.device)
+        features = [[(start, x.to(self.device)) for start, x in entry] for entry in batch.features]
+        out = self.model(batch.streams.to(self.device), features)
+        text = functional.cross_entropy(out.text_logits.flatten(0, 1), labels_BKT[:, -1].flatten(), ignore_index=IGNORE)
+        audio = [
+            functional.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), ignore_index=IGNORE)
+            for logits_BTV, labels_BT in zip(out.audio_logits.unbind(1), labels_BKT[:, :-1].unbind(1), strict=True)
+        ]
+        return torch.stack([*audio, text]).mean()
+
+
+def our_steps(training: StageTraining) -> Iterator[tuple[int, float]]:
+    """Do step after step; give each one's positions, and the operations that one of them needed."""
+    at = Progress()
+    while True:
+        metrics = training.step(at, peak=1.0)  # so its share of the peak is a rate
+        yield metrics["positions"], metrics["share_of_peak"] * metrics["seconds"] / metrics["positions"]
+
+
+def clock_of(cores: int, device: torch.device) -> Callable[[], float]:
+    """Give the clock to time with, in seconds: the processor's time on one core, else the wall's."""
+    if device.type == "cuda":
+
+        def synchronised() -> float:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+
+        return synchronised
+    return time.process_time if cores == 1 else time.perf_counter
+
+
+def _compare(
+    training: StageTraining, plain: PlainLoop, clock: Callable[[], float], progress: Reporter
+) -> dict[str, Any]:
+    """Let both step in turn, after one step each to warm up."""
+    ours = our_steps(training)
+    next(ours)
+    plain.step()
+    rates: dict[str, list[float]] = {"naive": [], "value": []}
+    flops = []
+    for _ in range(REPEATS):
+        started = clock()
+        positions = plain.step()
+        stepped = clock()
+        rates["naive"].append(positions / (stepped - started))
+        started = clock()
+        positions, each = next(ours)
+        rates["value"].append(positions / (clock() - started))
+        flops.append(each)
+        progress.advance(1)
+    rates["ratio"] = [fast / slow for fast, slow in zip(rates["value"], rates["naive"], strict=True)]
+    return {
+        **{key: round(statistics.median(rates[key]), 2) for key in ("value", "naive", "ratio")},
+        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in rates.items()},
+        "flops_a_position": statistics.mean(flops),
+    }
+
+
+def text(figures: Mapping[str, Any]) -> str:
+    """The figures as lines for a person."""
+    low, high = figures["spread"]["ratio"]
+    return "\n".join(
+        [
+            f"train: {figures['value']:,.0f} {figures['unit']}, plain loop {figures['naive']:,.0f}, "
+            f"{figures['ratio']} times as fast ({low} to {high})",
+            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,.0f}: the matrix products it needs",
+            f"  {figures['parameters'] / 1e6:.1f} M parameters, batches of {figures['positions']} positions, "
+            f"{figures['device']}, {figures['cores']} threads",
+            f"  {figures['machine']}; commit {figures['commit']}",
+        ]
+    )

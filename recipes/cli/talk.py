@@ -1,0 +1,256 @@
+"""`anytalk talk`: one question, or a folder of them."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anytalk.synth.errors import SampleError, SetupError
+
+from .console import Json, emit, interrupted
+
+if TYPE_CHECKING:
+    from anytalk.model.sampling import Sampling
+    from anytalk.model.streaming import Piece
+    from anytalk.recipes.talk.talk import Answer, Talker, Text
+
+# A paragraph each: the bar that parts the examples of other commands is a pipe here.
+EPILOG = """Examples:\n
+anytalk talk RUN question.wav\n
+anytalk talk RUN --text 'Who are you?' --out answer.wav\n
+anytalk talk RUN question.mp3 --stream | ffplay -f s16le -ar 24000 -ch_layout mono -nodisp -autoexit -\n
+anytalk talk RUN question.wav --stream | aplay -f S16_LE -r 24000 -c 1\n
+anytalk talk RUN questions/ --out answers/ --json"""
+ANSWERS = "answers.jsonl"
+
+
+def talk(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
+    question: Annotated[
+        Path | None,
+        typer.Argument(metavar="QUESTION", help="A recording up to 30 s (wav, flac, mp3, ...), or a folder of them."),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The question in writing, instead of QUESTION.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .wav file or a folder; QUESTION's name with -answer in the current folder by default."),
+    ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Write the speech to standard output as it is made: s16le, 24 kHz, mono."),
+    ] = False,
+    as_json: Json = False,
+    codec: Annotated[str | None, typer.Option(help="See anytalk codec eval; the checkpoint's own by default.")] = None,
+    whisper: Annotated[
+        str | None, typer.Option(help="tiny.en, small, openai:small, a folder; the checkpoint's own by default.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Decode in int8: quicker, and not always the same.")] = False,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in codec frames of 85.3 ms; as long as fits by default.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest (with --temperature).")] = None,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Draw from the likeliest that make up p (with --temperature).")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same answer.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Questions of a folder that are answered together.")] = 8,
+) -> None:
+    """Ask a trained model something: its answer comes as text while it speaks, and as a wav file."""
+    from anytalk.model.sampling import Sampling
+    from anytalk.recipes.talk.talk import Text
+
+    if stream and as_json:
+        raise SetupError("--stream and --json both need standard output; leave one out")
+    if top_p == 0.0:
+        raise SetupError("--top-p must be above 0")
+    if temperature == 0.0 and (top_k is not None or top_p < 1.0):
+        raise SetupError("--top-k and --top-p draw only with a --temperature above 0")
+    load = partial(_load, run, int8, codec, whisper, Sampling(temperature, top_k, top_p), seed, max_frames)
+    if question is None and text is not None:
+        _answer_one(load, Text(text), out, stream, as_json)
+    elif question is None or text is not None:
+        raise SetupError("give either QUESTION, a recording or a folder of them, or --text")
+    elif not question.exists():
+        raise SetupError(f"{question} does not exist; a question in writing is given with --text")
+    elif not question.is_dir():
+        _answer_one(load, question, out, stream, as_json)
+    elif stream:
+        raise SetupError(f"{question} is a folder; --stream answers one question")
+    else:
+        _answer_folder(load, question, out, batch, as_json)
+
+
+def _load(
+    run: Path,
+    int8: bool,
+    codec: str | None,
+    whisper: str | None,
+    sampling: "Sampling",
+    seed: int,
+    max_frames: int | None,
+) -> "Talker":
+    from anytalk.model.quantise import quantise
+    from anytalk.recipes.talk.talk import Talker
+    from anytalk.recipes.talk.trained import load_engines, load_model
+
+    model = load_model(run)
+    if int8:
+        try:
+            quantise(model)
+        except ValueError as error:
+            raise SetupError(f"--int8: {error}") from error
+    engines = load_engines(model, codec, whisper)
+    return Talker(model, *engines, text=sampling, audio=sampling, seed=seed, max_frames=max_frames)
+
+
+# One question
+
+
+def _answer_one(
+    load: "Callable[[], Talker]", question: "Path | Text", out: Path | None, stream: bool, as_json: bool
+) -> None:
+    from anytalk.recipes.talk.talk import collect
+
+    target = None if stream and out is None else _wav(question, out)
+    talker = load()
+    shown = _shown(talker.talk(question), stream, aside=stream or as_json)
+    answer = collect(shown, talker.codec.sample_rate_hz)
+    typer.echo(err=stream or as_json)
+    audio = target if target is not None and len(answer.pcm) else None
+    if audio is not None:
+        _write_wav(audio, answer, talker.codec.sample_rate_hz)
+    if not stream:
+        asked = str(question) if isinstance(question, Path) else question.text
+        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio))
+
+
+def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Piece]":
+    """Show text, and play sound to standard output if it is to be streamed, while pieces pass."""
+    from anytalk.recipes.talk.talk import pcm16
+
+    sound = typer.get_binary_stream("stdout")
+    for piece in pieces:
+        typer.echo(piece.text, nl=False, err=aside)
+        if stream:
+            sound.write(pcm16(piece.pcm).astype("<i2").tobytes())
+            sound.flush()
+        yield piece
+
+
+def _wav(question: "Path | Text", out: Path | None) -> Path:
+    """Decide where an answer goes.
+
+    Raises:
+        SetupError: the name is no wav file's, or the question's own.
+    """
+    name = f"{question.stem}-answer.wav" if isinstance(question, Path) else "answer.wav"
+    if out is None or out.is_dir() or not out.suffix:
+        target = (out or Path()) / name
+    elif out.suffix.lower() == ".wav":
+        target = out
+    else:
+        raise SetupError(f"--out {out}: answers are wav files; name a .wav file or a folder")
+    if isinstance(question, Path) and target.resolve() == question.resolve():
+        raise SetupError(f"--out {out} is the question itself; name another file")
+    return target
+
+
+def _write_wav(path: Path, answer: "Answer", rate_hz: int) -> None:
+    import soundfile
+
+    from anytalk.recipes.talk.talk import pcm16
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            soundfile.write(file, pcm16(answer.pcm), rate_hz, format="WAV", subtype="PCM_16")
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _facts(question: str, answer: "Answer", audio: Path | None) -> dict[str, Any]:
+    first_s, factor = answer.seconds_to_first_audio, answer.real_time_factor
+    return {
+        "question": question,
+        "text": answer.text,
+        "audio": None if audio is None else str(audio),
+        "speech_s": round(answer.speech_s, 3),
+        "seconds_to_first_audio": None if first_s is None else round(first_s, 3),
+        "real_time_factor": None if factor is None else round(factor, 3),
+        "steps": answer.steps,
+        "end": answer.end,
+    }
+
+
+def _summary(answer: "Answer", audio: Path | None) -> str:
+    if audio is None:
+        return f"  no speech in {answer.steps} steps"
+    cut = ", cut off for want of room" if answer.end == "limit" else ""
+    first_s, factor = answer.seconds_to_first_audio, answer.real_time_factor
+    return f"  {audio}: {answer.speech_s:.1f} s{cut}; first sound after {first_s:.2f} s, {factor:.2f} times real time"
+
+
+# A folder
+
+
+def _answer_folder(load: "Callable[[], Talker]", folder: Path, out: Path | None, batch: int, as_json: bool) -> None:
+    from anytalk.pipelines.progress import reporter
+
+    questions = _recordings(folder)
+    target = out or Path(f"{folder.resolve().name}-answers")
+    if target.resolve() == folder.resolve():
+        raise SetupError(f"--out {target} is the questions' folder; name another one")
+    if target.exists() and not target.is_dir():
+        raise SetupError(f"--out {target} is a file; a folder of questions needs a folder")
+    talker = load()
+    rate_hz = talker.codec.sample_rate_hz
+    facts: list[dict[str, Any]] = []
+    progress = reporter()
+    progress.start("answers", len(questions))
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        with (target / ANSWERS).open("w", encoding="utf-8") as lines:
+            for question, answer in zip(questions, talker.answer_all(questions, batch), strict=True):
+                if isinstance(answer, SampleError):
+                    facts.append({"question": str(question), "error": str(answer)})
+                    progress.say(f"anytalk: {answer}")
+                else:
+                    audio = target / f"{question.stem}.wav" if len(answer.pcm) else None
+                    if audio is not None:
+                        _write_wav(audio, answer, rate_hz)
+                    facts.append(_facts(str(question), answer, audio))
+                lines.write(json.dumps(facts[-1], ensure_ascii=False) + "\n")
+                lines.flush()
+                progress.advance(1)
+    except KeyboardInterrupt:
+        interrupted(f"{len(facts)} answers are in {target}; the same command begins anew")
+    finally:
+        progress.stop()
+    refused = sum("error" in each for each in facts)
+    speech_s = sum(each.get("speech_s", 0.0) for each in facts)
+    text = f"{target}: {len(facts) - refused} answers, {speech_s:.1f} s of speech; {refused} questions refused"
+    emit({"out": str(target), "answers": facts}, as_json, text)
+    raise typer.Exit(1 if refused else 0)
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """List a folder's recordings by name.
+
+    Raises:
+        SetupError: there is none, or two would give answers of one name.
+    """
+    from anytalk.pipelines.source import AUDIO_SUFFIXES
+
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.name.startswith("."):
+            if path.stem in found:
+                raise SetupError(f"{found[path.stem]} and {path} would both be answered by {path.stem}.wav; rename one")
+            found[path.stem] = path
+    if not found:
+        raise SetupError(f"{folder} holds no recordings; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
+    return list(found.values())

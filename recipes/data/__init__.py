@@ -1,0 +1,1 @@
+"""Rows of datasets as training samples and batches."""

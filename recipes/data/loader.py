@@ -1,0 +1,282 @@
+"""The order of samples and the batches that they make: a pure function of the seed, however many workers there are.
+
+Each task walks through its rows in passes, each pass a new permutation. A *window* takes so many samples of each task
+as the task's weight says, sorts them by length, cuts them into batches that hold at most so many positions, and
+shuffles the batches. Windows and batches are numbered, so a place in the sequence is two numbers; they are the whole
+state of a loader. A *step* is the next so many batches, and worker r of W takes every W-th of them: the steps are the
+same for one worker and for many, and so is what was seen when a run goes on with another number.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytalk.model.layout import Layout, Task
+from anytalk.synth.errors import SetupError
+from anytalk.synth.seed import derive_seed, digest
+
+from .rows import Rows
+from .sample import ALONE, NEEDS, Batch, Sample, answer_lengths, collate, prompt_lengths, suitable
+
+Place = tuple[int, int]
+"""Window, and batch within it."""
+
+
+def cut_batches(
+    lengths_N: NDArray[np.int64], positions: int, rng: np.random.Generator, padding: float = 0.05
+) -> list[NDArray[np.int64]]:
+    """Group samples of like length, into batches as full as the padding allows.
+
+    Args:
+        lengths_N: positions of each sample, each at most `positions`.
+        positions: a batch's samples times its longest must not exceed this.
+        rng: orders samples of one length, and the batches.
+        padding: largest share of all positions that may be padding. Where full batches would have more, as few or
+            very different samples do, those that mix the most lengths are made smaller.
+
+    Returns:
+        Batches of indices; each index stands in exactly one.
+    """
+    order = np.lexsort((rng.permutation(len(lengths_N)), -lengths_N))
+    falling = lengths_N[order]
+    for share in (1.0, 0.5, 0.35, 0.25, 0.18, 0.13, 0.09, 0.07, padding):
+        counts = _cut(falling, positions, share)
+        padded = int(sum(falling[start] * count for start, count in counts))
+        if 1.0 - falling.sum() / max(1, padded) <= padding:
+            break
+    return [order[start : start + count] for start, count in (counts[index] for index in rng.permutation(len(counts)))]
+
+
+def _cut(falling_N: NDArray[np.int64], positions: int, share: float) -> list[tuple[int, int]]:
+    """Cut falling lengths from the longest on: start and count of batches with at most a share of padding each."""
+    counts, start = [], 0
+    while start < len(falling_N):
+        longest = int(falling_N[start])
+        fitting = falling_N[start : start + positions // longest]
+        means = fitting.cumsum() / np.arange(1, len(fitting) + 1)  # they fall as well
+        counts.append((start, int((means >= (1.0 - share) * longest).sum())))
+        start += counts[-1][1]
+    return counts
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows that suit one task, with the length of the sample that each makes."""
+
+    rows: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    turns: NDArray[np.int64]
+    """Earlier turns that fit in front of each."""
+    unsuitable: int
+    """Rows that lack what the task needs."""
+    too_long: int
+    """Suitable rows that exceed `max_positions`."""
+
+
+def candidates(
+    task: Task, rows: Rows, layout: Layout, stack: int, max_positions: int, context_turns: int = 0
+) -> Candidates:
+    """Find the samples of one task.
+
+    Args:
+        task: the task.
+        rows: where to look.
+        layout: the ids, whose delays decide lengths.
+        stack: Whisper frames in one position.
+        max_positions: longest sample.
+        context_turns: most earlier turns of a conversation in front of a sample; what does not fit is left out, the
+            earliest first.
+    """
+    fits = suitable(task, rows.counts)
+    prompts, answers = prompt_lengths(task, rows.counts, stack), answer_lengths(task, rows.counts, layout)
+    lengths = prompts + answers - 1
+    turns = np.zeros(len(rows), np.int64)
+    earlier, growing = rows.previous_R, np.ones(len(rows), bool)
+    for _ in range(0 if task in ALONE else context_turns):
+        longer = lengths + prompts[earlier] + answers[earlier]
+        growing = growing & (earlier >= 0) & fits[earlier] & (longer <= max_positions)
+        lengths, turns = np.where(growing, longer, lengths), turns + growing
+        earlier = np.where(growing, rows.previous_R[earlier], -1)
+    chosen = np.flatnonzero(fits & (lengths <= max_positions))
+    return Candidates(chosen, lengths[chosen], turns[chosen], int((~fits).sum()), int(fits.sum()) - len(chosen))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one worker does in one step."""
+
+    batches: list[Batch]
+    """This worker's share."""
+    samples: str
+    """Hash of all workers' samples, in order: two runs with equal hashes saw the same."""
+
+
+class Loader:
+    """Batches of a mix of tasks.
+
+    Args:
+        rows: what samples are views of.
+        tasks: weight of each task.
+        layout: the ids.
+        stack: Whisper frames in one position.
+        seed: of the order.
+        positions: largest batch, padding included.
+        max_positions: longest sample.
+        window: samples that are sorted together.
+        padding: largest share of a window's positions that may be padding.
+        context_turns: see `candidates`.
+        batches_per_step: over all workers.
+        rank: this worker.
+        workers: how many there are; `batches_per_step` must be a multiple.
+        prefetch: steps loaded ahead.
+
+    Raises:
+        SetupError: no row suits a task, a token is none of the layout's, or the batches of a step cannot be shared
+            equally.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        tasks: Mapping[Task, float],
+        layout: Layout,
+        *,
+        stack: int = 1,
+        seed: int,
+        positions: int,
+        max_positions: int = 2048,
+        window: int = 4096,
+        padding: float = 0.05,
+        context_turns: int = 0,
+        batches_per_step: int = 1,
+        rank: int = 0,
+        workers: int = 1,
+        prefetch: int = 2,
+    ) -> None:
+        if batches_per_step % workers:
+            raise SetupError(f"{workers} workers cannot share loader.batches_per_step {batches_per_step} equally")
+        self._rows, self._layout, self._stack = rows, layout, stack
+        self._seed, self._positions, self._padding = seed, positions, padding
+        self._tasks = list(tasks)
+        self.found = {task: candidates(task, rows, layout, stack, max_positions, context_turns) for task in tasks}
+        if rows.largest_token >= layout.text_size:
+            raise SetupError(
+                f"the tokenizer gave token {rows.largest_token}; the model's text vocabulary has {layout.text_size}"
+            )
+        for task, found in self.found.items():
+            if not len(found.rows):
+                raise SetupError(
+                    f"no row suits task {task.value}: it needs {', '.join(NEEDS[task])}; of {len(rows)} rows "
+                    f"{found.unsuitable} lack one and {found.too_long} are over {max_positions} positions"
+                )
+        self._shares = [weight / sum(tasks.values()) for weight in tasks.values()]
+        self._window = min(window, sum(len(found.rows) for found in self.found.values()))
+        self._per_step, self._rank, self._workers, self._prefetch = batches_per_step, rank, workers, prefetch
+        self.plan = lru_cache(4)(self._plan)
+        self._permutation = lru_cache(2 * len(self._tasks))(self._new_permutation)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="loader")
+        self._ahead: deque[tuple[Place, str, list[Future[Batch]]]] = deque()
+        self._place: Place = (0, 0)
+        self._next: Place = (0, 0)
+
+    # The order
+
+    def _plan(self, window: int) -> list[list[Sample]]:
+        """Give the batches of one window."""
+        samples: list[Sample] = []
+        lengths: list[NDArray[np.int64]] = []
+        for index, task in enumerate(self._tasks):
+            found = self.found[task]
+            start, end = (int(number * self._window * self._shares[index]) for number in (window, window + 1))
+            draws = np.arange(start, end)
+            passes, within = np.divmod(draws, len(found.rows))
+            chosen = np.zeros_like(draws)
+            for number in np.unique(passes).tolist():
+                here = passes == number
+                chosen[here] = self._permutation(index, number)[within[here]]
+            lengths.append(found.lengths[chosen])
+            rows, turns = found.rows[chosen].tolist(), found.turns[chosen].tolist()
+            samples += [Sample(task, row, before) for row, before in zip(rows, turns, strict=True)]
+        rng = np.random.default_rng([self._seed, derive_seed("window", window)])
+        return [
+            [samples[index] for index in batch.tolist()]
+            for batch in cut_batches(np.concatenate(lengths), self._positions, rng, self._padding)
+        ]
+
+    def _new_permutation(self, task_index: int, number: int) -> NDArray[np.int64]:
+        """Order a task's rows for one pass."""
+        name = self._tasks[task_index].value
+        rng = np.random.default_rng([self._seed, derive_seed("pass", name, int(number))])
+        return rng.permutation(len(self.found[self._tasks[task_index]].rows))
+
+    def _after(self, place: Place, count: int) -> tuple[list[list[Sample]], Place]:
+        """Give the next so many batches from a place, and the place behind them."""
+        window, start = place
+        batches: list[list[Sample]] = []
+        while True:
+            taken = self.plan(window)[start : start + count - len(batches)]
+            batches += taken
+            if len(batches) == count:
+                return batches, (window, start + len(taken))
+            window, start = window + 1, 0
+
+    # Batches
+
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """Load and lay out samples."""
+        return collate([(task, self._chain(row, turns)) for task, row, turns in samples], self._layout, self._stack)
+
+    def _chain(self, row: int, turns: int) -> list[Any]:
+        numbers = [row]
+        for _ in range(turns):
+            numbers.append(int(self._rows.previous_R[numbers[-1]]))
+        return [self._rows[number] for number in reversed(numbers)]
+
+    def steps(self) -> Iterator[Step]:
+        """Go on from here, for ever."""
+        while True:
+            yield self.take()
+
+    def take(self) -> Step:
+        """Give this worker's share of the next step."""
+        while len(self._ahead) <= self._prefetch:
+            batches, self._next = self._after(self._next, self._per_step)
+            named = digest(*(f"{s.task.value}:{s.row}:{s.turns}" for samples in batches for s in samples))[:16]
+            share = batches[self._rank :: self._workers]
+            self._ahead.append((self._next, named, [self._threads.submit(self.batch, samples) for samples in share]))
+        behind, named, futures = self._ahead.popleft()
+        step = Step([future.result() for future in futures], named)
+        self._place = behind
+        return step
+
+    def row_ids(self, place: Mapping[str, Any]) -> list[list[str]]:
+        """Name the rows of all workers' batches in the step that follows a state, for a report."""
+        batches, _ = self._after((place["window"], place["batch"]), self._per_step)
+        return [[f"{s.task.value} {self._rows.id(s.row)}" for s in samples] for samples in batches]
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next step starts; what was only prefetched is not behind it."""
+        return {"rows": self._rows.identity, "window": self._place[0], "batch": self._place[1]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place.
+
+        Raises:
+            SetupError: the place belongs to other rows.
+        """
+        if state["rows"] != self._rows.identity:
+            raise SetupError("the datasets have changed since the checkpoint was written; start another run")
+        self._ahead.clear()
+        self._place = self._next = (int(state["window"]), int(state["batch"]))
+
+    def close(self) -> None:
+        """Stop loading ahead."""
+        self._threads.shutdown(cancel_futures=True)

@@ -1,0 +1,257 @@
+"""The rows of one or more datasets: memory-mapped Arrow shards, opened when they are needed.
+
+What is kept in memory is small: where each row lies, how much of everything it has, and its text as token ids, which is
+cheaper to keep than to compute in every epoch. Audio, features and codes stay in the files.
+
+Shapes: R = rows.
+"""
+
+import bisect
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from anytalk.pipelines.dataset.schema import SCHEMA_VERSION, matrix
+from anytalk.pipelines.dataset.store import Store
+from anytalk.synth.errors import SetupError
+from anytalk.synth.seed import digest
+
+from .fingerprint import difference
+from .sample import Counts, Row
+
+OPEN_SHARDS = 1024  # each is a mapping, of which Linux allows a process 65,530
+MANIFEST = "dataset.json"  # as pipelines.build writes it last; importing that would load every engine
+
+Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
+"""Turn texts into token ids, special tokens of the tokenizer left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What the rows of some shards were encoded with."""
+
+    codec: Mapping[str, Any] | None
+    """Fingerprint; None where there are no codes."""
+    feature: Mapping[str, Any] | None
+    """Fingerprint; None where there are no features."""
+    feature_width: int | None
+
+
+class Rows:
+    """All rows of a split.
+
+    Args:
+        datasets: folders of finished datasets.
+        split: which split.
+        encode: the tokenizer.
+        codebook_size: codes must be below it.
+        layers: codes of a frame.
+
+    Raises:
+        SetupError: a folder is no finished dataset; schemas, codecs or feature models differ; a code is out of range.
+    """
+
+    def __init__(
+        self, datasets: Sequence[str], split: str, encode: Encode, codebook_size: int, layers: int = 7
+    ) -> None:
+        self.shards = [path for dataset in datasets for path in shard_paths(dataset, split)]
+        self.origin = origin(self.shards)
+        self._open = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
+        places, self._questions, self._answers, frames, codes, turns = [], [], [], [], [], []
+        for number, path in enumerate(self.shards):
+            table = mapped(path)
+            places += [(number, row) for row in range(table.num_rows)]
+            self._questions += _tokens(table["question"], encode)
+            self._answers += _tokens(table["answer"], encode)
+            frames.append(_lengths(table, "question_features"))
+            codes.append(_lengths(table, "answer_codes"))
+            _check_codes(table, path, codebook_size, layers)
+            turns += _turn_keys(table, path.parent)
+        self._places = np.array(places, np.int64).reshape(-1, 2)
+        self.counts = Counts(
+            np.array([len(tokens) for tokens in self._questions], np.int64),
+            np.array([len(tokens) for tokens in self._answers], np.int64),
+            np.concatenate([np.zeros(0, np.int64), *frames]),
+            np.concatenate([np.zeros(0, np.int64), *codes]),
+        )
+        self.previous_R = _previous(turns)
+        """Number of the row that is the turn before; -1 where there is none."""
+        largest = [int(tokens.max(initial=-1)) for tokens in (*self._questions, *self._answers)]
+        self.largest_token = max(largest, default=-1)
+        # Shards are named by the hash of their content, so their names stand for the data, wherever it lies.
+        self.identity = digest(split, *(f"{path.name}:{path.stat().st_size}" for path in self.shards))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> Row:
+        place, index = self._places[number].tolist()
+        shard = self._open(place)
+        return Row(
+            shard.ids[index],
+            self._questions[number],
+            self._answers[number],
+            shard.features[index] if shard.features else None,
+            shard.codes[index] if shard.codes else None,
+        )
+
+    def id(self, number: int) -> str:
+        """Name of a row."""
+        place, index = self._places[number].tolist()
+        return self._open(place).ids[index]
+
+    def _open_shard(self, number: int) -> "_Shard":
+        table = mapped(self.shards[number])
+        features, codes = (
+            _Matrices(table[name]) if name in table.column_names else None
+            for name in ("question_features", "answer_codes")
+        )
+        return _Shard(table["id"].to_pylist(), features, codes)
+
+
+class _Matrices:
+    """A column of matrices, as views of the mapped file: a row costs neither a copy nor an Arrow scalar."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)]).tolist()
+        self._chunks = [_flat(chunk) for chunk in column.chunks]
+
+    def __getitem__(self, index: int) -> Any:
+        """Give (rows, width), or None where there is nothing."""
+        chunk = bisect.bisect_right(self._starts, index) - 1
+        values, offsets = self._chunks[chunk]
+        place = index - self._starts[chunk]
+        start, end = offsets[place], offsets[place + 1]
+        return values[start:end] if end > start else None
+
+
+def _flat(chunk: pa.ListArray) -> tuple[NDArray[Any], list[int]]:
+    values = chunk.values.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, chunk.type.value_type.list_size), chunk.offsets.to_pylist()
+
+
+class _Shard(NamedTuple):
+    """What is kept of an open shard."""
+
+    ids: list[str]
+    features: _Matrices | None
+    codes: _Matrices | None
+
+
+def shard_paths(dataset: str, split: str) -> list[Path]:
+    """Shards of a split, in plan order.
+
+    Raises:
+        SetupError: the folder is not local or holds no finished dataset.
+    """
+    store = Store(dataset)
+    if not store.local:
+        raise SetupError(f"{store} is remote; training maps shards into memory: copy the dataset to a local folder")
+    if not store.exists(MANIFEST):
+        raise SetupError(f"{store} holds no finished dataset: it has no {MANIFEST}; run anytalk build first")
+    return sorted(Path(store.root, "shards").glob(f"{split}-*.arrow"))
+
+
+def texts(datasets: Sequence[str], split: str) -> list[str]:
+    """All questions and answers of a split, for a tokenizer to learn from."""
+    found: list[str] = []
+    for path in (path for dataset in datasets for path in shard_paths(dataset, split)):
+        table = mapped(path)
+        for column in ("question", "answer"):
+            found += [text for text in table[column].to_pylist() if text]
+    return found
+
+
+def origin(shards: Sequence[Path]) -> Origin:
+    """Read what shards were encoded with, and see that they belong together.
+
+    Raises:
+        SetupError: a shard has another schema, codec or feature model than the first that has any.
+    """
+    codec = feature = width = None
+    for path in shards:
+        schema = mapped(path).schema
+        meta = _metadata(schema, path)
+        if "answer_codes" in schema.names:
+            codec = _joined("codec", codec, meta.get("codec", {}), path)
+        if "question_features" in schema.names:
+            here = schema.field("question_features").type.value_type.list_size
+            feature = _joined("feature model", feature, {**meta.get("features", {}), "width": here}, path)
+            width = here
+    return Origin(codec, feature, width)
+
+
+def _metadata(schema: pa.Schema, path: Path) -> dict[str, Any]:
+    raw = (schema.metadata or {}).get(b"anytalk")
+    if raw is None:
+        raise SetupError(f"{path} is no shard of anytalk: its schema names no version")
+    meta: dict[str, Any] = json.loads(raw)
+    if meta.get("schema") != SCHEMA_VERSION:
+        raise SetupError(f"{path} has schema {meta.get('schema')}; this version reads schema {SCHEMA_VERSION}")
+    return meta
+
+
+def _joined(kind: str, first: Mapping[str, Any] | None, here: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    if first is not None and (what := difference(first, here)):
+        raise SetupError(f"{path} was made with another {kind} than the shards before it: {what}")
+    return here if first is None else first
+
+
+def mapped(path: Path) -> pa.Table:
+    """Map a shard into memory.
+
+    Raises:
+        SetupError: it is damaged.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            return pa.ipc.open_file(source).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SetupError(f"{path} cannot be read: {error}; anytalk check names every damaged file") from error
+
+
+def _tokens(column: pa.ChunkedArray, encode: Encode) -> list[NDArray[np.int32]]:
+    encoded = encode([text or "" for text in column.to_pylist()])
+    return [np.array(tokens, np.int32) for tokens in encoded]
+
+
+def _lengths(table: pa.Table, column: str) -> NDArray[np.int64]:
+    if column not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    lengths: NDArray[np.int64] = pc.list_value_length(table[column]).fill_null(0).to_numpy().astype(np.int64)
+    return lengths
+
+
+def _check_codes(table: pa.Table, path: Path, codebook_size: int, layers: int) -> None:
+    if "answer_codes" not in table.column_names:
+        return
+    width = table.schema.field("answer_codes").type.value_type.list_size
+    if width != layers:
+        raise SetupError(f"{path} has codes in {width} layers; the model has {layers}")
+    for chunk in table["answer_codes"].chunks:
+        if chunk.flatten().flatten().to_numpy().max(initial=0) >= codebook_size:
+            break
+    else:
+        return
+    for index in range(table.num_rows):
+        codes = matrix(table["answer_codes"], index)
+        if codes is not None and (highest := int(codes.max(initial=0))) >= codebook_size:
+            raise SetupError(f"{path}: row {table['id'][index]} holds code {highest}; codes are below {codebook_size}")
+
+
+def _turn_keys(table: pa.Table, place: Path) -> list[tuple[Path, str, str, int, int]]:
+    columns = [table[name].to_pylist() for name in ("split_name", "conversation", "variant", "turn")]
+    return [(place, *key) for key in zip(*columns, strict=True)]
+
+
+def _previous(turns: Sequence[tuple[Path, str, str, int, int]]) -> NDArray[np.int64]:
+    numbers = {key: number for number, key in enumerate(turns)}
+    return np.array([numbers.get((*key[:-1], key[-1] - 1), -1) for key in turns], np.int64)

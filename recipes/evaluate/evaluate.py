@@ -1,0 +1,242 @@
+"""How well does a model talk? Training recordings asked again, and the same questions spoken as it never heard them.
+
+What is measured for each question: the text of the answer against the reference; what Whisper hears in the answer's
+speech against that text; the same for the codec alone, which is as good as speech through it can get; seconds to the
+first sound, and seconds of work for a second of speech.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import jiwer
+import pyarrow as pa
+import soundfile
+
+from anytalk.pipelines.dataset.schema import matrix
+from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.plan.voices import question_voices
+from anytalk.pipelines.progress import Reporter
+from anytalk.pipelines.recipe.dataset import Recipe, VoiceChoice
+from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.utterance import Job
+from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
+from anytalk.recipes.talk.talk import Talker, collect, pcm16
+from anytalk.synth.audio import Waveform, read_audio, resample
+from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.judge.measure import error_rate, normaliser
+from anytalk.synth.seed import derive_seed
+
+BEYOND = 1.08
+"""How much faster than the fastest training variant a question is spoken again, or slower than the slowest."""
+COLUMNS = ("id", "conversation", "turn", "language", "question", "answer", "question_audio", "answer_codes")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """One question put to the model."""
+
+    kind: str
+    """exact: a training recording; respoken: the same words in a voice and at a speed that training did not hear."""
+    row: dict[str, Any]
+    voice: str
+    sound_16k: Waveform
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What came of it; word error rates are between 0 and 1 or above, and None where there is nothing to compare."""
+
+    kind: str
+    voice: str
+    question: str
+    reference: str
+    text: str
+    heard: str
+    text_right: bool
+    text_wer: float
+    speech_wer: float | None
+    codec_wer: float
+    seconds_to_first_audio: float | None
+    real_time_factor: float | None
+    steps: int
+    question_audio: str
+    answer_audio: str | None
+
+
+def evaluate(
+    talker: Talker, dataset: str, out: Path, *, exact: int, respoken: int, progress: Reporter, split: str = "train"
+) -> dict[str, Any]:
+    """Ask questions of a dataset, write what was said, and sum it up.
+
+    Args:
+        talker: the model and its engines.
+        dataset: folder of the dataset that it was trained on.
+        out: folder for evaluation.json and a wav file of every question and answer.
+        exact: how many recordings are asked as they are.
+        respoken: how many questions are spoken anew: the dataset's own voices, beyond the speeds of its recipe.
+        progress: who is told how far it is.
+        split: the split that questions are taken from.
+
+    Returns:
+        What evaluation.json holds: the figures, and an entry for each question.
+
+    Raises:
+        SetupError: the dataset is unfinished or has no such rows.
+    """
+    rows = pick(dataset, split, max(exact, respoken))
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = read_recipe_of(dataset)
+    progress.start("questions asked", min(exact, len(rows)) + min(respoken, len(rows)))
+    told = []
+    try:
+        codec_wer: dict[str, float] = {}
+        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], split, recipe)]
+        for number, each in enumerate(asked):
+            name = each.row["id"]
+            if name not in codec_wer:
+                codec_wer[name] = _codec_word_error_rate(talker, each.row)
+            told.append(_ask(talker, each, codec_wer[name], out, number))
+            progress.advance(1, f"{each.kind}: {told[-1].text[:40]}")
+    finally:
+        progress.stop()
+    result = {"figures": figures(told), "answers": [dataclasses.asdict(each) for each in told]}
+    (out / "evaluation.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def pick(dataset: str, split: str, count: int) -> list[dict[str, Any]]:
+    """Rows that begin conversations, one a conversation, spread evenly over the split.
+
+    Raises:
+        SetupError: there are none with recorded questions and encoded answers.
+    """
+    firsts: dict[str, tuple[pa.Table, int]] = {}
+    for path in shard_paths(dataset, split):
+        table = mapped(path)
+        if missing := set(COLUMNS) - set(table.column_names):
+            raise SetupError(f"{path} lacks {', '.join(sorted(missing))}; asking again needs them")
+        for index, (conversation, turn) in enumerate(zip(table["conversation"], table["turn"], strict=True)):
+            if turn.as_py() == 0:
+                firsts.setdefault(conversation.as_py(), (table, index))
+    if not firsts:
+        raise SetupError(f"{dataset} has no rows in split {split!r}")
+    places = list(firsts.values())
+    chosen = [places[k * len(places) // min(count, len(places))] for k in range(min(count, len(places)))]
+    return [_row(table, index) for table, index in chosen]
+
+
+def _row(table: pa.Table, index: int) -> dict[str, Any]:
+    row = {name: table[name][index].as_py() for name in COLUMNS if name != "answer_codes"}
+    return row | {"answer_codes": matrix(table["answer_codes"], index)}
+
+
+def read_recipe_of(dataset: str) -> Recipe:
+    """Read the recipe that a dataset was made from."""
+    manifest = json.loads(Store(dataset).read(MANIFEST))
+    return Recipe.model_validate(manifest["recipe"])
+
+
+def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
+    for row in rows:
+        yield Asked("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
+
+
+def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[Asked]:
+    pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
+    names = sorted({choice.voice for choices in pools for choice in choices})
+    speaking = Speaking(names, recipe.audio, recipe.voices)
+    for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
+        choice = choices[number % len(choices)]
+        seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
+        speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
+        job = Job(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
+        [spoken] = speaking.speak([job])
+        if isinstance(spoken, SampleError):
+            raise spoken
+        yield Asked("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
+
+
+def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -> tuple[float, float]:
+    """Speed outside all ranges that training heard the choice's voice in, and a pitch in the middle of the choice's."""
+    speeds = [speed for other in choices if other.voice == choice.voice for speed in other.speed]
+    speed = max(speeds) * BEYOND if faster else min(speeds) / BEYOND
+    return round(min(2.0, max(0.5, speed)), 3), round(fmean(choice.pitch), 3)
+
+
+def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
+    """What the codec alone loses: the reference's own codes, decoded and heard."""
+    [sound] = talker.codec.decode([row["answer_codes"]])
+    normalise = normaliser(row["language"])
+    return _wrong(normalise(row["answer"]), normalise(_listen(talker, sound, row["language"])))
+
+
+def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
+    """Put one question, write both sounds, and listen to what was said."""
+    rate_hz = talker.codec.sample_rate_hz
+    answer = collect(talker.talk((asked.sound_16k, 16_000)), rate_hz)
+    normalise = normaliser(asked.row["language"])
+    reference = normalise(asked.row["answer"])
+    said = normalise(answer.text)
+    heard = _listen(talker, answer.pcm, asked.row["language"])
+    name = f"{number:02d}-{asked.kind}"
+    question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
+    soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
+    if answer_audio:
+        soundfile.write(out / answer_audio, pcm16(answer.pcm), rate_hz, subtype="PCM_16")
+    return Told(
+        kind=asked.kind,
+        voice=asked.voice,
+        question=asked.row["question"],
+        reference=asked.row["answer"],
+        text=answer.text,
+        heard=heard,
+        text_right=said == reference,
+        text_wer=_wrong(reference, said),
+        speech_wer=_wrong(said, normalise(heard)) if said else None,
+        codec_wer=codec_wer,
+        seconds_to_first_audio=_rounded(answer.seconds_to_first_audio),
+        real_time_factor=_rounded(answer.real_time_factor),
+        steps=answer.steps,
+        question_audio=question_audio,
+        answer_audio=answer_audio,
+    )
+
+
+def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
+    """What Whisper hears in speech at the codec's rate; nothing in silence."""
+    if not len(pcm):
+        return ""
+    sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
+    [heard] = talker.whisper.transcribe([sound], [language])
+    return heard.text
+
+
+def _wrong(reference: str, said: str) -> float:
+    """Word error rate."""
+    return round(float(error_rate(jiwer.wer, reference, said)), 4)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def figures(told: Sequence[Told]) -> dict[str, Any]:
+    """Means over each kind, as shares between 0 and 1; a speech that says nothing counts as all wrong."""
+    found: dict[str, Any] = {}
+    for kind in ("exact", "respoken"):
+        of_kind = [each for each in told if each.kind == kind]
+        if not of_kind:
+            continue
+        found[f"questions_{kind}"] = len(of_kind)
+        found[f"text_right_{kind}"] = fmean(each.text_right for each in of_kind)
+        found[f"text_wer_{kind}"] = fmean(each.text_wer for each in of_kind)
+        found[f"speech_wer_{kind}"] = fmean(1.0 if each.speech_wer is None else each.speech_wer for each in of_kind)
+        for name in ("seconds_to_first_audio", "real_time_factor"):
+            values = [value for each in of_kind if (value := getattr(each, name)) is not None]
+            found[f"{name}_{kind}"] = fmean(values) if values else None
+    found["codec_ceiling_wer"] = fmean(each.codec_wer for each in told)
+    return {name: _rounded(value) if isinstance(value, float) else value for name, value in found.items()}

@@ -1,0 +1,85 @@
+"""A trained model and the engines that belong to it: found in a folder, loaded by the names in its checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anytalk.model.checkpoint import CONFIG
+from anytalk.model.convert import WEIGHTS as ORIGINAL_WEIGHTS
+from anytalk.model.network import MiniOmni
+from anytalk.recipes.data.fingerprint import difference
+from anytalk.recipes.train.checkpoint import BEST
+from anytalk.synth.codec import Codec, load_codec
+from anytalk.synth.errors import SetupError
+from anytalk.synth.hearing import Whisper, load_whisper
+
+
+def load_model(run: Path) -> MiniOmni:
+    """Read a model, in eval mode.
+
+    Args:
+        run: a checkpoint's folder, or the folder of a training run, whose best checkpoint is meant.
+
+    Raises:
+        SetupError: it is neither, or the checkpoint is not in order.
+    """
+    folder = run if (run / CONFIG).is_file() else run / BEST
+    if not (folder / CONFIG).is_file():
+        if (run / ORIGINAL_WEIGHTS).is_file():
+            raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
+        raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG} and no {BEST}")
+    try:
+        return MiniOmni.from_pretrained(folder)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+
+def load_engines(model: MiniOmni, codec: str | None = None, whisper: str | None = None) -> tuple[Codec, Whisper]:
+    """Load a model's codec and recogniser.
+
+    Args:
+        model: its checkpoint names both, unless it was converted.
+        codec: what `load_codec` takes, instead of the one that is named.
+        whisper: what `load_whisper` takes, instead of the one that is named.
+
+    Raises:
+        SetupError: one is neither given nor named, or cannot be loaded.
+    """
+    heard = model.config.feature
+    return (
+        load_codec(codec) if codec else _named_codec(model.config.codec),
+        _load_whisper(whisper, heard) if whisper else _named_whisper(heard),
+    )
+
+
+def _named_codec(named: Mapping[str, Any]) -> Codec:
+    if "name" not in named:
+        raise SetupError("the checkpoint names no codec; give --codec (the original's: hubertsiuzdak/snac_24khz)")
+    bundled = load_codec("bundled")
+    if not difference(named, bundled.fingerprint):
+        return bundled
+    try:
+        return load_codec(named["name"])
+    except SetupError as error:
+        raise SetupError(f"the checkpoint's codec {named['name']} cannot be loaded; give --codec: {error}") from error
+
+
+def _named_whisper(named: Mapping[str, Any]) -> Whisper:
+    if "model" not in named:
+        raise SetupError("the checkpoint names no Whisper; give --whisper (the original's: openai:small)")
+    try:
+        return _load_whisper(named["model"], named)
+    except SetupError as error:
+        raise SetupError(
+            f"the checkpoint's Whisper {named['model']} cannot be loaded; give --whisper: {error}"
+        ) from error
+
+
+def _load_whisper(name: str, named: Mapping[str, Any]) -> Whisper:
+    """Load a recogniser in the arithmetic and the context that the checkpoint's features were made in."""
+    return load_whisper(
+        name,
+        language=named.get("language", "en"),
+        compute_type=named.get("compute_type", "float32"),
+        context=named.get("context", "full"),
+    )

@@ -1,0 +1,99 @@
+"""Train a Mini-Omni: prepare the run's folder, then stage after stage, step after step.
+
+    RUN/recipe.json        the resolved recipe; another recipe is refused
+    RUN/tokenizer/         the run's tokenizer
+    RUN/metrics.jsonl      a line for each step, and for each evaluation
+    RUN/checkpoints/       see `anytalk.recipes.train.checkpoint`; RUN/best is a model to talk to
+    RUN/summary.json       what it came to
+
+A run is a function of its recipe and its rows. Going on after a crash is not a special case: every stage starts by
+reading the newest checkpoint where there is one, and everything random follows from (seed, step).
+
+Shapes: B = batch, K = streams, T = positions.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anytalk.pipelines.progress import Quiet, Reporter
+from anytalk.recipes.data.rows import Rows
+from anytalk.recipes.data.tokenizer import encoder, load_tokenizer
+
+from . import checkpoint
+from .checkpoint import Progress
+from .folder import SUMMARY, TOKENIZER, Tally, read_summary
+from .metrics import MetricsLog, note
+from .recipe import TrainingRecipe
+from .speed import matmul_rate
+from .stage import StageTraining
+from .start import codebook_size
+from .workers import Group
+
+
+def work(
+    recipe: TrainingRecipe, run: Path, group: Group, progress: Reporter, tensorboard: bool = False
+) -> dict[str, Any]:
+    """Do one worker's part of a prepared run; all workers call it.
+
+    Args:
+        recipe: what to do.
+        run: folder that `prepare` has seen; with several machines, on a file system that they share.
+        group: the workers.
+        progress: who is told; only the first worker's is used.
+        tensorboard: write RUN/tensorboard as well.
+    """
+    # What is trained on
+    tokenizer = load_tokenizer(run / TOKENIZER)
+    datasets, codes = recipe.data.datasets, codebook_size(recipe.model)
+    rows = Rows(datasets, recipe.data.train, encoder(tokenizer), codes)
+    held_out = Rows(datasets, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
+
+    # Where it stands
+    at = Progress()
+    if folder := checkpoint.latest(run):
+        at = checkpoint.read_progress(folder)
+    progress = progress if group.leads else Quiet()
+    log = MetricsLog(run, at.step, tensorboard) if group.leads else None
+    peak = matmul_rate(group.device, torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32)
+
+    # Stage after stage, step after step
+    total = sum(stage.steps for stage in recipe.stages)
+    progress.start("training", total, at.step)
+    started = time.monotonic()
+    tally = Tally(at.step)
+    try:
+        while at.step < total:
+            if at.stage_step == recipe.stages[at.stage].steps:
+                at = Progress(step=at.step, stage=at.stage + 1)
+            with StageTraining(recipe, run, at, group, rows, held_out, tokenizer) as current:
+                for line in current.notes():
+                    progress.say(line)
+                while at.stage_step < current.stage.steps:
+                    metrics = current.step(at, peak)
+                    at = replace(at, step=at.step + 1, stage_step=at.stage_step + 1, loader=current.loader.state_dict())
+                    if log:
+                        log.write(metrics)
+                    tally.add(metrics)
+                    progress.advance(1, note(metrics))
+                    if at.step % recipe.checkpoint.every == 0 or at.stage_step == current.stage.steps:
+                        at, evaluation = current.evaluate_and_save(at)
+                        tally.validation_loss = evaluation.get("validation_loss", tally.validation_loss)
+                        if log and evaluation:
+                            log.write(evaluation)
+                            progress.say(f"step {at.step}: validation loss {evaluation['validation_loss']:.3f}")
+    finally:
+        progress.stop()
+        if log:
+            log.close()
+    if tally.steps == 0 and (run / SUMMARY).is_file():
+        return read_summary(run)
+    summary = tally.summary(run, at, time.monotonic() - started)
+    if group.leads:
+        (run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    group.wait()
+    return summary

@@ -1,0 +1,78 @@
+"""Training on several workers: Ray Train starts the processes and joins them, each then runs `train.work`."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from anytalk.synth.errors import AnyTalkError, SetupError
+
+from .recipe import TrainingRecipe
+
+
+def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: bool) -> None:
+    """Train on a running cluster where there is one (RAY_ADDRESS), and else on this machine.
+
+    Args:
+        recipe: what to do.
+        run: folder that `train.prepare` has seen; with several machines, on a file system that they share.
+        workers: how many processes; each has a GPU where the cluster has that many.
+        tensorboard: see `train.train`.
+
+    Raises:
+        SetupError: the cluster is too small, or what `train.work` raises.
+        TrainingStopped: see `train.train`.
+    """
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(
+            address="auto" if os.environ.get("RAY_ADDRESS") else None,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        resources = ray.cluster_resources()
+        if resources.get("CPU", 0) < workers:
+            raise SetupError(f"{workers} workers need as many cores; the cluster has {resources.get('CPU', 0):.0f}")
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"recipe": recipe.model_dump(mode="json"), "run": str(run), "tensorboard": tensorboard},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=resources.get("GPU", 0) >= workers),
+            run_config=RunConfig(name="ray", storage_path=str(run)),
+        )
+        trainer.fit()
+    except TrainingFailedError as error:
+        if (ours := _ours(error)) is not None:
+            raise ours from None
+        raise
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """Run in each of Ray's processes, which torch.distributed has joined."""
+    from ray.train.torch import get_device
+
+    from anytalk.pipelines.progress import reporter
+
+    from .loop import work
+    from .workers import Group
+
+    recipe = TrainingRecipe.model_validate(config["recipe"])
+    work(recipe, Path(config["run"]), Group.current(get_device()), reporter(), config["tensorboard"])
+
+
+def _ours(error: BaseException) -> AnyTalkError | None:
+    """Find the error of ours that Ray wrapped, on whichever worker it was."""
+    failures = [error, *getattr(error, "worker_failures", {}).values()]
+    for failure in failures:
+        for inner in (failure, failure.__cause__, getattr(failure, "_base_exc", None), getattr(failure, "cause", None)):
+            if isinstance(inner, AnyTalkError):
+                return inner
+    return None

@@ -1,0 +1,174 @@
+"""The recipe of a training run: its sections, their defaults, and what they refuse.
+
+How the file is read is in `anytalk.pipelines.recipe.file`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from anytalk.model.layout import Task
+from anytalk.pipelines.recipe.file import Section, read_recipe
+from anytalk.recipes.shipped import find
+
+Part = Literal[
+    "whisper_adapter",
+    "tts_adapter",
+    "audio_head",
+    "audio_embedding",
+    "new_text_rows",
+    "text_embedding",
+    "text_head",
+    "backbone",
+]
+"""What a stage may train; `anytalk.recipes.train.parts` says which tensors each one names."""
+
+
+class Data(Section):
+    """Which rows."""
+
+    datasets: tuple[str, ...] = Field((), description="folders that anytalk build wrote; --data on the command line")
+    train: str = Field("train", description="split to train on")
+    validation: str | None = Field("validation", description="split to evaluate on; null for none")
+    context_turns: int = Field(0, ge=0, le=64, description="earlier turns of a conversation before each question")
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def one_or_many(cls, value: Any) -> Any:
+        """A single path is a list of one."""
+        return (value,) if isinstance(value, str) else value
+
+
+class Model(Section):
+    """What the run starts from: exactly one of `checkpoint`, `backbone` and `shape`, and what is built around it."""
+
+    checkpoint: str | None = Field(None, description="a MiniOmni checkpoint folder; the keys below do not apply then")
+    backbone: str | None = Field(None, description="a pretrained causal language model: hub id or folder")
+    shape: dict[str, Any] | None = Field(None, description="a Hugging Face config, such as {model_type: qwen2, ...}")
+    vocabulary: int = Field(2048, ge=300, description="of the BPE that is trained on the corpus (with shape)")
+    untie_text_head: bool = Field(False, description="give a tied backbone a text head of its own (with backbone)")
+    feature_width: int | None = Field(None, ge=1, description="the datasets' by default")
+    codebook_size: int = Field(4096, ge=2)
+    adapter: Literal["swiglu", "linear"] = "swiglu"
+    adapter_hidden: int = Field(4864, ge=1)
+    stack: int = Field(1, ge=1, le=100, description="Whisper frames in one position")
+    tts_adapter_layers: int = Field(0, ge=0)
+    tie_audio_head: bool = False
+
+    @model_validator(mode="after")
+    def has_one_start(self) -> "Model":
+        """Exactly one start, and only the options that belong to it."""
+        given = [name for name in ("checkpoint", "backbone", "shape") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of checkpoint, backbone and shape; has {', '.join(given) or 'none'}")
+        if self.checkpoint and (extra := sorted(self.model_fields_set - {"checkpoint"})):
+            raise ValueError(f"a checkpoint brings its own {', '.join(extra)}")
+        if self.shape and "vocab_size" in self.shape:
+            raise ValueError("shape.vocab_size follows from the tokenizer; set vocabulary instead")
+        if self.shape and "model_type" not in self.shape:
+            raise ValueError("shape needs a model_type, such as qwen2")
+        if self.untie_text_head and not self.backbone:
+            raise ValueError("untie_text_head belongs to a backbone; a shape has tie_word_embeddings")
+        if self.tie_audio_head and self.tts_adapter_layers:
+            raise ValueError("tie_audio_head needs tts_adapter_layers 0: the TTS adapter has a head of its own")
+        return self
+
+
+class Stage(Section):
+    """A stretch of training with an optimiser of its own: which parts, which tasks, how fast, how long."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    train: Literal["all"] | tuple[Part, ...]
+    tasks: dict[Task, float] = Field(min_length=1, description="weight of each task, drawn sample by sample")
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0.0)
+    minimum: float = Field(0.0, ge=0.0, description="learning rate at the end of the cosine")
+    warmup_steps: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> "Stage":
+        """Parts and tasks are named, weights are positive, the schedule goes down."""
+        if not self.train:
+            raise ValueError("train must name at least one part, or be all")
+        if wrong := [task.value for task, weight in self.tasks.items() if not weight > 0.0]:
+            raise ValueError(f"the weight of {', '.join(wrong)} must be above 0; leave a task out to do without it")
+        if self.minimum > self.learning_rate:
+            raise ValueError(f"minimum {self.minimum:g} is above learning_rate {self.learning_rate:g}")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} leaves nothing of {self.steps} steps")
+        return self
+
+
+class Optim(Section):
+    """AdamW, the arithmetic, and what is traded for memory. Defaults as in litgpt's pretraining, Mini-Omni's base."""
+
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: float = Field(1e-8, gt=0.0)
+    weight_decay: float = Field(0.1, ge=0.0, description="of matrices; neither norms nor embeddings decay")
+    clip: float = Field(1.0, gt=0.0, description="largest gradient norm")
+    stream_weights: tuple[float, ...] | None = Field(None, description="audio layers, then text; equal by default")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast, weights stay float32")
+    loss_chunk: int = Field(0, ge=0, description="labelled positions whose logits exist at once; 0 for all")
+    activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
+    compile: bool = Field(False, description="torch.compile each block")
+    sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")
+
+
+class Loading(Section):
+    """How samples become batches. None but `prefetch` may change when a run goes on."""
+
+    positions: int = Field(8192, ge=1, description="largest batch, padding included: the knob for memory")
+    batches_per_step: int = Field(1, ge=1, description="over all workers; they are accumulated and shared out")
+    max_positions: int = Field(2048, ge=8, description="longer samples are left out and counted")
+    window: int = Field(4096, ge=1, description="samples that are sorted by length together")
+    padding: float = Field(0.05, ge=0.0, le=1.0, description="largest share of a window that may be padding")
+    prefetch: int = Field(2, ge=0, description="steps that are loaded ahead, in two threads")
+
+    @model_validator(mode="after")
+    def fits(self) -> "Loading":
+        """The longest sample must fit into a batch."""
+        if self.positions < self.max_positions:
+            raise ValueError(f"positions {self.positions} must be at least max_positions {self.max_positions}")
+        return self
+
+
+class Checkpoints(Section):
+    """When to evaluate and write a checkpoint, and how many to keep; the end of a stage always has one."""
+
+    every: int = Field(500, ge=1, description="steps")
+    keep: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best")
+    validation_batches: int = Field(20, ge=1, description="at most; always the same ones")
+
+
+class TrainingRecipe(Section):
+    """Everything that the weights follow from."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(1, ge=0, lt=2**63)
+    data: Data = Data()
+    model: Model
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    optim: Optim = Optim()
+    loader: Loading = Loading()
+    checkpoint: Checkpoints = Checkpoints()
+
+    @field_validator("stages")
+    @classmethod
+    def names_differ(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """Stages are told apart by name."""
+        names = [stage.name for stage in stages]
+        if len({*names}) < len(names):
+            raise ValueError(f"stages need different names; they are called {', '.join(names)}")
+        return stages
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change when a run goes on: all but where the data lies, what memory costs, and when to save."""
+        ways = {"activation_checkpointing", "compile", "loss_chunk", "sharding"}
+        dropped: Any = {"checkpoint": True, "data": {"datasets"}, "loader": {"prefetch"}, "optim": ways}
+        return self.model_dump(mode="json", exclude=dropped)
+
+
+def load_training_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainingRecipe:
+    """Read a training recipe by name or path; see `read_recipe`."""
+    return read_recipe(find(name, "train"), TrainingRecipe, overrides)

@@ -1,0 +1,303 @@
+"""One stage of training: model, optimiser and loader, a step, an evaluation."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
+
+from anytalk.model.layout import adapter_positions
+from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
+from anytalk.recipes.data.loader import Loader, candidates
+from anytalk.recipes.data.rows import Rows
+from anytalk.recipes.data.sample import Batch
+from anytalk.recipes.train import checkpoint
+from anytalk.synth.errors import AnyTalkError, SetupError
+from anytalk.synth.seed import derive_seed
+
+from .checkpoint import Progress
+from .metrics import by_stream
+from .parts import choose, gradient_norm, learning_rate, make_optimiser
+from .recipe import Model, TrainingRecipe
+from .speed import StepCost
+from .start import start_model
+from .workers import Group, blocks, shard
+
+
+class TrainingStopped(AnyTalkError):
+    """Training cannot go on: the loss is no number, or memory ran out. The last checkpoint is whole."""
+
+
+class StageTraining:
+    """One stage: the model with its trainable parts, their optimiser, and the loader.
+
+    Built anew for each stage, from the newest checkpoint where there is one, so that beginning a stage and going on
+    with one are the same thing, and a sharded model is sharded with the parts frozen that this stage freezes.
+    """
+
+    def __init__(
+        self,
+        recipe: TrainingRecipe,
+        run: Path,
+        at: Progress,
+        group: Group,
+        rows: Rows,
+        held_out: Rows | None,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self.recipe, self.run, self.group = recipe, run, group
+        self.stage = recipe.stages[at.stage]
+        folder = checkpoint.latest(run)
+        start = Model(checkpoint=str(folder)) if folder else recipe.model
+        self.model = start_model(start, rows.origin, tokenizer, derive_seed(recipe.seed, "weights"))
+        self.model.to(group.device).train()
+        self.text = any(task.writes for task in self.stage.tasks)
+        self.audio = any(task.speaks for task in self.stage.tasks)
+        self.loader = self._loader(rows, recipe.loader.prefetch)
+        self.validation = self._validation_loader(held_out)
+
+        self.loss = StreamLoss(self.model, recipe.optim.loss_chunk)
+        self.trainable = choose(self.model, self.stage)
+        self.cost = StepCost(self.model, audio=self.audio)
+        self._apply_options()
+        self.weights_K = self._stream_weights()
+        self.optimiser = make_optimiser(self.model, self.trainable, recipe.optim)
+        if folder and at.stage_step:
+            checkpoint.load_optimiser(folder, self.optimiser, self.trainable.named)
+            assert at.loader is not None
+            self.loader.load_state_dict(at.loader)
+
+    def __enter__(self) -> "StageTraining":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loader.close()
+        if self.validation is not None:
+            self.validation.close()
+
+    # Set-up
+
+    def _loader(self, rows: Rows, prefetch: int, tasks: Mapping[Any, float] | None = None) -> Loader:
+        settings = self.recipe.loader
+        return Loader(
+            rows,
+            tasks or self.stage.tasks,
+            self.model.layout,
+            stack=self.model.config.stack,
+            seed=derive_seed(self.recipe.seed, "order", self.stage.name),
+            positions=settings.positions,
+            max_positions=settings.max_positions,
+            window=settings.window,
+            padding=settings.padding,
+            context_turns=self.recipe.data.context_turns,
+            batches_per_step=settings.batches_per_step,
+            rank=self.group.rank,
+            workers=self.group.workers,
+            prefetch=prefetch,
+        )
+
+    def _validation_loader(self, rows: Rows | None) -> Loader | None:
+        """Load held-out samples of the stage's tasks, as far as the rows suit them."""
+        if rows is None:
+            return None
+        layout, stack, longest = self.model.layout, self.model.config.stack, self.recipe.loader.max_positions
+        tasks = {
+            task: weight
+            for task, weight in self.stage.tasks.items()
+            if len(candidates(task, rows, layout, stack, longest).rows)
+        }
+        return self._loader(rows, 0, tasks) if tasks else None
+
+    def _stream_weights(self) -> Tensor:
+        weights, streams = self.recipe.optim.stream_weights, self.model.layout.streams
+        if weights is not None and len(weights) != streams:
+            raise SetupError(f"optim.stream_weights has {len(weights)} weights; the model has {streams} streams")
+        return torch.tensor(weights or [1.0] * streams, device=self.group.device)
+
+    def _apply_options(self) -> None:
+        optim = self.recipe.optim
+        if optim.activation_checkpointing:
+            # By hand: transformers renames its switch between versions, and wants token embeddings in each stack.
+            for block in blocks(self.model):
+                block.forward = partial(recompute, block.forward, use_reentrant=False)
+        if optim.compile:
+            for block in blocks(self.model):
+                block.compile(dynamic=True)
+        if optim.sharding == "fsdp" and self.group.workers > 1:
+            shard(self.loss, self.group, optim.precision == "bfloat16")
+            self.trainable = choose(self.model, self.stage)  # sharding replaces the parameters
+
+    def notes(self) -> Iterator[str]:
+        """Say what a person should know about the stage."""
+        learned = sum(x.numel() for x in self.trainable.named.values())
+        yield f"stage {self.stage.name}: {learned / 1e6:.2f} M parameters in {len(self.trainable.named)} tensors"
+        for task, found in self.loader.found.items():
+            skipped = f"{found.unsuitable} lack a column, {found.too_long} are too long"
+            yield f"  {task.value}: {len(found.rows)} rows; {skipped}"
+
+    # Steps
+
+    def step(self, at: Progress, peak: float) -> dict[str, Any]:
+        """Do one update of the weights.
+
+        Args:
+            at: where the run is.
+            peak: FLOP/s that one worker's device can do.
+
+        Returns:
+            What metrics.jsonl says about it.
+        """
+        started = time.perf_counter()
+        torch.manual_seed(derive_seed(self.recipe.seed, "step", at.step, self.group.rank) % 2**63)
+        before = self.loader.state_dict()
+        step = self.loader.take()
+        loaded = time.perf_counter()
+        counts_K, sizes = self._sizes(step.batches)
+        rate = learning_rate(self.stage, at.stage_step)
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = rate
+
+        sums_K = torch.zeros_like(self.weights_K)
+        sharded = self.recipe.optim.sharding == "fsdp" and self.group.workers > 1
+        with self._memory_explained(step.batches):
+            for batch in step.batches:
+                batch_K = self._sums(batch)
+                objective = weighted_mean(batch_K, counts_K, self.weights_K)
+                # FSDP averages gradients over workers; the loss is a mean over all of them already.
+                (objective * self.group.workers if sharded else objective).backward()
+                sums_K += batch_K.detach()
+            sums_K = self.group.sum(sums_K)
+            if not sharded:
+                self.group.sum_gradients(self.trainable.named.values())
+            self.trainable.keep_new_rows()
+            norm = gradient_norm(self.trainable.named.values(), self.recipe.optim.clip)
+            loss = float(weighted_mean(sums_K, counts_K, self.weights_K))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._stop(at, before, loss, norm, sums_K / counts_K)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+
+        ended = time.perf_counter()
+        flops = self.cost.flops(sizes["positions"], sizes["squares"], sizes["features"], sizes["text"], sizes["audio"])
+        return {
+            "step": at.step + 1,
+            "stage": self.stage.name,
+            "loss": loss,
+            **by_stream(sums_K, counts_K),
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "samples": step.samples,
+            "positions": int(sizes["positions"]),
+            "padding": round(1.0 - sizes["positions"] / sizes["padded"], 4),
+            "seconds": round(ended - started, 4),
+            "loading_s": round(loaded - started, 4),
+            "positions_per_s": round(sizes["positions"] / (ended - started), 1),
+            "share_of_peak": round(flops / (ended - started) / (peak * self.group.workers), 4),
+        }
+
+    def _sums(self, batch: Batch) -> Tensor:
+        """Summed cross-entropy of each stream over one batch."""
+        device = self.group.device
+        features = [[(start, x.to(device, non_blocking=True)) for start, x in entry] for entry in batch.features]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optim.precision == "bfloat16"):
+            sums_K: Tensor = self.loss(
+                batch.streams.to(device, non_blocking=True),
+                batch.labels,
+                features,
+                text=self.text,
+                audio=self.audio,
+            )
+        return sums_K
+
+    def _sizes(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """Labels of each stream in the whole step, and what else is counted over all workers."""
+        stack, layers = self.model.config.stack, self.model.layout.layers
+        counts_K = torch.stack([label_counts(batch.labels) for batch in batches]).sum(0)
+        features = sum(adapter_positions(len(x), stack) for b in batches for entry in b.features for _, x in entry)
+        own = {
+            "positions": sum(batch.positions for batch in batches),
+            "padded": sum(batch.padded_positions for batch in batches),
+            "squares": sum(length**2 for batch in batches for length in batch.lengths),
+            "features": features,
+        }
+        summed = self.group.sum(torch.tensor([*counts_K.tolist(), *own.values()], dtype=torch.float64))
+        counts_K = summed[: layers + 1].to(self.group.device)
+        sizes = dict(zip(own, summed[layers + 1 :].tolist(), strict=True))
+        return counts_K, sizes | {"text": float(counts_K[layers]), "audio": float(counts_K[0])}
+
+    @contextmanager
+    def _memory_explained(self, batches: list[Batch]) -> Iterator[None]:
+        """Turn running out of memory into a line that names the knobs."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+            if not ran_out:
+                raise
+            B, _, T = max((batch.streams.shape for batch in batches), key=lambda shape: shape[0] * shape[2])
+            raise TrainingStopped(
+                f"out of memory with a batch of {B} samples and {T} positions; lower loader.positions (now "
+                f"{self.recipe.loader.positions}), or set optim.loss_chunk 1024 or optim.activation_checkpointing true"
+            ) from error
+
+    def _stop(self, at: Progress, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
+        """Save what the step held, and stop."""
+        path = self.run / f"stopped-{at.step + 1:08d}.json"
+        if self.group.leads:
+            report = {
+                "step": at.step + 1,
+                "stage": self.stage.name,
+                "loss": str(loss),
+                "gradient_norm": str(norm),
+                "losses": [str(value) for value in losses_K.tolist()],
+                "batches": self.loader.row_ids(place),
+            }
+            path.write_text(json.dumps(report, indent=2) + "\n")
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        raise TrainingStopped(
+            f"{what} at step {at.step + 1}, stage {self.stage.name}; the rows of the step are in {path}, the weights "
+            "were not changed; a lower learning_rate or a longer warm-up may help, or leaving those rows out"
+        )
+
+    # Evaluation and checkpoints
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, Any]:
+        """Measure the loss on held-out samples, always the same ones; nothing where there are none."""
+        if self.validation is None:
+            return {}
+        batches = self.validation.plan(0)[: self.recipe.checkpoint.validation_batches]
+        self.model.eval()
+        sums_K, counts_K = torch.zeros_like(self.weights_K), torch.zeros_like(self.weights_K)
+        for start in range(0, len(batches), self.group.workers):
+            index = start + self.group.rank
+            # All workers run as often, since a sharded model gathers its blocks together; the surplus counts nothing.
+            batch = self.validation.batch(batches[min(index, len(batches) - 1)])
+            batch_K = self._sums(batch)
+            if index < len(batches):
+                sums_K += batch_K
+                counts_K += label_counts(batch.labels).to(counts_K)
+        self.model.train()
+        sums_K, counts_K = self.group.sum(sums_K), self.group.sum(counts_K)
+        losses = by_stream(sums_K, counts_K)
+        total = float(weighted_mean(sums_K, counts_K, self.weights_K))
+        return {"validation_loss": total, **{f"validation_{key}": value for key, value in losses.items()}}
+
+    def evaluate_and_save(self, at: Progress) -> tuple[Progress, dict[str, Any]]:
+        """Evaluate, remember whether this is the best of the stage, and write a checkpoint."""
+        figures = self.evaluate()
+        loss = figures.get("validation_loss")
+        if loss is not None and (at.best_loss is None or loss < at.best_loss):
+            at = replace(at, best_step=at.step, best_loss=loss)
+        keep = self.recipe.checkpoint.keep
+        checkpoint.save(self.run, at, self.model, self.optimiser, self.trainable.named, self.group, keep)
+        return at, {"step": at.step, "stage": self.stage.name, **figures} if figures else {}

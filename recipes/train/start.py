@@ -1,0 +1,161 @@
+"""What a run starts from: a tokenizer and a model, from a checkpoint, from a pretrained backbone, or from nothing."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from anytalk.model.checkpoint import read_config
+from anytalk.model.config import MiniOmniConfig, backbone_fields
+from anytalk.model.layout import Layout
+from anytalk.model.network import MiniOmni
+from anytalk.pipelines.dataset.schema import CODE_LAYERS
+from anytalk.recipes.data.fingerprint import difference
+from anytalk.recipes.data.rows import Origin
+from anytalk.recipes.data.tokenizer import TOKENIZER, tokenizer_files, train_tokenizer
+from anytalk.synth.errors import SetupError
+
+from .recipe import Model
+
+# Tokenizers
+
+
+def make_tokenizer(recipe: Model, texts: Iterable[str], folder: Path) -> None:
+    """Write the run's tokenizer into a folder: the checkpoint's, the backbone's, or a new one.
+
+    Raises:
+        SetupError: there is none where it should be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if recipe.shape is not None:
+        train_tokenizer(texts, recipe.vocabulary).save(str(folder / TOKENIZER))
+    elif recipe.checkpoint is not None:
+        for path in tokenizer_files(Path(recipe.checkpoint)):
+            shutil.copy2(path, folder / path.name)
+    else:
+        try:
+            AutoTokenizer.from_pretrained(recipe.backbone).save_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise SetupError(f"no tokenizer for model.backbone {recipe.backbone}: {_first_line(error)}") from error
+    if not (folder / TOKENIZER).is_file():
+        raise SetupError(f"{recipe.checkpoint or recipe.backbone} has no {TOKENIZER}; put its language model's there")
+
+
+# Models
+
+
+def codebook_size(recipe: Model) -> int:
+    """Codes per layer of the model that `start_model` will build.
+
+    Raises:
+        SetupError: its checkpoint is none.
+    """
+    if recipe.checkpoint is None:
+        return recipe.codebook_size
+    try:
+        return MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint))).layout.codebook_size
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+
+def start_model(recipe: Model, origin: Origin, tokenizer: Tokenizer, seed: int) -> MiniOmni:
+    """Build the model that a run starts with, in float32 on the CPU.
+
+    Args:
+        recipe: what to build.
+        origin: what the datasets were encoded with; it becomes the model's own fingerprints.
+        tokenizer: the run's.
+        seed: of all weights that are new.
+
+    Raises:
+        SetupError: the model does not fit the datasets, or cannot be loaded.
+    """
+    torch.manual_seed(seed % 2**63)
+    try:
+        if recipe.checkpoint is not None:
+            return _go_on(recipe.checkpoint, origin)
+        if recipe.backbone is not None:
+            return _build_on(recipe, recipe.backbone, origin)
+        assert recipe.shape is not None
+        layout = Layout(tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS)
+        return _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), origin))
+    except (ValueError, TypeError, OSError) as error:
+        raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
+
+
+def _from_nothing(config: MiniOmniConfig) -> MiniOmni:
+    """Draw a random model, with embeddings of unit variance where no head shares their table.
+
+    The embeddings of eight streams are averaged. At the 0.02 that language models are usually drawn with, what is left
+    of one token is a hundredth of what the first block adds, and a small model learns several times as slowly.
+    """
+    model = MiniOmni(config)
+    text = model.backbone.get_input_embeddings()
+    if not model.backbone.config.tie_word_embeddings:
+        nn.init.normal_(cast(nn.Embedding, text).weight)
+    if not config.tie_audio_head:
+        nn.init.normal_(model.audio_embedding.weight)
+    return model
+
+
+def _go_on(folder: str, origin: Origin) -> MiniOmni:
+    model = MiniOmni.from_pretrained(folder)
+    known = {"codec": (model.config.codec, origin.codec), "feature model": (model.config.feature, origin.feature)}
+    for kind, (ours, theirs) in known.items():
+        if ours and theirs and (what := difference(ours, theirs)):
+            raise SetupError(f"the datasets were made with another {kind} than {folder}: {what}")
+    if origin.feature_width not in (None, model.config.feature_width):
+        raise SetupError(
+            f"the datasets' features are {origin.feature_width} wide; {folder} takes {model.config.feature_width}"
+        )
+    return model
+
+
+def _build_on(recipe: Model, name: str, origin: Origin) -> MiniOmni:
+    backbone = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32))
+    if recipe.untie_text_head:
+        backbone.config.tie_word_embeddings = False
+        head = cast(nn.Linear, backbone.get_output_embeddings())
+        head.weight = nn.Parameter(head.weight.detach().clone())
+    table = cast(nn.Embedding, backbone.get_input_embeddings())
+    layout = Layout(table.num_embeddings, recipe.codebook_size, CODE_LAYERS)
+    config = _config(recipe, layout, backbone_fields(backbone.config, layout), origin)
+    return MiniOmni.from_backbone(backbone, config)
+
+
+def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], origin: Origin) -> MiniOmniConfig:
+    width = recipe.feature_width or origin.feature_width
+    if width is None:
+        raise SetupError("no dataset has question_features; set model.feature_width to the width they will have")
+    if origin.feature_width not in (None, width):
+        raise SetupError(f"model.feature_width is {width}; the datasets' features are {origin.feature_width} wide")
+    return MiniOmniConfig(
+        layout=layout,
+        backbone=backbone,
+        feature_width=width,
+        adapter=recipe.adapter,
+        adapter_hidden=recipe.adapter_hidden,
+        stack=recipe.stack,
+        tts_adapter_layers=recipe.tts_adapter_layers,
+        tie_audio_head=recipe.tie_audio_head,
+        feature=dict(origin.feature or {}),
+        codec=dict(origin.codec or {}),
+    )
+
+
+def _shape(shape: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Complete a recipe's shape; a misspelt key would be kept by transformers and mean nothing."""
+    known = AutoConfig.for_model(shape["model_type"]).to_dict().keys() | {"model_type"}
+    if unknown := sorted(shape.keys() - known):
+        raise ValueError(f"model.shape has keys that {shape['model_type']} does not know: {', '.join(unknown)}")
+    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    return backbone_fields(AutoConfig.for_model(**{**tokens, **shape}), layout)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,1 @@
+"""Pairs and sentences written for this project."""

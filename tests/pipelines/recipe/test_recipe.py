@@ -1,0 +1,155 @@
+"""Recipes: shorthands, overrides, and one clear line for each mistake."""
+
+import pytest
+
+from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
+from anytalk.synth.errors import SetupError
+
+RECIPE = """
+name: tiny
+source: bundled
+voices: {question: ["fake:a"], answer: "fake:b"}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def problems(path, **overrides):
+    with pytest.raises(SetupError) as caught:
+        load_recipe(path, {key.replace("__", "."): value for key, value in overrides.items()})
+    return str(caught.value).splitlines()
+
+
+def test_a_plain_name_is_a_section_by_itself(path):
+    recipe = load_recipe(path, {"source": "talks/pairs.csv"})
+    assert (recipe.source.kind, recipe.source.path) == ("csv", "talks/pairs.csv")
+    assert recipe.voices.answer.voice == "fake:b"
+
+
+def test_overrides_are_read_as_yaml(path):
+    recipe = load_recipe(path, {"voices.variants": "3", "check.question.max_wer": "0.5"})
+    assert recipe.voices.variants == 3
+    assert recipe.check.question.max_wer == 0.5
+
+
+def test_a_shorthand_keeps_its_meaning_when_one_of_its_keys_is_overridden(path):
+    recipe = load_recipe(path, {"source.limit": 3, "voices.answer.speed": 0.9})
+    assert (recipe.source.kind, recipe.source.limit) == ("bundled", 3)
+    assert (recipe.voices.answer.voice, recipe.voices.answer.speed) == ("fake:b", (0.9, 0.9))
+
+
+def test_another_kind_of_source_forgets_the_keys_of_the_old_one(path):
+    path.write_text(RECIPE.replace("source: bundled", "source: {kind: bundled, limit: 3}"))
+    recipe = load_recipe(path, {"source.kind": "jsonl", "source.path": "x.jsonl"})
+    assert (recipe.source.kind, recipe.source.limit) == ("jsonl", None)
+
+
+def test_a_misspelt_key_names_the_nearest(path):
+    assert problems(path, voices__varients=2) == [
+        "recipe tiny.yaml: unknown key voices.varients; did you mean variants?"
+    ]
+    assert problems(path, sorce="x") == ["recipe tiny.yaml: unknown key sorce; did you mean source?"]
+    assert problems(path, check__question__max_wr=1)[0].endswith("did you mean max_wer?")
+
+
+def test_a_value_out_of_range_is_named_with_its_value(path):
+    [line] = problems(path, voices__variants=0)
+    assert line.startswith("recipe tiny.yaml: voices.variants: ")
+    assert line.endswith("; got 0")
+
+
+def test_all_problems_come_at_once(path):
+    lines = problems(path, voices__variants=0, seed=-1, nonsense=1)
+    assert len(lines) == 3
+
+
+def test_a_missing_file_and_a_file_that_is_no_recipe_are_named(tmp_path):
+    assert problems(tmp_path / "no.yaml") == [f"recipe {tmp_path / 'no.yaml'} does not exist"]
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [")
+    assert "is not YAML" in problems(broken)[0]
+
+
+def test_a_recipe_cannot_name_python_objects(path):
+    path.write_text(RECIPE + "seed: !!python/object/apply:os.getpid []\n")
+    assert "is not YAML" in problems(path)[0]
+
+
+def test_resources_change_no_identity_but_anything_else_does(path):
+    recipe = load_recipe(path)
+    assert load_recipe(path, {"resources.hearing": 2}).unit_identity() == recipe.unit_identity()
+    assert load_recipe(path, {"seed": 2}).unit_identity() != recipe.unit_identity()
+
+
+def test_thresholds_leave_the_work_units_what_they_are(path):
+    recipe = load_recipe(path)
+    assert load_recipe(path, {"check.question.max_wer": 0.9}).unit_identity() == recipe.unit_identity()
+    assert load_recipe(path, {"audio.loudness_lufs": -23}).unit_identity() != recipe.unit_identity()
+
+
+def test_a_list_of_steps_is_an_augmentation_and_its_threshold_decides_what_a_row_becomes(path):
+    steps = [{"kind": "speed", "factor": 0.9}, {"kind": "codec", "codecs": ["opus", "amr-nb"], "kbit_s": [6, 12]}]
+    recipe = load_recipe(path, {"augment": steps})
+    assert recipe.augment.steps[0].factor == (0.9, 0.9)
+    gated = load_recipe(path, {"augment": steps, "augment.max_wer": 0.4})
+    assert (gated.augment.steps, gated.augment.max_wer) == (recipe.augment.steps, 0.4)
+    assert len({each.unit_identity() for each in (gated, recipe, load_recipe(path))}) == 3
+
+
+def test_each_mistake_in_a_step_is_one_line(path):
+    steps = [
+        {"kind": "noise", "snr": 3},
+        {"kind": "noise", "folder": "x", "snr_db": [20, 5]},
+        {"kind": "codec", "codecs": ["mp3"], "kbit_s": 9},
+        {"kind": "codec", "codecs": []},
+        {"factor": 1},
+    ]
+    assert problems(path, augment=steps) == [
+        "recipe tiny.yaml: augment.steps.0.folder is missing",
+        "recipe tiny.yaml: unknown key augment.steps.0.snr; did you mean snr_db?",
+        "recipe tiny.yaml: augment.steps.1.snr_db: a range goes from its smaller to its larger end; got [20, 5]",
+        "recipe tiny.yaml: augment.steps.2: mp3 has no bit rate in kbit_s (9.0, 9.0)",
+        "recipe tiny.yaml: augment.steps.3: codecs must name at least one",
+        "recipe tiny.yaml: augment.steps.4.kind is missing",
+    ]
+    [line] = problems(path, augment=[])
+    assert "steps must hold at least one" in line
+
+
+def test_the_recipe_is_a_json_schema_for_editors():
+    assert "voices" in Recipe.model_json_schema()["properties"]
+
+
+def test_a_list_of_sources_is_a_mix(path):
+    mix = ["bundled", {"source": "a.csv", "weight": 2}, {"kind": "csv", "path": "b.csv"}]
+    recipe = load_recipe(path, {"source": mix, "source.limit": 9})
+    assert [(part.source.kind, part.weight) for part in recipe.source.parts] == [("bundled", 1), ("csv", 2), ("csv", 1)]
+    assert recipe.source.limit == 9
+
+
+def test_a_key_of_another_kind_of_source_is_unknown(path):
+    assert problems(path, source__respeek=True) == [
+        "recipe tiny.yaml: unknown key source.respeek; known: split_name, language, limit, kind"
+    ]
+    path.write_text(RECIPE.replace("bundled", "{kind: voiceassistant}") + "codec: {model: snac-codes}\n")
+    assert problems(path, source__respeek=True)[0].endswith("unknown key source.respeek; did you mean respeak?")
+    assert problems(path, source=[{"source": {"kind": "jsonl", "pth": "x"}}]) == [
+        "recipe tiny.yaml: source.parts.0.source.path is missing",
+        "recipe tiny.yaml: unknown key source.parts.0.source.pth; did you mean path?",
+    ]
+    assert problems(path, source={"path": "x"}) == ["recipe tiny.yaml: source.kind is missing"]
+
+
+def test_what_only_the_user_knows_is_asked_for_by_its_setting(path):
+    [line] = problems(path, source={"kind": "recordings"})
+    assert line == "recipe tiny.yaml: source.path is missing; give it with --set source.path=..."
+
+
+def test_a_mix_may_be_of_several_languages(path):
+    mix = ["bundled", {"source": {"kind": "bundled", "language": "de"}}]
+    assert load_recipe(path, {"source": mix}).source.language == "en"

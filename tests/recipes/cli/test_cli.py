@@ -1,0 +1,129 @@
+"""The command line as a person meets it: one clear line for each mistake, exit code 2, and no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def anytalk(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "anytalk.recipes", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=ENVIRONMENT,
+        check=False,
+    )
+
+
+def refused(*arguments):
+    """Lines of a command that must be refused before it writes anything."""
+    done = anytalk(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()
+
+
+def test_help_and_version_work_from_anywhere(tmp_path):
+    assert anytalk("--version", cwd=tmp_path).stdout.startswith("anytalk 0.")
+    listed = anytalk("--help", cwd=tmp_path).stdout
+    assert all(command in listed for command in ("build", "check", "doctor", "codec", "bench"))
+    assert "anytalk build quickstart" in anytalk("build", "--help", cwd=tmp_path).stdout
+
+
+def test_a_misspelt_recipe_names_the_nearest():
+    assert refused("build", "quikstart") == [
+        "anytalk: no dataset recipe is called 'quikstart'; did you mean quickstart?"
+    ]
+
+
+def test_a_misspelt_key_and_a_value_out_of_range_come_together(tmp_path):
+    lines = refused(
+        "build", "quickstart", "--out", tmp_path / "out", "--set", "voices.varients=2", "--set", "audio.loudness_lufs=5"
+    )
+    assert "anytalk: recipe quickstart.yaml: unknown key voices.varients; did you mean variants?" in lines
+    assert any("audio.loudness_lufs" in line and line.endswith("got 5") for line in lines)
+    assert len(lines) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_source_is_named(tmp_path):
+    lines = refused("build", "quickstart", "--out", tmp_path / "out", "--set", f"source={tmp_path / 'gone.jsonl'}")
+    assert lines == [f"anytalk: source.path: {tmp_path / 'gone.jsonl'} does not exist"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("voices.answer=hibari:hart", "heart"),
+        ("voices.answer=nosuch:voice", "nosuch:voice"),
+        ("codec.model=/no/such/folder", "/no/such/folder"),
+        ("features.model=/no/such/whisper", "/no/such/whisper"),
+    ],
+)
+def test_a_missing_engine_is_named_before_the_first_row(tmp_path, setting, named):
+    lines = refused("build", "quickstart", "--local", "--out", tmp_path / "out", "--set", setting)
+    assert len(lines) == 1
+    assert named in lines[0]
+
+
+@pytest.mark.slow
+def test_missing_engines_are_all_named_on_ray_too(tmp_path):
+    settings = ["--set", "voices.answer=hibari:hart", "--set", "codec.model=/no/such/folder"]
+    lines = refused("build", "quickstart", "--out", tmp_path / "out", *settings)
+    assert len(lines) == 2
+    assert "heart" in lines[0]
+    assert "/no/such/folder" in lines[1]
+
+
+def test_a_missing_extra_gives_the_line_that_installs_it(monkeypatch):
+    from anytalk.synth.errors import MissingExtra
+    from anytalk.synth.voice import catalogue, load_voice
+
+    found = catalogue.importlib.util.find_spec
+    monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda name: None if name == "piper" else found(name))
+    with pytest.raises(MissingExtra, match=r'pip install "anytalk\[piper\]"'):
+        load_voice("piper:joe")
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path):
+    assert refused("check", tmp_path) == [f"anytalk: {tmp_path} holds no anytalk dataset"]
+
+
+def test_a_setting_without_a_value_is_refused():
+    assert "must be KEY=VALUE" in refused("build", "quickstart", "--set", "voices")[0]
+
+
+@pytest.mark.slow
+def test_a_build_answers_in_json_and_check_finds_a_flipped_bit(fake_recipe, write_jsonl, tmp_path):
+    recipe = fake_recipe(source=str(write_jsonl([{"question": "Who?", "answer": "Me."}])))
+    built = anytalk("build", recipe, "--out", tmp_path / "out", "--local", "--json")
+    assert built.returncode == 0
+    summary = json.loads(built.stdout)
+    assert (summary["rows_accepted"], summary["complete"]) == (1, True)
+    assert {"voices", "hearing", "judging", "codec"} == summary["seconds"].keys()
+    assert anytalk("check", tmp_path / "out").returncode == 0
+    [shard] = (tmp_path / "out" / "shards").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    checked = anytalk("check", tmp_path / "out", "--json")
+    assert checked.returncode == 1
+    assert "bytes have changed" in json.loads(checked.stdout)["problems"][0]
+
+
+@pytest.mark.slow
+def test_doctor_knows_every_engine_and_its_licence():
+    done = anytalk("doctor", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert findings["hibari:heart"]["works"]
+    assert findings["tiny.en"]["works"]
+    assert "GPL" in findings["espeak:en-us"]["licence"]
+    assert {finding["role"] for finding in findings.values()} == {"voice", "hearing", "codec", "judgement"}

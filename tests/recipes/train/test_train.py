@@ -1,0 +1,394 @@
+"""The trainer: what learns and what does not, going on after a kill, many workers, and what stops it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.training import MODEL, SHAPE, a_recipe, a_stage, metrics
+from typer.testing import CliRunner
+
+from anytalk.model.layout import Task
+from anytalk.model.network import MiniOmni
+from anytalk.recipes.cli.main import app
+from anytalk.recipes.data.rows import Rows, origin
+from anytalk.recipes.data.tokenizer import encoder, load_tokenizer
+from anytalk.recipes.train.folder import prepare
+from anytalk.recipes.train.loop import checkpoint
+from anytalk.recipes.train.recipe import load_training_recipe
+from anytalk.recipes.train.run import train
+from anytalk.recipes.train.stage import StageTraining, TrainingStopped
+from anytalk.recipes.train.start import start_model
+from anytalk.recipes.train.workers import Group
+from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.seed import derive_seed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ADAPTERS = ["whisper_adapter", "tts_adapter", "audio_head", "audio_embedding", "new_text_rows"]
+
+
+def losses(run):
+    """What must be the same in two runs; seconds may differ."""
+    timed = {"seconds", "loading_s", "positions_per_s", "share_of_peak"}
+    return [{key: value for key, value in line.items() if key not in timed} for line in metrics(run)]
+
+
+def weights(run):
+    return load_file(checkpoint.latest(run) / "model.safetensors")
+
+
+def initial(recipe, run):
+    shards = sorted(Path(recipe.data.datasets[0], "shards").glob("train-*"))
+    tokenizer = load_tokenizer(run / "tokenizer")
+    return start_model(recipe.model, origin(shards), tokenizer, derive_seed(recipe.seed, "weights"))
+
+
+# What learns
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_frozen_parts_stay_as_they_are_and_new_rows_move(write_dataset, tmp_path, tied):
+    stage = a_stage(train=ADAPTERS, tasks={"A1T1": 1, "T1A1": 1}, steps=3)
+    model = MODEL | {"shape": SHAPE | {"tie_word_embeddings": tied}}
+    recipe = a_recipe(write_dataset(), stages=[stage], model=model, optim={"weight_decay": 0.5})
+    train(recipe, tmp_path / "run")
+    before, after = initial(recipe, tmp_path / "run"), weights(tmp_path / "run")
+    old_rows = before.layout.text_size
+    used = [before.layout.eot, before.layout.pad_t, before.layout.input_t, before.layout.answer_t, before.layout.asr]
+    tables = ["backbone.model.embed_tokens.weight", *([] if tied else ["backbone.lm_head.weight"])]
+    learns = ("whisper_adapter.", "tts_adapter.", "audio_head.", "audio_embedding.")
+    for name, value in before.state_dict().items():
+        if name not in after:
+            assert tied
+        elif name in tables:
+            assert value[:old_rows].equal(after[name][:old_rows]), name
+            moved = (value != after[name]).any(1).nonzero().flatten().tolist()
+            assert set(moved) >= ({before.layout.eot} if name.startswith("backbone.lm_head") else set(used))
+        else:
+            assert value.equal(after[name]) != name.startswith(learns), name
+
+
+def test_adapters_can_rest_while_the_backbone_learns(write_dataset, tmp_path):
+    stage = a_stage(train=["backbone", "text_embedding", "text_head"], tasks={"A1T1": 1, "T1T2": 1}, steps=2)
+    recipe = a_recipe(write_dataset(), stages=[stage])
+    train(recipe, tmp_path / "run")
+    before, after = initial(recipe, tmp_path / "run").state_dict(), weights(tmp_path / "run")
+    rests = ("whisper_adapter.", "tts_adapter.", "audio_")
+    for name, value in after.items():
+        assert value.equal(before[name]) == name.startswith(rests), name
+
+
+def test_the_loss_of_a_tiny_model_falls(write_dataset, tmp_path):
+    stages = [a_stage(tasks=dict.fromkeys(Task, 1.0), steps=30, learning_rate=1e-2, warmup_steps=3)]
+    recipe = a_recipe(write_dataset(splits={"train": 4}), stages=stages, checkpoint={"every": 30})
+    summary = train(recipe, tmp_path / "run")
+    lines = metrics(tmp_path / "run")
+    assert lines[0]["loss"] > 7.5
+    assert summary["loss"] < 5.0
+    assert summary["loss"] == lines[-1]["loss"]
+    assert {f"audio_{layer}" for layer in range(7)} | {"text", "positions_per_s", "share_of_peak"} <= lines[0].keys()
+
+
+def test_what_saves_memory_changes_no_loss(write_dataset, tmp_path):
+    folder = write_dataset()
+    ways = [{}, {"activation_checkpointing": True, "loss_chunk": 7}, {"precision": "bfloat16"}]
+    runs = []
+    for number, way in enumerate(ways):
+        train(a_recipe(folder, stages=[a_stage(steps=3)], optim=way), tmp_path / str(number))
+        runs.append([line["loss"] for line in metrics(tmp_path / str(number)) if "loss" in line])
+    assert runs[1] == pytest.approx(runs[0], abs=1e-5)
+    assert runs[2] == pytest.approx(runs[0], abs=0.05)
+    assert runs[2] != runs[0]
+
+
+# Checkpoints
+
+
+def test_checkpoints_hold_all_that_going_on_and_talking_need(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset(), stages=[a_stage(steps=7)], checkpoint={"every": 2, "keep": 2})
+    summary = train(recipe, tmp_path / "run")
+    run = tmp_path / "run"
+    best = f"step-{summary['best_step']:08d}"
+    kept = {folder.name for folder in checkpoint.checkpoints(run)}
+    assert kept == {"step-00000006", "step-00000007", best}
+    assert (run / "best").resolve().name == best
+    model = MiniOmni.from_pretrained(run / "best")
+    assert model.config.codec == {"name": "fake", "revision": "1", "sha256": "0" * 64}
+    assert model.config.feature == {"model": "fake", "compute_type": "float32", "width": 6}
+    tokenizer = load_tokenizer(run / "best")
+    assert tokenizer.decode(tokenizer.encode("a new old pond").ids) == "a new old pond"
+    assert tokenizer.get_vocab_size() == model.layout.text_size
+    evaluations = [line["validation_loss"] for line in metrics(run) if "validation_loss" in line]
+    assert summary["best_loss"] == min(evaluations)
+
+
+KILLED = """
+import sys, torch
+from pathlib import Path
+from anytalk.recipes.train.loop import train
+from anytalk.recipes.train.recipe import TrainingRecipe
+torch.set_num_threads(1)
+train(TrainingRecipe.model_validate_json(Path(sys.argv[1]).read_text()), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights(write_dataset, tmp_path):
+    stages = [
+        a_stage(name="align", train=ADAPTERS, tasks={"A1T1": 1, "T1A1": 2}, steps=4, warmup_steps=2),
+        a_stage(tasks=dict.fromkeys(Task, 1), steps=18, minimum=1e-4, warmup_steps=3),
+    ]
+    recipe = a_recipe(write_dataset(), stages=stages, checkpoint={"every": 3, "keep": 2, "validation_batches": 2})
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "recipe.json", killed])
+    while not (killed / "metrics.jsonl").is_file() or len((killed / "metrics.jsonl").read_text().splitlines()) < 11:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (killed / "checkpoints" / ".step-00009999.partial").mkdir()
+    assert 4 < checkpoint.read_progress(checkpoint.latest(killed)).step < 22
+    for run in (killed, whole):
+        train(recipe, run)
+    assert losses(killed) == losses(whole)
+    ours, theirs = weights(killed), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+    assert not (killed / "checkpoints" / ".step-00009999.partial").exists()
+
+
+def test_a_finished_run_is_left_as_it_is(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset())
+    first = train(recipe, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    assert train(recipe, tmp_path / "run") == first
+    (tmp_path / "run" / "summary.json").unlink()  # as when it was killed just before the end
+    assert train(recipe, tmp_path / "run")["best"] == first["best"]
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_recipe_or_other_rows_are_refused(write_dataset, tmp_path):
+    folder, run = write_dataset(), tmp_path / "run"
+    train(a_recipe(folder, stages=[a_stage(steps=3)]), run)
+    saved_elsewhere = a_recipe(folder, stages=[a_stage(steps=3)], checkpoint={"every": 1}, optim={"loss_chunk": 50})
+    train(saved_elsewhere, run)
+    with pytest.raises(SetupError, match=r"another recipe: stages.0.learning_rate differ; name another folder"):
+        train(a_recipe(folder, stages=[a_stage(steps=3, learning_rate=1e-3)]), run)
+    for last in (run / "checkpoints").glob("step-00000003"):
+        last.rename(tmp_path / "aside")
+    with pytest.raises(SetupError, match="the datasets have changed since the checkpoint"):
+        train(a_recipe(write_dataset("other", seed=9), stages=[a_stage(steps=3)]), run)
+    with pytest.raises(SetupError, match="is not empty and holds no training run"):
+        train(a_recipe(folder), folder)
+    with pytest.raises(SetupError, match=r"3 workers cannot share loader.batches_per_step 2 equally"):
+        train(a_recipe(folder), tmp_path / "three", workers=3)
+
+
+# Starting points
+
+
+def test_a_run_starts_from_the_checkpoint_of_another(write_dataset, tmp_path):
+    folder = write_dataset()
+    train(a_recipe(folder), tmp_path / "first")
+    start = {"checkpoint": str(tmp_path / "first" / "best")}
+    slow = a_stage(steps=1, learning_rate=1e-9)
+    train(a_recipe(folder, model=start, stages=[slow]), tmp_path / "second")
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-7, rtol=0)
+    other = write_dataset("other", fingerprints={"codec": {"name": "snac"}, "features": {"width": 6}})
+    with pytest.raises(SetupError, match=r"made with another codec than .*: name 'snac' instead of 'fake'"):
+        train(a_recipe(other, model=start), tmp_path / "third")
+
+
+def test_a_pretrained_backbone_brings_its_tokenizer_and_weights(write_dataset, tmp_path):
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+    from anytalk.recipes.data.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["a bird can do every fine game"] * 3, 280)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path / "lm")
+    backbone = Qwen2ForCausalLM(Qwen2Config(**SHAPE, vocab_size=290, tie_word_embeddings=True))
+    backbone.save_pretrained(tmp_path / "lm")
+    model = {"backbone": str(tmp_path / "lm"), "adapter_hidden": 16, "untie_text_head": True}
+    stage = a_stage(train=["whisper_adapter"], tasks={"A1T1": 1}, steps=1)
+    train(a_recipe(write_dataset(), model=model, stages=[stage]), tmp_path / "run")
+    made = MiniOmni.from_pretrained(tmp_path / "run" / "best")
+    assert made.layout.text_size == 290
+    assert made.backbone.model.embed_tokens.weight[:290].equal(backbone.model.embed_tokens.weight)
+    assert made.backbone.lm_head.weight[:290].equal(backbone.lm_head.weight)
+    assert made.backbone.lm_head.weight is not made.backbone.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"model": {"shape": SHAPE, "backbone": "x"}}, "exactly one of checkpoint, backbone and shape"),
+        ({"model": {"shape": SHAPE | {"hiden_size": 9}}}, "keys that qwen2 does not know: hiden_size"),
+        ({"optim": {"stream_weights": [1.0, 2.0]}}, "optim.stream_weights has 2 weights; the model has 8 streams"),
+        ({"model": {"shape": SHAPE}, "stages": [a_stage(train=["tts_adapter"])]}, "trains tts_adapter"),
+        ({"stages": [a_stage(warmup_steps=4)]}, "warmup_steps 4 leaves nothing of 4 steps"),
+        ({"loader": {"positions": 100}}, "positions 100 must be at least max_positions 2048"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(write_dataset, tmp_path, sections, line):
+    with pytest.raises((SetupError, ValueError), match=line):
+        train(a_recipe(write_dataset(), **sections), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["mini-omni", "talker"])
+def test_shipped_recipes_are_valid(name):
+    recipe = load_training_recipe(name)
+    assert recipe.name == name
+    assert {task for stage in recipe.stages for task in stage.tasks} >= {Task.A1A2, Task.A1T1}
+
+
+# What stops a run
+
+
+def test_a_loss_that_is_no_number_stops_with_the_rows_saved(write_dataset, tmp_path):
+    def poison(row):
+        if row["id"] == "dataset-train-3":
+            row["question_features"][1, 2] = np.nan
+
+    recipe = a_recipe(write_dataset(change=poison), stages=[a_stage(tasks={"A1T1": 1}, steps=50)])
+    with pytest.raises(TrainingStopped, match=r"the loss is nan at step .*the rows of the step are in") as caught:
+        train(recipe, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    report = json.loads(next((tmp_path / "run").glob("stopped-*.json")).read_text())
+    assert "A1T1 dataset-train-3" in [name for batch in report["batches"] for name in batch]
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values()) if report["step"] > 2 else True
+
+
+def stage_training(recipe, run):
+    prepare(recipe, run)
+    tokenizer = load_tokenizer(run / "tokenizer")
+    rows = Rows(recipe.data.datasets, "train", encoder(tokenizer), 4096)
+    start = checkpoint.Progress()
+    alone = Group(torch.device("cpu"))
+    return StageTraining(recipe, run, start, alone, rows, None, tokenizer), start
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_running_out_of_memory_names_the_knobs(write_dataset, tmp_path, error):
+    training, start = stage_training(a_recipe(write_dataset()), tmp_path / "run")
+
+    def run_out(*_):
+        raise error
+
+    training.loss.register_forward_pre_hook(run_out)
+    with training, pytest.raises(TrainingStopped, match=r"lower loader.positions \(now 300\), or set optim.loss_chunk"):
+        training.step(start, 1e9)
+
+
+def test_another_error_stays_what_it_is(write_dataset, tmp_path):
+    training, start = stage_training(a_recipe(write_dataset()), tmp_path / "run")
+
+    def fail(*_):
+        raise RuntimeError("shapes differ")
+
+    training.loss.register_forward_pre_hook(fail)
+    with training, pytest.raises(RuntimeError, match="shapes differ"):
+        training.step(start, 1e9)
+
+
+def test_tensorboard_is_an_extra(write_dataset, tmp_path):
+    try:
+        import tensorboard  # noqa: F401 - only whether it is there
+    except ModuleNotFoundError:
+        with pytest.raises(MissingExtra, match=r'pip install "anytalk\[tensorboard\]"'):
+            train(a_recipe(write_dataset()), tmp_path / "run", tensorboard=True)
+    else:
+        train(a_recipe(write_dataset()), tmp_path / "run", tensorboard=True)
+        assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+# Many workers
+
+WORKER = """
+import sys, torch
+import torch.distributed as dist
+from pathlib import Path
+from anytalk.pipelines.progress import Quiet
+from anytalk.recipes.train.workers import Group
+from anytalk.recipes.train.folder import prepare
+from anytalk.recipes.train.loop import work
+from anytalk.recipes.train.recipe import TrainingRecipe
+torch.set_num_threads(1)
+rank, meeting = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+for recipe, run in zip(sys.argv[3::2], sys.argv[4::2]):
+    work(TrainingRecipe.model_validate_json(Path(recipe).read_text()), Path(run), Group.current(), Quiet())
+dist.destroy_process_group()
+"""
+
+
+def two_processes(tmp_path, recipes):
+    """Run prepared recipes, by their run's folder, in two processes that gloo joins."""
+    pairs = []
+    for run, recipe in recipes.items():
+        prepare(recipe, run)
+        (tmp_path / f"{run.name}.json").write_text(recipe.model_dump_json())
+        pairs += [tmp_path / f"{run.name}.json", run]
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WORKER]
+    processes = [subprocess.Popen([*command, str(rank), tmp_path / "meeting", *pairs]) for rank in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(write_dataset, tmp_path):
+    folder = write_dataset()
+    stages = [
+        a_stage(name="align", train=ADAPTERS, tasks={"A1T1": 1, "T1A1": 1}, steps=3),
+        a_stage(tasks=dict.fromkeys(Task, 1), steps=4),
+    ]
+    alone = a_recipe(folder, stages=stages)
+    train(alone, tmp_path / "alone")
+    sharded = a_recipe(folder, stages=stages, optim={"sharding": "fsdp"})
+    two_processes(tmp_path, {tmp_path / "copies": alone, tmp_path / "shards": sharded})
+    expected = losses(tmp_path / "alone")
+    for run in (tmp_path / "copies", tmp_path / "shards"):
+        for line, wanted in zip(losses(run), expected, strict=True):
+            assert line["step"] == wanted["step"]
+            assert line.get("samples") == wanted.get("samples")
+            assert line.get("loss", line.get("validation_loss")) == pytest.approx(
+                wanted.get("loss", wanted.get("validation_loss")), rel=1e-5
+            )
+        for name, value in weights(run).items():
+            # Adam turns rounding of tiny gradients into steps: seven of them may move a weight by 1.4e-2.
+            torch.testing.assert_close(value, weights(tmp_path / "alone")[name], atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # its own defaults, at import
+def test_ray_joins_the_workers(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset(), stages=[a_stage(steps=3)])
+    alone = train(recipe, tmp_path / "alone")
+    joined = train(recipe, tmp_path / "joined", workers=2)
+    assert joined["step"] == 3
+    assert joined["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
+# The command line
+
+
+def test_the_command_trains_and_reports(write_dataset, tmp_path):
+    folder = write_dataset()
+    path = tmp_path / "mine.yaml"
+    path.write_text(a_recipe(stages=[a_stage(steps=2)]).model_dump_json())
+    run = tmp_path / "run"
+    command = ["train", str(path), "--data", str(folder), "--out", str(run), "--json", "--set", "checkpoint.every=1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["step"], summary["best"]) == (2, str(run / "best"))
+    assert json.loads((run / "recipe.json").read_text())["checkpoint"]["every"] == 1
