@@ -5,6 +5,6 @@ if __name__ == "pipelines":
 
 from .build import Summary, build
 from .check import Report, check
-from .rejudge import Judged, judge
+from .rejudge import Rejudged, rejudge
 
-__all__ = ["Judged", "Report", "Summary", "build", "check", "judge"]
+__all__ = ["Rejudged", "Report", "Summary", "build", "check", "rejudge"]

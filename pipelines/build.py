@@ -13,7 +13,7 @@ from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.plan.make import load_or_make
 from anytalk.pipelines.plan.plan import Plan, PlannedRow
 from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
-from anytalk.pipelines.speech.pool import STAGES, Studio, open_studio
+from anytalk.pipelines.speech.pool import STAGES, Engines, open_engines
 from anytalk.pipelines.speech.reword import open_reworder
 from anytalk.pipelines.speech.rows import UnitRows
 from anytalk.pipelines.speech.unit import make_unit
@@ -38,7 +38,7 @@ class Summary:
     reasons: dict[str, int]
     """Rejected rows by reason."""
     gates: dict[str, Any]
-    """Rows by side, and by the gate that stopped their first attempt; see `gate.tally`."""
+    """Rows by side, and by the gate that stopped their first attempt; see `dataset.tally`."""
     splits: dict[str, int]
     """Accepted rows by split."""
     speech_hours: float
@@ -86,9 +86,9 @@ def build(
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current(store)
-    async with open_studio(recipe, local) as studio, open_reworder(recipe, store) as reworder:
-        fingerprints = await _fingerprints(recipe, studio)
-        await studio.call("hearing", "require", sorted(plan.languages))
+    async with open_engines(recipe, local) as engines, open_reworder(recipe, store) as reworder:
+        fingerprints = await _fingerprints(recipe, engines)
+        await engines.call("hearing", "require", sorted(plan.languages))
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
         todo = [number for number in range(len(keys)) if number not in done]
@@ -96,7 +96,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
             raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
 
         async def make(number: int) -> dict[str, Any]:
-            started, own = time.monotonic(), studio.another()
+            started, own = time.monotonic(), engines.another()
             rows = plan.units[number]
             outcome = await make_unit(rows, own, recipe, reworder=reworder and reworder.another())
             facts = {"judgement": 0, **spent(own, started)}
@@ -105,7 +105,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
         started = time.monotonic()
         made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
         work_s = time.monotonic() - started if todo else 0.0
-        licences = await studio.call("voices", "licences")
+        licences = await engines.call("voices", "licences")
     finished = done | made
     if len(finished) == len(keys):
         python = platform.python_version()
@@ -114,13 +114,13 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
     return _summarise(plan, finished, made, deferred, store, work_s)
 
 
-async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
+async def _fingerprints(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     """What every model of a build is, exactly.
 
     Raises:
         SetupError: engines are missing; every one of them is named.
     """
-    calls = [studio.call(stage, "fingerprint") for stage in STAGES]
+    calls = [engines.call(stage, "fingerprint") for stage in STAGES]
     found = await asyncio.gather(*calls, return_exceptions=True)
     if missing := [str(error) for error in found if isinstance(error, SetupError)]:
         raise SetupError("\n".join(missing))
@@ -130,7 +130,7 @@ async def _fingerprints(recipe: Recipe, studio: Studio) -> dict[str, Any]:
     prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
     if recipe.augment is not None:
         # Reads every file of the folders, so one engine does it, once.
-        prints["augment"] = await studio.call("voices", "augmentation_fingerprint")
+        prints["augment"] = await engines.call("voices", "augmentation_fingerprint")
     if recipe.reword is not None:
         prints["reword"] = recipe.reword.fingerprint()
     return prints
@@ -188,12 +188,12 @@ async def make_units(
     return made, deferred
 
 
-def spent(studio: Studio, started: float) -> dict[str, Any]:
+def spent(engines: Engines, started: float) -> dict[str, Any]:
     """What a unit took, for its sidecar."""
     return {
         "wall_s": round(time.monotonic() - started, 3),
-        "seconds": {stage: round(seconds, 3) for stage, seconds in studio.seconds.items()},
-        "instruction_sets": sorted(studio.instruction_sets),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in engines.seconds.items()},
+        "instruction_sets": sorted(engines.instruction_sets),
     }
 
 

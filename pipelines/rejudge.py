@@ -26,8 +26,8 @@ from anytalk.pipelines.dataset.tally import total
 from anytalk.pipelines.plan.plan import Plan, PlannedRow, load_committed
 from anytalk.pipelines.recipe.dataset import JUDGED_AGAIN, Recipe, both_sides
 from anytalk.pipelines.recipe.file import resolve
-from anytalk.pipelines.speech.attempts import Ended, Take, Takes, read_back, read_change, read_chosen
-from anytalk.pipelines.speech.pool import STAGES, Studio, open_studio
+from anytalk.pipelines.speech.attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
+from anytalk.pipelines.speech.pool import STAGES, Engines, open_engines
 from anytalk.pipelines.speech.reword import added_up, open_reworder
 from anytalk.pipelines.speech.rows import facts_of
 from anytalk.pipelines.speech.unit import make_unit
@@ -40,7 +40,7 @@ from .progress import Quiet, Reporter
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class Rejudged:
     """What a judgement came to. Rows that the plan rejected were never spoken and are not judged."""
 
     dataset: str
@@ -59,7 +59,7 @@ class Judged:
     """Rows that were accepted before and are rejected now."""
     reasons: dict[str, int]
     gates: dict[str, Any]
-    """Rows by side, and by the gate that stopped their first attempt; see `gate.tally`."""
+    """Rows by side, and by the gate that stopped their first attempt; see `dataset.tally`."""
     open: list[dict[str, Any]]
     """Rejected rows that another attempt within the budget may mend, with reason and value."""
     deferred: list[str]
@@ -71,7 +71,7 @@ class Judged:
         return self.rows_deferred == 0
 
 
-def judge(
+def rejudge(
     dataset: str | Path,
     settings: Mapping[str, object] | None = None,
     *,
@@ -79,7 +79,7 @@ def judge(
     dry_run: bool = False,
     local: bool = False,
     progress: Reporter | None = None,
-) -> Judged:
+) -> Rejudged:
     """Judge the rows of a dataset from their stored measures.
 
     Args:
@@ -143,11 +143,11 @@ async def _judge(
     if not todo and _is_finished(target, store):
         return done, {}
     async with (
-        open_studio(recipe, local or not target.rerolls) as studio,
+        open_engines(recipe, local or not target.rerolls) as engines,
         open_reworder(recipe, store, speaks=target.rerolls) as reworder,
     ):
         if todo:
-            await _refuse_other_engines(target, plan, sidecars, store, studio)
+            await _refuse_other_engines(target, plan, sidecars, store, engines)
         announce(target, store)
         for path in (CHECKSUMS, MANIFEST, CARD):
             if store.exists(path):
@@ -159,7 +159,7 @@ async def _judge(
             if store.exists(path):  # Somebody else was faster.
                 sidecar: dict[str, Any] = json.loads(store.read(path))
                 return sidecar
-            started, own, rows = time.monotonic(), studio.another(), plan.units[number]
+            started, own, rows = time.monotonic(), engines.another(), plan.units[number]
             takes, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
             words = reworder and reworder.another()
             outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls, reworder=words)
@@ -184,7 +184,7 @@ def _is_finished(target: Judgement, store: Store) -> bool:
 
 
 async def _refuse_other_engines(
-    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, studio: Studio
+    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, engines: Engines
 ) -> None:
     """Find out, before anything moves, whether the engines that are needed are those that the dataset was made with.
 
@@ -199,7 +199,7 @@ async def _refuse_other_engines(
     asked = {{"hearing": "features", "judging": "judges"}.get(stage, stage): (stage, "fingerprint") for stage in stages}
     if target.recipe.augment is not None:
         asked["augment"] = ("voices", "augmentation_fingerprint")
-    found = await asyncio.gather(*(studio.call(*call) for call in asked.values()), return_exceptions=True)
+    found = await asyncio.gather(*(engines.call(*call) for call in asked.values()), return_exceptions=True)
     problems = []
     for name, fingerprint in zip(asked, found, strict=True):
         wanted = target.made_with["fingerprints"][name]
@@ -220,7 +220,7 @@ async def _refuse_other_engines(
 
 def _read_unit(
     store: Store, sidecar: Mapping[str, Any], rows: Sequence[PlannedRow], recipe: Recipe
-) -> tuple[dict[str, Takes], set[str]]:
+) -> tuple[dict[str, Attempts], set[str]]:
     """Read every attempt at a unit's rows back, with the verdicts of a recipe, and the ids of the accepted rows.
 
     Raises:
@@ -234,9 +234,9 @@ def _read_unit(
         for row in tables[folder].select(["id", "attempts"]).to_pylist()
     }
     accepted = _accepted_rows(tables["shards"]) if "shards" in tables else {}
-    takes: dict[str, Takes] = {}
+    takes: dict[str, Attempts] = {}
     for row in rows:
-        made: dict[Any, list[Take]] = {side: [] for side in SIDES}
+        made: dict[Any, list[Attempt]] = {side: [] for side in SIDES}
         for attempt in attempts.get(row.id, []):
             made[attempt["side"]].append(read_back(attempt, row))
         if row.id in accepted and (change := read_change(accepted[row.id])):
@@ -294,7 +294,7 @@ def _tried(
     try:
         for number, rows in enumerate(plan.units):
             takes, accepted = _read_unit(store, sidecars[number], rows, recipe)
-            ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
+            ended = [RowAttempts(row, takes[row.id], recipe.check) for row in rows]
             found[number] = facts_of(ended) | _moved(accepted, {end.row.id for end in ended if end.reason is None})
             to_encode += sum(end.reason is None and not _is_encoded(end, recipe) for end in ended)
             progress.advance(len(rows))
@@ -303,7 +303,7 @@ def _tried(
     return found, to_encode
 
 
-def _is_encoded(end: Ended, recipe: Recipe) -> bool:
+def _is_encoded(end: RowAttempts, recipe: Recipe) -> bool:
     """Whether the chosen attempts at an accepted row have their features and codes already."""
     question, answer = end.chosen("question"), end.chosen("answer")
     heard = (question.change or question).heard if question else None
@@ -319,14 +319,14 @@ def _summarise(
     deferred: Mapping[int, str],
     *,
     applied: bool,
-) -> Judged:
+) -> Rejudged:
     units = [facts[number] for number in sorted(facts)]
     accepted, rejected = (sum(unit[name] for unit in units) for name in ("accepted", "rejected"))
     reasons: dict[str, int] = {}
     for unit in units:
         for reason, rows in unit["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + rows
-    return Judged(
+    return Rejudged(
         dataset=str(store),
         applied=applied,
         changed=changed,

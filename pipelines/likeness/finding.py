@@ -9,7 +9,7 @@ from typing import Any
 from anytalk.pipelines.dataset.read import MANIFEST, opened, rows_of
 from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
-from anytalk.synth.text import load_verbaliser
+from anytalk.synth.text import load_normaliser
 
 from .evaluation import index_of
 from .near_duplicate import near_duplicates
@@ -85,7 +85,7 @@ def find_contamination(dataset: str, rules: Decontaminate, in_process: int) -> l
     # One recogniser heard everything, so that all rows are of one language.
     first = next(rows_of(store, ["language"]), None)
     language = first.rows[0]["language"] if first else "en"
-    index = index_of(rules, load_verbaliser(manifest["recipe"]["clean"]["verbalise"], language))
+    index = index_of(rules, load_normaliser(manifest["recipe"]["clean"]["normalise"], language))
     columns = [f"{side}{ending}" for side in rules.sides for ending in FORMS]
     # Each variant was heard anew.
     documents = (

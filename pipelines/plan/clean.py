@@ -12,7 +12,7 @@ from anytalk.pipelines.source import (
 )
 from anytalk.synth.errors import SampleError
 from anytalk.synth.seed import digest
-from anytalk.synth.text import Langid, load_verbaliser, unspeakable
+from anytalk.synth.text import Langid, load_normaliser, unspeakable
 from anytalk.synth.text.normalise import Engine
 
 
@@ -37,7 +37,7 @@ def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
         written = getattr(pair, side)
         if written is None:
             continue
-        spoken[side] = _verbaliser(rules.verbalise, pair.language)(written)
+        spoken[side] = _normaliser(rules.normalise, pair.language)(written)
         if not rules.refuse_unspeakable or getattr(pair, f"{side}_recording") is not None:
             continue
         identifier = _identifier() if rules.identify_language else None
@@ -51,8 +51,8 @@ def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
 
 
 @cache
-def _verbaliser(engine: Engine, language: str) -> Callable[[str], str]:
-    return load_verbaliser(engine, language)
+def _normaliser(engine: Engine, language: str) -> Callable[[str], str]:
+    return load_normaliser(engine, language)
 
 
 @cache

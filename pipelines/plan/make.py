@@ -11,11 +11,11 @@ from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.pipelines.recipe.llm import Llm
 from anytalk.pipelines.source import (
-    Asker,
     BadPair,
     Found,
     Keeper,
     LatePair,
+    LlmClient,
     Pair,
     cache_of,
     examine,
@@ -28,7 +28,7 @@ from anytalk.synth.errors import EngineError, SetupError
 from .arrange import arrange, split_of
 from .clean import clean, reject
 from .plan import Plan, _plan_table, load_committed
-from .similar import sift
+from .similar import reject_similar
 from .voices import refuse_unheard, refuse_unspoken
 
 
@@ -44,7 +44,7 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
         _stamp(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
-        _make(recipe, store, Asker(cache_of(store), recipe.seed, progress or Quiet()))
+        _make(recipe, store, LlmClient(cache_of(store), recipe.seed, progress or Quiet()))
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, store)
     if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
@@ -82,21 +82,21 @@ def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
         )
 
 
-def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
+def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
     source_stamp = _stamp(recipe)
     keeper, late = Keeper(store), list[LatePair]()
     try:
-        conversations, rejects = clean(_in_time(_read(recipe, keeper, asker), late), recipe.clean)
+        conversations, rejects = clean(_in_time(_read(recipe, keeper, llm_client), late), recipe.clean)
     finally:
-        asker.end()
+        llm_client.end()
     keeper.close()
     if late:
         raise EngineError(
             f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
-            f"the same command asks for them again, and takes the other answers from {asker.cache}"
+            f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
         )
-    removed = sift(conversations, recipe)
+    removed = reject_similar(conversations, recipe)
     rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
     conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
     refuse_unheard((pair for turns in conversations for pair in turns), recipe)
@@ -118,18 +118,18 @@ def _make(recipe: Recipe, store: Store, asker: Asker) -> None:
         "rows": len(rows),
         "rejected": len(rejects),
         "reasons": commit.count(row["reason"] for row in rejects),
-        "asked": asker.bills(),
+        "asked": llm_client.bills(),
     }
     store.create(PLAN, commit.json_bytes(announcement))
 
 
-def _read(recipe: Recipe, keeper: Keeper, asker: Asker) -> Iterator[Found]:
+def _read(recipe: Recipe, keeper: Keeper, llm_client: LlmClient) -> Iterator[Found]:
     """Read the source and have it rewritten."""
     asked = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
     if asked:
-        asker.begin("asking", min(asked, recipe.source.limit or asked))
-    found = read_pairs(recipe.source, keeper, asker)
-    return found if recipe.rewrite is None else rewritten(found, recipe.rewrite, asker)
+        llm_client.begin("asking", min(asked, recipe.source.limit or asked))
+    found = read_pairs(recipe.source, keeper, llm_client)
+    return found if recipe.rewrite is None else rewritten(found, recipe.rewrite, llm_client)
 
 
 def _in_time(found: Iterable[Found], late: list[LatePair]) -> Iterator[Pair | BadPair]:

@@ -78,7 +78,7 @@ class Plan:
     files: dict[str, str]
     """SHA-256 of each file of the plan, by path."""
     asked: list[dict[str, Any]]
-    """What language models were sent and gave back when it was made; see `Asker.bills`."""
+    """What language models were sent and gave back when it was made; see `LlmClient.bills`."""
 
     @property
     def rows(self) -> int:

@@ -8,14 +8,14 @@ from anytalk.pipelines.likeness import Document, contaminations, conversations_o
 from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
 from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.pipelines.source import Pair
-from anytalk.synth.text import load_verbaliser
+from anytalk.synth.text import load_normaliser
 
 Conversation = Sequence[Pair]
 Removed = dict[int, tuple[str, str]]
 """By place: reason, and what it matched."""
 
 
-def sift(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
+def reject_similar(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
     """Find what a recipe does not want among its conversations.
 
     Evaluation texts first: what is thrown out for one is no reason to throw out another.
@@ -38,7 +38,7 @@ def sift(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
 
 
 def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, on_ray: bool) -> Removed:
-    index = index_of(rules, load_verbaliser(recipe.clean.verbalise, recipe.source.language))
+    index = index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language))
     documents = ([text for _, text in _forms(turns, rules)] for turns in conversations)
     return {
         one.place: (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from anytalk.pipelines.recipe.dataset import Asker, Recipe, VoiceChoice
+from anytalk.pipelines.recipe.dataset import QuestionVoice, Recipe, VoiceChoice
 from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import only_english_by_name
@@ -15,7 +15,7 @@ from anytalk.synth.voice import is_accent, speaks
 from .plan import PlannedRow
 
 
-def split_voices(split: str, recipe: Recipe) -> list[Asker]:
+def split_voices(split: str, recipe: Recipe) -> list[QuestionVoice]:
     """The voices that may ask in a split: those held out for it, or else all that are held out for none."""
     if names := recipe.split.voices_of(split):
         return [choice for choice in recipe.voices.question if choice.voice in names]
@@ -23,7 +23,7 @@ def split_voices(split: str, recipe: Recipe) -> list[Asker]:
     return [choice for choice in recipe.voices.question if choice.voice not in elsewhere]
 
 
-def question_voices(language: str, split: str, recipe: Recipe) -> list[Asker]:
+def question_voices(language: str, split: str, recipe: Recipe) -> list[QuestionVoice]:
     """The voices of a split that may ask in a language: those with its very accent, or else all that speak it."""
     able = [choice for choice in split_voices(split, recipe) if speaks(recipe.voices.language_of(choice), language)]
     return [choice for choice in able if is_accent(recipe.voices.language_of(choice), language)] or able
@@ -101,7 +101,7 @@ def _is_spoken(side: str, language: str, split: str, recipe: Recipe) -> bool:
     return speaks(recipe.voices.language_of(answer_voice(language, recipe)), language)
 
 
-def voice_order(row: PlannedRow, recipe: Recipe) -> list[Asker]:
+def voice_order(row: PlannedRow, recipe: Recipe) -> list[QuestionVoice]:
     """The question voices of a row's language and split in a random order that all variants of a pair share.
 
     Heavier ones tend to come first. The next one is another speaker where there is one: what one mouth cannot say well,
@@ -112,7 +112,7 @@ def voice_order(row: PlannedRow, recipe: Recipe) -> list[Asker]:
     weights = np.array([choice.weight for choice in choices])
     # Exponential clocks: ordering by them draws without replacement, by weight.
     drawn = [choices[index] for index in np.argsort(rng.exponential(size=len(weights)) / weights, kind="stable")]
-    speakers: dict[str, list[Asker]] = {}
+    speakers: dict[str, list[QuestionVoice]] = {}
     for choice in drawn:
         speakers.setdefault(choice.voice, []).append(choice)
     # One of each speaker in turn.

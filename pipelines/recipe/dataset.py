@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.synth.hearing import Context
-from anytalk.synth.http.client import Peer
+from anytalk.synth.http.client import HttpEndpoint
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language
@@ -30,7 +30,7 @@ class Clean(Section):
     max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
     max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
     max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
-    verbalise: Literal["rules", "nemo", "none"] = Field(
+    normalise: Literal["rules", "nemo", "none"] = Field(
         "rules", description="who writes numbers, abbreviations and symbols out as they are said"
     )
     refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
@@ -104,7 +104,7 @@ class VoiceChoice(Shorthand):
         return (value, value) if isinstance(value, int | float) else value
 
 
-class Asker(VoiceChoice):
+class QuestionVoice(VoiceChoice):
     """One of the voices that take turns at questions."""
 
     weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
@@ -113,7 +113,7 @@ class Asker(VoiceChoice):
 class Voices(Section):
     """Who asks and who answers."""
 
-    question: tuple[Asker, ...] = Field(min_length=1)
+    question: tuple[QuestionVoice, ...] = Field(min_length=1)
     answer: VoiceChoice
     answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
     servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")
@@ -236,7 +236,7 @@ WORDS_ABOUT_VOICES: Any = {
 
 
 WAYS_TO_ASK: Any = {
-    "endpoint": {field.name for field in dataclasses.fields(Peer)} - {"model"}
+    "endpoint": {field.name for field in dataclasses.fields(HttpEndpoint)} - {"model"}
     | {"price_in_per_million", "price_out_per_million"}
 }
 """Keys of `reword` that change no word: where the model is, and how patient one is with it."""

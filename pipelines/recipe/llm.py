@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.draw import shares_of
-from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.generate import Generation
 from anytalk.synth.llm.rewrite import Rewriting
 from anytalk.synth.llm.template import REWORD_FIELDS, Template, load_template
@@ -66,7 +66,7 @@ class Asked(Section):
 
     section: ClassVar[str]
     """Where it stands in a recipe."""
-    endpoint: Endpoint | None = Field(None, description="where a model answers, and how it is asked")
+    endpoint: ChatEndpoint | None = Field(None, description="where a model answers, and how it is asked")
     vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
 
     @model_validator(mode="after")
@@ -80,7 +80,7 @@ class Asked(Section):
         return self
 
     @property
-    def whom(self) -> Endpoint | ClusterModel:
+    def whom(self) -> ChatEndpoint | ClusterModel:
         """What is asked."""
         whom = self.endpoint or self.vllm
         assert whom is not None
@@ -134,13 +134,13 @@ class Reword(Section):
     It is asked now and then, row by row, so that it must be running: vLLM inside the cluster is loaded for one pass.
     """
 
-    endpoint: Endpoint = Field(description="where a model answers, and how it is asked")
+    endpoint: ChatEndpoint = Field(description="where a model answers, and how it is asked")
     after: int = Field(3, ge=1, description="attempts in a side's own words; each further one has words of its own")
     sides: Literal["both", "question", "answer"] = Field("both", description="which are said in other words")
     templates: str | None = Field(None, description="folder with a reword.md of one's own")
 
     @property
-    def whom(self) -> Endpoint:
+    def whom(self) -> ChatEndpoint:
         """What is asked."""
         return self.endpoint
 

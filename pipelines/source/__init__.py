@@ -5,7 +5,7 @@ reason, so that nothing of the source is lost without a word. Readers hold one r
 inside a table is laid aside by a `Keeper`.
 """
 
-from anytalk.pipelines.source.llm.ask import Asker, cache_of
+from anytalk.pipelines.source.llm.ask import LlmClient, cache_of
 from anytalk.pipelines.source.llm.pairs import Found, examine, rewritten
 
 from .hub import hub_rows
@@ -17,11 +17,11 @@ from .table import table_rows
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "Asker",
     "BadPair",
     "Found",
     "Keeper",
     "LatePair",
+    "LlmClient",
     "Pair",
     "Recording",
     "cache_of",

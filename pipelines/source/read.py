@@ -5,7 +5,7 @@ from pathlib import Path
 
 from anytalk.pipelines.recipe.llm import Llm, Rewrite
 from anytalk.pipelines.recipe.source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
-from anytalk.pipelines.source.llm.ask import Asker
+from anytalk.pipelines.source.llm.ask import LlmClient
 from anytalk.pipelines.source.llm.pairs import Found, llm_pairs
 from anytalk.synth.errors import SetupError
 
@@ -17,23 +17,23 @@ from .table import bundled_pairs, file_pairs
 from .voiceassistant import voiceassistant_pairs
 
 
-def read_pairs(source: Source, keeper: Keeper | None = None, asker: Asker | None = None) -> Iterator[Found]:
+def read_pairs(source: Source, keeper: Keeper | None = None, llm_client: LlmClient | None = None) -> Iterator[Found]:
     """Read a source in its order, up to its limit of conversations.
 
     Args:
         source: what to read.
         keeper: takes what rows bring along inside a table; to be closed by whoever gave it. None for a look at the
             pairs alone: such recordings cannot be read again.
-        asker: asks language models; needed for sources that are some.
+        llm_client: asks language models; needed for sources that are some.
 
     Raises:
-        ValueError: the source is a language model, and there is no asker.
+        ValueError: the source is a language model, and there is no llm_client.
         SetupError: the source is missing, or holds no such columns.
         EngineError: a remote source broke off.
     """
     keeper = keeper or Keeper(None)
     seen: set[tuple[str, str]] = set()
-    for found in _mixed(source, keeper, asker) if isinstance(source, Mix) else _reader(source, keeper, asker):
+    for found in _mixed(source, keeper, llm_client) if isinstance(source, Mix) else _reader(source, keeper, llm_client):
         if isinstance(found, Pair):
             name = (found.split_name, found.conversation)
             if name not in seen and len(seen) == source.limit:
@@ -74,7 +74,7 @@ def _existing(key: str, name: str) -> Path:
     return path
 
 
-def _reader(source: OneSource, keeper: Keeper, asker: Asker | None) -> Iterator[Found]:
+def _reader(source: OneSource, keeper: Keeper, llm_client: LlmClient | None) -> Iterator[Found]:
     _local(source)
     if isinstance(source, Bundled):
         return bundled_pairs(source, keeper)
@@ -85,14 +85,14 @@ def _reader(source: OneSource, keeper: Keeper, asker: Asker | None) -> Iterator[
     if isinstance(source, VoiceAssistant):
         return voiceassistant_pairs(source, keeper)
     if isinstance(source, Llm):
-        if asker is None:
-            raise ValueError("a source of kind llm needs an asker")
-        return llm_pairs(source, asker)
+        if llm_client is None:
+            raise ValueError("a source of kind llm needs an llm_client")
+        return llm_pairs(source, llm_client)
     return recording_pairs(source, keeper)
 
 
-def _mixed(mix: Mix, keeper: Keeper, asker: Asker | None) -> Iterator[Found]:
-    parts = [by_conversation(read_pairs(part.source, keeper, asker)) for part in mix.parts]
+def _mixed(mix: Mix, keeper: Keeper, llm_client: LlmClient | None) -> Iterator[Found]:
+    parts = [by_conversation(read_pairs(part.source, keeper, llm_client)) for part in mix.parts]
     return deal(parts, [part.weight for part in mix.parts])
 
 

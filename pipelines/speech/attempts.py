@@ -31,7 +31,7 @@ UNSPOKEN = "unspoken_answer"
 
 
 @dataclasses.dataclass(frozen=True)
-class Take:
+class Attempt:
     """One attempt at one side of a row. `reason` is None when it passed."""
 
     number: int
@@ -68,7 +68,7 @@ class Take:
             return samples
         return self.waveform
 
-    def judged(self, policy: Policy) -> "Take":
+    def judged(self, policy: Policy) -> "Attempt":
         """The attempt with a policy's verdict; what was never measured keeps the reason that it has."""
         if self.measures is None:
             return self
@@ -82,23 +82,23 @@ class Take:
         return dataclasses.replace(self, reason=failure.reason, detail=f"{failure}{said}")
 
 
-Takes = Mapping[Side, list[Take]]
+Attempts = Mapping[Side, list[Attempt]]
 """Attempts at each side of a row, in order."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
+class RowAttempts:
     """What the attempts at a row came to."""
 
     row: PlannedRow
-    takes: Takes
+    takes: Attempts
     check: Check
 
-    def within(self, side: Side) -> list[Take]:
+    def within(self, side: Side) -> list[Attempt]:
         """The attempts that the budget allows. More were made where it was larger before."""
         return self.takes[side][: self.check.attempts]
 
-    def chosen(self, side: Side) -> Take | None:
+    def chosen(self, side: Side) -> Attempt | None:
         """The attempt that counts: the first that passed."""
         return next((take for take in self.within(side) if take.reason is None), None)
 
@@ -169,7 +169,7 @@ class Ended:
         }
 
 
-def may_help(row: PlannedRow, side: Side, takes: Sequence[Take]) -> bool:
+def may_help(row: PlannedRow, side: Side, takes: Sequence[Attempt]) -> bool:
     """Whether another attempt may help: one that passed needs none, and a recording stays what it is."""
     if not takes:
         return True
@@ -179,17 +179,17 @@ def may_help(row: PlannedRow, side: Side, takes: Sequence[Take]) -> bool:
     return all(take.reason is not None for take in takes) and not ended and not recorded
 
 
-def best(takes: Sequence[Take]) -> Take:
+def best(takes: Sequence[Attempt]) -> Attempt:
     """The attempt that came nearest: fewest wrong words, then the best sound; what was never measured comes last."""
 
-    def rank(take: Take) -> tuple[bool, float, float, int]:
+    def rank(take: Attempt) -> tuple[bool, float, float, int]:
         measures = take.measures
         return (measures is None, measures.wer if measures else 0.0, -measures.mos if measures else 0.0, -take.number)
 
     return min(takes, key=rank)
 
 
-def measured(take: Take | None) -> dict[str, float | None]:
+def measured(take: Attempt | None) -> dict[str, float | None]:
     """Measures of an attempt as they are stored."""
     if take is None or take.measures is None:
         return dict.fromkeys(MEASURES)
@@ -198,7 +198,7 @@ def measured(take: Take | None) -> dict[str, float | None]:
     return {name: None if name in unknown else getattr(take.measures, name) for name in MEASURES}
 
 
-def audio_of(take: Take | None, side: Side, name: str) -> dict[str, Any] | None:
+def audio_of(take: Attempt | None, side: Side, name: str) -> dict[str, Any] | None:
     """Sound of an attempt as it is stored."""
     if take is None or (take.waveform is None and take.flac is None):
         return None
@@ -206,7 +206,7 @@ def audio_of(take: Take | None, side: Side, name: str) -> dict[str, Any] | None:
     return {"bytes": content, "path": f"{name}.flac"}
 
 
-def stored(take: Take, side: Side, row_id: str) -> dict[str, Any]:
+def stored(take: Attempt, side: Side, row_id: str) -> dict[str, Any]:
     """An attempt among those of a reject, or beside an accepted row."""
     came_as_codes = take.codes is not None and take.voice.startswith("codes:")
     return {
@@ -223,10 +223,10 @@ def stored(take: Take, side: Side, row_id: str) -> dict[str, Any]:
     }
 
 
-def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Take:
+def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Attempt:
     """An attempt as `stored` wrote it, at a row that was planned."""
     codes = attempt["codes"]
-    return Take(
+    return Attempt(
         number=attempt["attempt"],
         voice=attempt["voice"],
         heard=None if attempt["transcript"] is None else Heard(attempt["transcript"], None),
@@ -240,7 +240,7 @@ def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Take:
     )
 
 
-def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others: Sequence[Take]) -> Take | None:
+def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others: Sequence[Attempt]) -> Attempt | None:
     """The attempt that an accepted row holds, which is the one that its others leave out.
 
     None for no answer, and for a question that was changed, whose attempts are all among the others.
@@ -251,7 +251,7 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
     transcript, audio = accepted[f"{side}_transcript"], accepted[f"{side}_audio"]
     features = accepted.get("question_features") if side == "question" else None
     own = getattr(row.pair, side)
-    return Take(
+    return Attempt(
         number=next(number for number in range(len(made) + 1) if number not in made),
         voice=accepted[f"{side}_voice"],
         heard=None if transcript is None else Heard(transcript, features),

@@ -17,7 +17,7 @@ from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import word_error_rate
 from anytalk.synth.seed import derive_seed
 
-from .pool import Studio
+from .pool import Engines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +48,14 @@ def is_changed(row: PlannedRow, recipe: Recipe) -> bool:
 
 
 async def change(
-    rows: Sequence[PlannedRow], clean: Sequence[tuple[Waveform, str]], studio: Studio, recipe: Recipe
+    rows: Sequence[PlannedRow], clean: Sequence[tuple[Waveform, str]], engines: Engines, recipe: Recipe
 ) -> list[Change | None]:
     """Change the questions of some rows.
 
     Args:
         rows: whose questions passed.
         clean: of each, the sound at 16 kHz and what is said in it.
-        studio: the engines.
+        engines: the engines.
         recipe: with an augmentation.
 
     Returns:
@@ -71,13 +71,13 @@ async def change(
         if not due:
             break
         seeds = [change_seed(rows[place], attempt, recipe) for place in due]
-        drawn_ = await studio.call("voices", "augment", [clean[place][0] for place in due], seeds)
+        drawn_ = await engines.call("voices", "augment", [clean[place][0] for place in due], seeds)
         sounds = {
             place: result for place, result in zip(due, drawn_, strict=True) if not isinstance(result, SampleError)
         }
         changed = {place: sound for place, (sound, description) in sounds.items() if description is not None}
         languages = [rows[place].pair.language for place in changed]
-        heard = await studio.call("hearing", "listen", list(changed.values()), languages) if changed else []
+        heard = await engines.call("hearing", "listen", list(changed.values()), languages) if changed else []
         settled = sounds.keys() - changed.keys()
         for place, words in zip(changed, heard, strict=True):
             if isinstance(words, SampleError):

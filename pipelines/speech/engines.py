@@ -26,7 +26,7 @@ from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
 from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
-from .utterance import Job
+from .utterance import Utterance
 
 
 class Speaking:
@@ -78,7 +78,7 @@ class Speaking:
         """Licence, source and consent of every voice."""
         return {name: dataclasses.asdict(terms) for name, terms in self.terms.items()}
 
-    def speak(self, jobs: Sequence[Job]) -> list[Waveform | SampleError]:
+    def speak(self, jobs: Sequence[Utterance]) -> list[Waveform | SampleError]:
         """Speak or read each job; what comes back is exactly what a 16-bit file will hold."""
         raw: list[Waveform | SampleError] = [
             self._read(job) if job.recording else np.zeros(0, np.float32) for job in jobs
@@ -115,7 +115,7 @@ class Speaking:
     def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
         return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
 
-    def _read(self, job: Job) -> Waveform | SampleError:
+    def _read(self, job: Utterance) -> Waveform | SampleError:
         assert job.recording is not None
         content = read_recording(job.recording)
         try:
@@ -124,7 +124,7 @@ class Speaking:
         except SampleError as error:
             return error
 
-    def _finished(self, waveform: Waveform | SampleError, job: Job) -> Waveform | SampleError:
+    def _finished(self, waveform: Waveform | SampleError, job: Utterance) -> Waveform | SampleError:
         if isinstance(waveform, SampleError):
             return waveform
         try:

@@ -118,7 +118,7 @@ class RayPool:
 STAGES = ("voices", "hearing", "judging", "codec")
 
 
-class Studio:
+class Engines:
     """The four pools of a build as one caller sees them, with a count of the seconds that it used.
 
     Args:
@@ -141,13 +141,13 @@ class Studio:
         self.instruction_sets.add(done.instruction_set)
         return done.result
 
-    def another(self) -> "Studio":
+    def another(self) -> "Engines":
         """The same pools with a count of their own."""
-        return Studio(self.pools)
+        return Engines(self.pools)
 
 
 @contextlib.asynccontextmanager
-async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
+async def open_engines(recipe: Recipe, local: bool) -> AsyncIterator[Engines]:
     """Open the engines that a recipe needs, and close them again.
 
     Args:
@@ -158,10 +158,10 @@ async def open_studio(recipe: Recipe, local: bool) -> AsyncIterator[Studio]:
     """
     made = stages(recipe)
     if local:
-        yield Studio({stage: LocalPool(make, arguments, count) for stage, (make, arguments, count, _) in made.items()})
+        yield Engines({stage: LocalPool(make, arguments, count) for stage, (make, arguments, count, _) in made.items()})
         return
     with connected():
-        yield Studio({stage: RayPool(*parts) for stage, parts in made.items()})
+        yield Engines({stage: RayPool(*parts) for stage, parts in made.items()})
 
 
 def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[object, ...], int, float]]:

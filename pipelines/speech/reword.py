@@ -21,14 +21,14 @@ from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import SampleError
 from anytalk.synth.http.client import SEEDS
 from anytalk.synth.llm.cache import AnswerCache
-from anytalk.synth.llm.client import Client
+from anytalk.synth.llm.client import ChatClient
 from anytalk.synth.llm.endpoint import Usage
 from anytalk.synth.llm.generate import longest_s
 from anytalk.synth.llm.reword import Request, reword
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.text import spoken_seconds
 
-from .attempts import Takes, best
+from .attempts import Attempts, best
 
 
 class Reworder:
@@ -42,7 +42,7 @@ class Reworder:
         SetupError: the template is not in order.
     """
 
-    def __init__(self, recipe: Recipe, client: Client) -> None:
+    def __init__(self, recipe: Recipe, client: ChatClient) -> None:
         assert recipe.reword is not None
         self.recipe, self.rules, self.client = recipe, recipe.reword, client
         self.template = recipe.reword.template()
@@ -55,7 +55,7 @@ class Reworder:
         return one
 
     async def wordings(
-        self, side: Side, rows: Sequence[PlannedRow], attempt: int, takes: Mapping[str, Takes]
+        self, side: Side, rows: Sequence[PlannedRow], attempt: int, takes: Mapping[str, Attempts]
     ) -> list[str | SampleError | None]:
         """What an attempt says of each row.
 
@@ -84,7 +84,7 @@ class Reworder:
             wordings.append(wording)
         return wordings
 
-    async def _wording(self, side: Side, row: PlannedRow, attempt: int, takes: Takes) -> str:
+    async def _wording(self, side: Side, row: PlannedRow, attempt: int, takes: Attempts) -> str:
         nearest = best([take for take in takes[side] if take.text is None])
         request = Request(
             side=side,
@@ -127,7 +127,7 @@ async def open_reworder(recipe: Recipe, store: Store, *, speaks: bool = True) ->
         yield None
         return
     with AnswerCache(cache_of(store)) as cache:
-        async with Client(recipe.reword.endpoint, cache) as client:
+        async with ChatClient(recipe.reword.endpoint, cache) as client:
             yield Reworder(recipe, client)
 
 
@@ -140,7 +140,7 @@ def added_up(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def bills(recipe: Recipe, sidecars: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the wordings of a dataset took, whichever run asked for them; in the form of `Asker.bills`."""
+    """What the wordings of a dataset took, whichever run asked for them; in the form of `LlmClient.bills`."""
     if recipe.reword is None:
         return []
     total = added_up(sidecar["asked"] for sidecar in sidecars if "asked" in sidecar)

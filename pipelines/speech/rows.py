@@ -13,9 +13,9 @@ from anytalk.pipelines.plan.plan import PlannedRow
 from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.pipelines.recipe.source import Side
 
-from .attempts import Ended, Take, audio_of, measured, stored
+from .attempts import Attempt, RowAttempts, audio_of, measured, stored
 from .augment import Change, change, is_changed
-from .pool import Studio
+from .pool import Engines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +30,14 @@ class UnitRows:
     """Counts, for the unit's sidecar."""
 
 
-async def _written(ended: Sequence[Ended], studio: Studio, recipe: Recipe) -> UnitRows:
+async def _written(ended: Sequence[RowAttempts], engines: Engines, recipe: Recipe) -> UnitRows:
     """Encode what was accepted, and write all rows out."""
     complete = [end for end in ended if end.failed_side is None]
     questions = {end.row.id: end.chosen("question") for end in complete}
     answers = {end.row.id: end.chosen("answer") for end in complete}
-    changes = await _changes(complete, questions, studio, recipe)
-    features = await _features(questions, changes, studio) if recipe.features.store else {}
-    codes = await _encoded(answers, studio)
+    changes = await _changes(complete, questions, engines, recipe)
+    features = await _features(questions, changes, engines) if recipe.features.store else {}
+    codes = await _encoded(answers, engines)
     accepted, attempts = [], []
     for end in complete:
         name, question, answer = end.row.id, questions[end.row.id], answers[end.row.id]
@@ -54,7 +54,7 @@ async def _written(ended: Sequence[Ended], studio: Studio, recipe: Recipe) -> Un
     return UnitRows(accepted, rejected, attempts, facts_of(ended) | {"speech_s": speech_s})
 
 
-def facts_of(ended: Sequence[Ended]) -> dict[str, Any]:
+def facts_of(ended: Sequence[RowAttempts]) -> dict[str, Any]:
     """Count what the attempts at a unit's rows came to, and list the rows that another attempt may mend."""
     reasons = [end.reason for end in ended if end.reason is not None]
     return {
@@ -68,7 +68,7 @@ def facts_of(ended: Sequence[Ended]) -> dict[str, Any]:
 
 
 async def _changes(
-    ended: Sequence[Ended], questions: Mapping[str, Take | None], studio: Studio, recipe: Recipe
+    ended: Sequence[RowAttempts], questions: Mapping[str, Attempt | None], engines: Engines, recipe: Recipe
 ) -> dict[str, Change]:
     """Questions that are changed, by row; what an earlier run changed, or gave up, is not tried again."""
     known = {name: take.change for name, take in questions.items() if take and take.change}
@@ -85,12 +85,12 @@ async def _changes(
             clean.append((sound, take.text or end.row.pair.question or take.heard.text))
     if not due:
         return known
-    made = zip(due, await change(due, clean, studio, recipe), strict=True)
+    made = zip(due, await change(due, clean, engines, recipe), strict=True)
     return known | {row.id: changed for row, changed in made if changed is not None}
 
 
 async def _features(
-    questions: Mapping[str, Take | None], changes: Mapping[str, Change], studio: Studio
+    questions: Mapping[str, Attempt | None], changes: Mapping[str, Change], engines: Engines
 ) -> dict[str, np.ndarray | None]:
     """Features of each question; one that was not heard in full is heard once more for them."""
     known = {name: take.heard.features if take and take.heard else None for name, take in questions.items()}
@@ -98,14 +98,14 @@ async def _features(
     sounds = {name: take.sound() for name, take in questions.items() if take and known[name] is None}
     if not sounds:
         return known
-    return known | dict(zip(sounds, await studio.call("hearing", "features", list(sounds.values())), strict=True))
+    return known | dict(zip(sounds, await engines.call("hearing", "features", list(sounds.values())), strict=True))
 
 
-async def _encoded(answers: Mapping[str, Take | None], studio: Studio) -> dict[str, np.ndarray]:
+async def _encoded(answers: Mapping[str, Attempt | None], engines: Engines) -> dict[str, np.ndarray]:
     """Codes of each answer that there is; what has codes already is not encoded."""
     codes = {name: take.codes for name, take in answers.items() if take and take.codes is not None}
     sounds = {name: take.sound() for name, take in answers.items() if take and name not in codes}
-    encoded = await studio.call("codec", "encode", list(sounds.values())) if sounds else []
+    encoded = await engines.call("codec", "encode", list(sounds.values())) if sounds else []
     return codes | dict(zip(sounds, encoded, strict=True))
 
 
@@ -114,9 +114,9 @@ def _seconds(row: dict[str, Any]) -> float:
 
 
 def _accepted(
-    end: Ended,
-    question: Take,
-    answer: Take | None,
+    end: RowAttempts,
+    question: Attempt,
+    answer: Attempt | None,
     changed: Change | None,
     features: np.ndarray | None,
     codes: np.ndarray | None,
@@ -132,7 +132,7 @@ def _accepted(
         "question_augmented_transcript": changed and changed.heard.text,
         "question_augmented_wer": changed and changed.wer,
     }
-    sides: tuple[tuple[Side, Take | None], ...] = (("question", question), ("answer", answer))
+    sides: tuple[tuple[Side, Attempt | None], ...] = (("question", question), ("answer", answer))
     for side, take in sides:
         made |= {
             f"{side}_audio": audio_of(take, side, f"{row.id}-{side}"),
@@ -154,7 +154,7 @@ def _accepted(
     return _named(row) | made
 
 
-def _rejected(end: Ended) -> dict[str, Any]:
+def _rejected(end: RowAttempts) -> dict[str, Any]:
     return _named(end.row) | {
         "reason": end.reason,
         "detail": end.detail,

@@ -21,13 +21,13 @@ from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import measure
 
-from .attempts import Ended, Take, Takes, may_help
+from .attempts import Attempt, Attempts, RowAttempts, may_help
 from .augment import is_changed
 from .engines import Sound, too_long
-from .pool import Studio
+from .pool import Engines
 from .reword import Reworder
 from .rows import UnitRows, _written
-from .utterance import Job, job
+from .utterance import Utterance, job
 
 NO_SOUND = Sound(0.0, [], None)
 """Of what was not made; it is never measured."""
@@ -35,9 +35,9 @@ NO_SOUND = Sound(0.0, [], None)
 
 async def make_unit(
     rows: Sequence[PlannedRow],
-    studio: Studio,
+    engines: Engines,
     recipe: Recipe,
-    made: Mapping[str, Takes] | None = None,
+    made: Mapping[str, Attempts] | None = None,
     *,
     speaks: bool = True,
     reworder: Reworder | None = None,
@@ -46,7 +46,7 @@ async def make_unit(
 
     Args:
         rows: of the unit, in plan order.
-        studio: the engines.
+        engines: the engines.
         recipe: of the dataset.
         made: attempts of an earlier run by row id, with the verdicts of this recipe; they are not made again.
         speaks: whether more attempts are made where those do not do.
@@ -56,13 +56,13 @@ async def make_unit(
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
     """
     takes = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
-    ended = [Ended(row, takes[row.id], recipe.check) for row in rows]
+    ended = [RowAttempts(row, takes[row.id], recipe.check) for row in rows]
     if speaks:
-        await _speak("question", rows, takes, studio, recipe, reworder)
+        await _speak("question", rows, takes, engines, recipe, reworder)
         # An answer is only spoken for a question that is good: what would be thrown away is not made.
         good = [end.row for end in ended if end.chosen("question") and end.row.pair.is_answered]
-        await _speak("answer", good, takes, studio, recipe, reworder)
-    outcome = await _written(ended, studio, recipe)
+        await _speak("answer", good, takes, engines, recipe, reworder)
+    outcome = await _written(ended, engines, recipe)
     if reworder is None:
         return outcome
     return dataclasses.replace(outcome, facts=outcome.facts | {"asked": dataclasses.asdict(reworder.usage)})
@@ -71,8 +71,8 @@ async def make_unit(
 async def _speak(
     side: Side,
     rows: Sequence[PlannedRow],
-    takes: Mapping[str, Takes],
-    studio: Studio,
+    takes: Mapping[str, Attempts],
+    engines: Engines,
     recipe: Recipe,
     reworder: Reworder | None,
 ) -> None:
@@ -88,22 +88,22 @@ async def _speak(
             one = job(row, side, attempt, recipe)
             if isinstance(wording, SampleError):
                 # In the row's own words it has failed before, so nothing is spoken.
-                failed = Take(attempt, one.label(), reason=wording.reason, detail=wording.detail, text="")
+                failed = Attempt(attempt, one.label(), reason=wording.reason, detail=wording.detail, text="")
                 takes[row.id][side].append(failed)
             else:
                 spoken.append((row, one, wording))
-        for (row, _, _), take in zip(spoken, await _one_round(side, spoken, attempt, studio, recipe), strict=True):
+        for (row, _, _), take in zip(spoken, await _one_round(side, spoken, attempt, engines, recipe), strict=True):
             takes[row.id][side].append(take)
 
 
 async def _one_round(
-    side: Side, due: Sequence[tuple[PlannedRow, Job, str | None]], attempt: int, studio: Studio, recipe: Recipe
-) -> list[Take]:
+    side: Side, due: Sequence[tuple[PlannedRow, Utterance, str | None]], attempt: int, engines: Engines, recipe: Recipe
+) -> list[Attempt]:
     """Speak, hear and judge one side of some rows once, each in its own words or in those that stand beside it."""
     rows, wordings = [row for row, _, _ in due], [wording for _, _, wording in due]
     jobs = [one if wording is None else dataclasses.replace(one, text=wording) for _, one, wording in due]
     codes = await _codes(jobs)
-    spoken = await _sounds(jobs, codes, studio)
+    spoken = await _sounds(jobs, codes, engines)
     waveforms = {place: w for place, w in enumerate(spoken) if isinstance(w, np.ndarray)}
     waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
     heard: list[Heard | SampleError] = []
@@ -112,14 +112,14 @@ async def _one_round(
         languages = [rows[place].pair.language for place in waveforms]
         voices = [None if jobs[place].recording else jobs[place].voice for place in waveforms]
         in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
-        hearing = _hear(waveforms_16k, languages, in_full, studio)
-        judging = studio.call("judging", "judge", waveforms_16k, voices)
+        hearing = _hear(waveforms_16k, languages, in_full, engines)
+        judging = engines.call("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     takes = []
     for place, (row, sound) in enumerate(zip(rows, spoken, strict=True)):
         wording = wordings[place]
-        take = Take(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
+        take = Attempt(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
         words, sounds = results.get(place, (sound, NO_SOUND))
         if isinstance(words, SampleError):
             take = dataclasses.replace(take, reason=words.reason, detail=words.detail)
@@ -142,7 +142,7 @@ async def _one_round(
     return takes
 
 
-async def _codes(jobs: Sequence[Job]) -> dict[int, np.ndarray]:
+async def _codes(jobs: Sequence[Utterance]) -> dict[int, np.ndarray]:
     """Codes of the jobs whose answer came as codes."""
     coded = {place: job.recording for place, job in enumerate(jobs) if job.recording and job.recording.holds == "codes"}
     contents = await asyncio.to_thread(lambda: [read_recording(recording) for recording in coded.values()])
@@ -150,7 +150,7 @@ async def _codes(jobs: Sequence[Job]) -> dict[int, np.ndarray]:
 
 
 async def _sounds(
-    jobs: Sequence[Job], codes: Mapping[int, np.ndarray], studio: Studio
+    jobs: Sequence[Utterance], codes: Mapping[int, np.ndarray], engines: Engines
 ) -> list[Waveform | SampleError | None]:
     """Speak or read each job. What came as codes is decoded, or None where there is no codec to do it."""
     sounds: dict[int, Waveform | SampleError | None] = {}
@@ -159,27 +159,27 @@ async def _sounds(
         if length_s > jobs[place].max_s:
             sounds[place] = too_long(length_s, jobs[place].max_s)
     if decodable := [place for place in codes if place not in sounds]:
-        decoded = await studio.call("codec", "decode", [codes[place] for place in decodable])
+        decoded = await engines.call("codec", "decode", [codes[place] for place in decodable])
         sounds |= zip(decodable, decoded or [None] * len(decodable), strict=True)
     if spoken := [place for place in range(len(jobs)) if place not in codes]:
-        sounds |= zip(spoken, await studio.call("voices", "speak", [jobs[place] for place in spoken]), strict=True)
+        sounds |= zip(spoken, await engines.call("voices", "speak", [jobs[place] for place in spoken]), strict=True)
     return [sounds[place] for place in range(len(jobs))]
 
 
 async def _hear(
-    waveforms_16k: Sequence[Waveform], languages: Sequence[str], in_full: Sequence[bool], studio: Studio
+    waveforms_16k: Sequence[Waveform], languages: Sequence[str], in_full: Sequence[bool], engines: Engines
 ) -> list[Heard | SampleError]:
     """Questions need features, so they pass the encoder in full; answers, and what will be changed, need words."""
     sounds = list(zip(waveforms_16k, languages, in_full, strict=True))
     whole = [(waveform, language) for waveform, language, full in sounds if full]
     brief = [(waveform, language) for waveform, language, full in sounds if not full]
-    listened = iter(await _called("listen", whole, studio))
-    transcribed = iter(await _called("transcribe", brief, studio))
+    listened = iter(await _called("listen", whole, engines))
+    transcribed = iter(await _called("transcribe", brief, engines))
     return [next(listened if full else transcribed) for full in in_full]
 
 
-async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], studio: Studio) -> list[Any]:
+async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], engines: Engines) -> list[Any]:
     if not sounds:
         return []
-    made: list[Any] = await studio.call("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])
+    made: list[Any] = await engines.call("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])
     return made

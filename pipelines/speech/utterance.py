@@ -14,7 +14,7 @@ from anytalk.synth.seed import derive_seed
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class Utterance:
     """One utterance to be spoken, or read where there is a recording."""
 
     text: str
@@ -33,7 +33,7 @@ class Job:
         return f"{self.voice} speed={self.speed:g} pitch={self.pitch:g} seed={self.seed}"
 
 
-def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
+def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Utterance:
     """What an attempt at one side of a row is: the text or recording, and a voice drawn from the row's seed."""
     rng = np.random.default_rng(derive_seed(row.seed(recipe.seed), side, attempt))
     recording: Recording | None = getattr(row.pair, f"{side}_recording")
@@ -45,7 +45,7 @@ def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Job:
         choice = order[(row.variant + attempt // recipe.check.attempts_per_voice) % len(order)]
     limits = {"question": recipe.audio.max_question_s, "answer": recipe.audio.max_answer_s}
     speed, pitch = (round(float(rng.uniform(*bounds)), 3) for bounds in (choice.speed, choice.pitch))
-    return Job(
+    return Utterance(
         text=getattr(row.pair, side) or "",
         voice=choice.voice,
         seed=int(rng.integers(2**32)),

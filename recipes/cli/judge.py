@@ -31,7 +31,7 @@ def judge(
     from anytalk.pipelines.progress import reporter
 
     try:
-        found = pipelines.judge(
+        found = pipelines.rejudge(
             dataset, overrides(settings), reroll=reroll, dry_run=dry_run, local=local, progress=reporter()
         )
     except KeyboardInterrupt:
@@ -41,7 +41,7 @@ def judge(
 
 
 def _text(found: Any) -> str:
-    from anytalk.pipelines.dataset import tally as gate
+    from anytalk.pipelines.dataset import tally
 
     reasons = ", ".join(f"{reason} {rows}" for reason, rows in found.reasons.items()) or "none"
     policy = " ".join(f"{key}={value}" for key, value in found.changed.items()) or "the same policy as before"
@@ -50,7 +50,7 @@ def _text(found: Any) -> str:
         f"{found.dataset}: {state} {policy}" + ("" if found.complete else "; NOT complete"),
         f"  accepted   {found.rows_accepted} of {found.rows_judged} rows, {found.came_back} of them came back",
         f"  rejected   {found.rows_rejected} rows: {reasons}; {found.went_out} of them were accepted before",
-        *(f"  {line}" for line in gate.text(found.gates)),
+        *(f"  {line}" for line in tally.text(found.gates)),
     ]
     if found.open:
         lines.append(f"  {len(found.open)} rows need another attempt; --reroll speaks them:")

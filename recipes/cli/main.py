@@ -90,7 +90,7 @@ def build(
 
 
 def _build_text(summary: Any) -> str:
-    from anytalk.pipelines.dataset import tally as gate
+    from anytalk.pipelines.dataset import tally
 
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
@@ -99,7 +99,7 @@ def _build_text(summary: Any) -> str:
         f"{summary.dataset}: {'complete' if summary.complete else 'NOT complete'}",
         f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
         f"  rejected   {summary.rows_rejected} rows: {reasons}",
-        *(f"  {line}" for line in gate.text(summary.gates)),
+        *(f"  {line}" for line in tally.text(summary.gates)),
         f"  deferred   {summary.rows_deferred} rows",
         f"  speech     {summary.speech_hours:.3f} h"
         + (f", {pace:.1f} h an hour of work" if pace else ", nothing was left to do"),

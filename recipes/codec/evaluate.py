@@ -20,7 +20,7 @@ import torch
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Audio
 from anytalk.pipelines.speech.engines import Speaking
-from anytalk.pipelines.speech.utterance import Job
+from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.network import CodecConfig, Encoder
@@ -29,7 +29,7 @@ from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper, load_whisper
 from anytalk.synth.hearing.language import whisper_language
 from anytalk.synth.judge.dnsmos import Dnsmos
-from anytalk.synth.judge.measure import normaliser
+from anytalk.synth.judge.measure import whisper_normaliser
 
 from .steps import perplexity
 
@@ -78,7 +78,7 @@ def evaluate(
         Figures by voice, the use of each codebook over all of them, and the size in megabytes.
     """
     codec, whisper = load_codec(codec_name), load_whisper(recogniser, language=language)
-    normalise = normaliser(whisper_language(language))
+    whisper_normalise = whisper_normaliser(whisper_language(language))
     # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
     dnsmos = Dnsmos(max_windows=1)
     speaking = Speaking(voices, Audio())
@@ -88,7 +88,7 @@ def evaluate(
     try:
         for voice in voices:
             spoken = _speak(speaking, voice, texts, codec.sample_rate_hz)
-            figures[voice], made = _measure(codec, spoken, texts, whisper, normalise, dnsmos)
+            figures[voice], made = _measure(codec, spoken, texts, whisper, whisper_normalise, dnsmos)
             codes += made["codes"]
             if examples is not None:
                 _write_examples(examples, voice, spoken, made["audio"], codec.sample_rate_hz)
@@ -108,7 +108,7 @@ def evaluate(
 
 
 def _speak(speaking: Speaking, voice: str, texts: Sequence[str], rate_hz: int) -> list[Waveform]:
-    jobs = [Job(text, voice, seed, 1.0, 1.0, rate_hz, 60.0) for seed, text in enumerate(texts)]
+    jobs = [Utterance(text, voice, seed, 1.0, 1.0, rate_hz, 60.0) for seed, text in enumerate(texts)]
     spoken = speaking.speak(jobs)
     for waveform in spoken:
         if isinstance(waveform, SampleError):
@@ -121,7 +121,7 @@ def _measure(
     spoken: list[Waveform],
     texts: Sequence[str],
     whisper: Whisper,
-    normalise: Callable[[str], str],
+    whisper_normalise: Callable[[str], str],
     dnsmos: Dnsmos,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures of one voice, and what the codec made."""
@@ -136,8 +136,8 @@ def _measure(
     before, after = ([resample(w, codec.sample_rate_hz, 16_000) for w in group] for group in (spoken, audio))
     figures = {
         "seconds_of_speech": seconds,
-        "wer_before": word_error_rate(whisper, before, texts, normalise),
-        "wer_after": word_error_rate(whisper, after, texts, normalise),
+        "wer_before": word_error_rate(whisper, before, texts, whisper_normalise),
+        "wer_after": word_error_rate(whisper, after, texts, whisper_normalise),
         "mos_before": statistics.fmean(dnsmos.score(before)),
         "mos_after": statistics.fmean(dnsmos.score(after)),
         "mel_distance": statistics.fmean(
@@ -151,12 +151,12 @@ def _measure(
 
 
 def word_error_rate(
-    whisper: Whisper, waveforms_16k: list[Waveform], texts: Sequence[str], normalise: Callable[[str], str]
+    whisper: Whisper, waveforms_16k: list[Waveform], texts: Sequence[str], whisper_normalise: Callable[[str], str]
 ) -> float:
     """Errors over words of all utterances, heard in full 30-second windows and normalised as Whisper's authors do."""
     heard = whisper.listen(waveforms_16k)
-    words = [normalise("" if isinstance(h, SampleError) else h.text) for h in heard]
-    return float(jiwer.wer([normalise(text) for text in texts], words))
+    words = [whisper_normalise("" if isinstance(h, SampleError) else h.text) for h in heard]
+    return float(jiwer.wer([whisper_normalise(text) for text in texts], words))
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Audio, Speed
 from anytalk.pipelines.recipe.file import Section, read_recipe
 from anytalk.pipelines.speech.engines import Speaking
-from anytalk.pipelines.speech.utterance import Job
+from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.shipped import find
 from anytalk.synth.codec.bundled import weights_bytes
 from anytalk.synth.codec.network import CodecConfig
@@ -156,7 +156,7 @@ def _speak_part(texts: list[str], first: int, recipe: CodecRecipe, speaking: Spe
         speed = round(float(np.random.default_rng(seed).uniform(*settings.speed)), 3)
         voice = settings.voices[number % len(settings.voices)]
         jobs.append(
-            Job(
+            Utterance(
                 text,
                 voice,
                 seed % 2**32,

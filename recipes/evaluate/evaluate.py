@@ -22,12 +22,12 @@ from anytalk.pipelines.plan.voices import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Recipe, VoiceChoice
 from anytalk.pipelines.speech.engines import Speaking
-from anytalk.pipelines.speech.utterance import Job
+from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.judge.measure import error_rate, normaliser
+from anytalk.synth.judge.measure import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
 
 BEYOND = 1.08
@@ -153,7 +153,7 @@ def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> 
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
         speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
-        job = Job(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
+        job = Utterance(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
         [spoken] = speaking.speak([job])
         if isinstance(spoken, SampleError):
             raise spoken
@@ -170,17 +170,17 @@ def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -
 def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = talker.codec.decode([row["answer_codes"]])
-    normalise = normaliser(row["language"])
-    return _wrong(normalise(row["answer"]), normalise(_listen(talker, sound, row["language"])))
+    whisper_normalise = whisper_normaliser(row["language"])
+    return _wrong(whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"])))
 
 
 def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
     """Put one question, write both sounds, and listen to what was said."""
     rate_hz = talker.codec.sample_rate_hz
     answer = collect(talker.talk((asked.sound_16k, 16_000)), rate_hz)
-    normalise = normaliser(asked.row["language"])
-    reference = normalise(asked.row["answer"])
-    said = normalise(answer.text)
+    whisper_normalise = whisper_normaliser(asked.row["language"])
+    reference = whisper_normalise(asked.row["answer"])
+    said = whisper_normalise(answer.text)
     heard = _listen(talker, answer.pcm, asked.row["language"])
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
@@ -196,7 +196,7 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
         heard=heard,
         text_right=said == reference,
         text_wer=_wrong(reference, said),
-        speech_wer=_wrong(said, normalise(heard)) if said else None,
+        speech_wer=_wrong(said, whisper_normalise(heard)) if said else None,
         codec_wer=codec_wer,
         seconds_to_first_audio=_rounded(answer.seconds_to_first_audio),
         real_time_factor=_rounded(answer.real_time_factor),

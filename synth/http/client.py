@@ -20,7 +20,7 @@ import httpx2
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 
-from .concurrency import Pace, retry_after_s
+from .concurrency import ConcurrencyLimit, retry_after_s
 
 OVERLOADED = {429, 503, 529}
 PASSING = {408, 409, 425, *OVERLOADED}
@@ -38,7 +38,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True)
-class Peer:
+class HttpEndpoint:
     """A server, and how patient we are with it.
 
     Attributes:
@@ -113,7 +113,7 @@ def refuse_own_keys(extra: Mapping[str, Any], own: set[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Failure:
     """Why a request brought no answer, and what follows from it.
 
     Attributes:
@@ -133,8 +133,8 @@ class Trouble:
     wait_s: float = 0.0
 
 
-class Watch:
-    """Notices that a peer is down, so that it is left alone for the rest of the run.
+class CircuitBreaker:
+    """Notices that an endpoint is down, so that it is left alone for the rest of the run.
 
     Args:
         most: failures in a row before it counts as down.
@@ -167,29 +167,29 @@ def certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-class Line:
-    """An open line to a peer, for `async with`; of one event loop.
+class HttpClient:
+    """A client of an endpoint, for `async with`; of one event loop.
 
     Args:
-        peer: whom to ask, and how patiently.
-        key: what `Peer.read_key` gave.
-        watch: knows whether the peer is down.
+        endpoint: whom to ask, and how patiently.
+        key: what `HttpEndpoint.read_key` gave.
+        breaker: knows whether the endpoint is down.
     """
 
-    def __init__(self, peer: Peer, key: str | None, watch: Watch) -> None:
-        self.pace = Pace(peer.max_concurrency)
+    def __init__(self, endpoint: HttpEndpoint, key: str | None, breaker: CircuitBreaker) -> None:
+        self.limit = ConcurrencyLimit(endpoint.max_concurrency)
         self.retries = 0
-        self._peer, self._key, self._watch = peer, key, watch
+        self._endpoint, self._key, self._breaker = endpoint, key, breaker
         self._http = httpx2.AsyncClient(
-            base_url=peer.base_url,
+            base_url=endpoint.base_url,
             verify=certificates(),
             headers={"Authorization": f"Bearer {key}"} if key else {},
             # The whole of a request has one limit, in _post: limits on its parts let a trickle go on for ever.
-            timeout=httpx2.Timeout(None, connect=min(CONNECT_S, peer.timeout_s)),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=peer.max_concurrency),
+            timeout=httpx2.Timeout(None, connect=min(CONNECT_S, endpoint.timeout_s)),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=endpoint.max_concurrency),
         )
 
-    async def __aenter__(self) -> "Line":
+    async def __aenter__(self) -> "HttpClient":
         return self
 
     async def __aexit__(
@@ -205,7 +205,7 @@ class Line:
         self,
         path: str,
         body: Callable[[], Mapping[str, Any]],
-        read: Callable[[httpx2.Response], AnswerT | Trouble],
+        read: Callable[[httpx2.Response], AnswerT | Failure],
         attempts: int,
     ) -> AnswerT:
         """Send a request until it is answered, refused or given up.
@@ -218,62 +218,62 @@ class Line:
 
         Raises:
             SampleError: `refused_request`, or the reason that `read` gave for what it got each time.
-            EngineError: there was no answer after all attempts, or the peer is down.
+            EngineError: there was no answer after all attempts, or the endpoint is down.
         """
         tried = 0
         while True:
             tried += 1
             self._refuse_if_down()
-            async with self.pace.turn() as began:
+            async with self.limit.turn() as began:
                 self._refuse_if_down()  # It may have gone down while this request waited.
                 result = await self._post(path, body(), read)
-                if isinstance(result, Trouble) and result.overloaded and self._watch.down is None:
-                    self.pace.slow(began, result.wait_s)
-            if not isinstance(result, Trouble):
-                self.pace.quicken()
+                if isinstance(result, Failure) and result.overloaded and self._breaker.down is None:
+                    self.limit.slow(began, result.wait_s)
+            if not isinstance(result, Failure):
+                self.limit.quicken()
                 return result
             if result.refused:
                 raise SampleError("refused_request", result.what)
             if result.lasting or tried >= attempts:
                 raise self._given_up(result, tried)
             self.retries += 1
-            await asyncio.sleep(min(self._peer.backoff_s * 2 ** (tried - 1), MAX_BACKOFF_S))
+            await asyncio.sleep(min(self._endpoint.backoff_s * 2 ** (tried - 1), MAX_BACKOFF_S))
 
     def clean(self, text: str) -> str:
         """Take the key out of what a server said: some repeat it."""
         return text.replace(self._key, "[key]") if self._key else text
 
     def _refuse_if_down(self) -> None:
-        if self._watch.down is not None:
-            raise EngineError(self._watch.down)
+        if self._breaker.down is not None:
+            raise EngineError(self._breaker.down)
 
-    def _given_up(self, trouble: Trouble, tried: int) -> SampleError | EngineError:
-        if trouble.reason is not None:
-            return SampleError(trouble.reason, f"{self._peer} sent {trouble.what}; asked {tried} times")
-        return EngineError(f"{self._peer}: {trouble.what}" + (f"; sent {tried} times" if tried > 1 else ""))
+    def _given_up(self, failure: Failure, tried: int) -> SampleError | EngineError:
+        if failure.reason is not None:
+            return SampleError(failure.reason, f"{self._endpoint} sent {failure.what}; asked {tried} times")
+        return EngineError(f"{self._endpoint}: {failure.what}" + (f"; sent {tried} times" if tried > 1 else ""))
 
     async def _post(
-        self, path: str, body: Mapping[str, Any], read: Callable[[httpx2.Response], AnswerT | Trouble]
-    ) -> AnswerT | Trouble:
+        self, path: str, body: Mapping[str, Any], read: Callable[[httpx2.Response], AnswerT | Failure]
+    ) -> AnswerT | Failure:
         """Send a request once."""
-        limit_s = self._peer.timeout_s
+        limit_s = self._endpoint.timeout_s
         try:
             async with asyncio.timeout(limit_s):
                 response = await self._http.post(path, json=body)
         except TimeoutError:
-            return Trouble(f"no answer within {limit_s:g} s", overloaded=True)
+            return Failure(f"no answer within {limit_s:g} s", overloaded=True)
         except httpx2.RequestError as error:
-            return Trouble(self.clean(f"{type(error).__name__} {error}".strip()))
+            return Failure(self.clean(f"{type(error).__name__} {error}".strip()))
         return read(response) if response.status_code == 200 else self._refusal(response)
 
-    def _refusal(self, response: httpx2.Response) -> Trouble:
+    def _refusal(self, response: httpx2.Response) -> Failure:
         """What a response of another status than 200 means."""
         status = response.status_code
         what = f"status {status}: {' '.join(self.clean(response.text).split())[:300]}"
         passing = status >= 500 or status in PASSING
         overloaded = status in OVERLOADED
         wait_s = retry_after_s(response.headers.get("retry-after")) if overloaded else 0.0
-        if wait_s > self._peer.max_wait_s:
-            what = f"it asks to wait {wait_s:.0f} s, and max_wait_s is {self._peer.max_wait_s:g}"
-            self._watch.down, passing = f"{self._peer}: {what}", False
-        return Trouble(what, refused=status in REFUSED, lasting=not passing, overloaded=overloaded, wait_s=wait_s)
+        if wait_s > self._endpoint.max_wait_s:
+            what = f"it asks to wait {wait_s:.0f} s, and max_wait_s is {self._endpoint.max_wait_s:g}"
+            self._breaker.down, passing = f"{self._endpoint}: {what}", False
+        return Failure(what, refused=status in REFUSED, lasting=not passing, overloaded=overloaded, wait_s=wait_s)

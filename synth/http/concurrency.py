@@ -13,7 +13,7 @@ START = 4
 """Requests under way at the start: enough to keep a small server busy, too few to anger a large one."""
 
 
-class Pace:
+class ConcurrencyLimit:
     """A limit on requests under way that follows how the server takes them.
 
     Args:

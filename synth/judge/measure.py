@@ -13,7 +13,7 @@ import jiwer
 import numpy as np
 
 from anytalk.synth.audio import Waveform
-from anytalk.synth.text import verbalise
+from anytalk.synth.text import normalise
 
 from .contract import Span
 
@@ -162,11 +162,11 @@ def word_error_rate(text: str, transcript: str, language: str) -> float:
 
 def _readings(text: str, transcript: str, language: str) -> list[tuple[str, str]]:
     """Text and transcript as they are compared, in two ways of which the kinder one counts."""
-    normalise = normaliser(language.split("-")[0].lower())
+    whisper_normalise = whisper_normaliser(language.split("-")[0].lower())
     # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
     return [
-        (normalise(text), normalise(transcript)),
-        (normalise(verbalise(text, language)), normalise(verbalise(transcript, language))),
+        (whisper_normalise(text), whisper_normalise(transcript)),
+        (whisper_normalise(normalise(text, language)), whisper_normalise(normalise(transcript, language))),
     ]
 
 
@@ -207,22 +207,22 @@ def error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> fl
 
 
 @cache
-def normaliser(language: str) -> Callable[[str], str]:
-    """Text normaliser that words are compared after: Whisper's for English, its basic one elsewhere.
+def whisper_normaliser(language: str) -> Callable[[str], str]:
+    """Text whisper_normaliser that words are compared after: Whisper's for English, its basic one elsewhere.
 
     Args:
         language: ISO 639-1 code, such as `en`.
     """
     # Imported here: whisper_normalizer reads a table of spellings, which only those who measure need.
-    normalise: Callable[[str], str]
+    whisper_normalise: Callable[[str], str]
     if language == "en":
         from whisper_normalizer.english import EnglishTextNormalizer
 
-        normalise = EnglishTextNormalizer()
+        whisper_normalise = EnglishTextNormalizer()
     else:
         from whisper_normalizer.basic import BasicTextNormalizer
 
         # Without its marks, a word of Hindi or Thai loses its vowels.
-        normalise = BasicTextNormalizer(preserve_marks=True)
+        whisper_normalise = BasicTextNormalizer(preserve_marks=True)
     # Of an ellipsis the English normaliser leaves a full stop, as if it were a word.
-    return lambda text: " ".join(word for word in normalise(text).split() if any(map(str.isalnum, word)))
+    return lambda text: " ".join(word for word in whisper_normalise(text).split() if any(map(str.isalnum, word)))

@@ -70,7 +70,7 @@ REASONS = tuple(reason for reason, _, _ in GATES)
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedCheck:
     """A gate that an utterance fails.
 
     Attributes:
@@ -90,7 +90,7 @@ class Failure:
         return f"{self.measure} {self.value:g} is {side} {self.bound:g}"
 
 
-def first_failure(measures: Measures, policy: Policy) -> Failure | None:
+def first_failure(measures: Measures, policy: Policy) -> FailedCheck | None:
     """Find the first gate that an utterance fails.
 
     Args:
@@ -107,7 +107,7 @@ def first_failure(measures: Measures, policy: Policy) -> Failure | None:
             continue
         passes = value <= bound if name.startswith("max_") else value >= bound
         if not passes:
-            return Failure(reason, measure, value, bound)
+            return FailedCheck(reason, measure, value, bound)
     return None
 
 

@@ -2,7 +2,7 @@
 
     config = Generation(conversations=1000)
     with AnswerCache("answers.sqlite") as cache:
-        async with Client(Endpoint("http://localhost:8000/v1", model="qwen"), cache) as client:
+        async with ChatClient(ChatEndpoint("http://localhost:8000/v1", model="qwen"), cache) as client:
             await client.probe(SCHEMA)
             async for outcome in generate(config, seed=1, client=client):
                 ...  # Generated, Rejected or Deferred, in the order of the plan

@@ -14,10 +14,10 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http.client import Line, Trouble, Watch
+from anytalk.synth.http.client import CircuitBreaker, Failure, HttpClient
 
 from .cache import AnswerCache, answer_key
-from .endpoint import Endpoint, Usage
+from .endpoint import ChatEndpoint, Usage
 
 FORMATS = ("json_schema", "json_object", "none")
 """Ways to ask for JSON, the strictest first."""
@@ -68,7 +68,7 @@ class _Completion(BaseModel):
     usage: _Tokens | None = None
 
 
-class Client:
+class ChatClient:
     """A connection to one endpoint, for `async with`.
 
     Args:
@@ -79,23 +79,23 @@ class Client:
         SetupError: the key is not in the environment.
     """
 
-    def __init__(self, endpoint: Endpoint, cache: AnswerCache | None = None) -> None:
+    def __init__(self, endpoint: ChatEndpoint, cache: AnswerCache | None = None) -> None:
         self.endpoint = endpoint
         self.cache = cache
         self.usage = Usage()
         auto = endpoint.response_format == "auto"
         self._format: str = "json_schema" if auto else endpoint.response_format
         self._format_settled = not auto
-        self._watch = Watch(GIVE_UP_AFTER)
-        self._line = Line(endpoint, endpoint.read_key(), self._watch)
+        self._breaker = CircuitBreaker(GIVE_UP_AFTER)
+        self._http = HttpClient(endpoint, endpoint.read_key(), self._breaker)
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> "ChatClient":
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._line.close()
+        await self._http.close()
 
     async def probe(self, schema: Mapping[str, Any] | None = None) -> None:
         """Find out with one small request whether the endpoint answers, takes the key, the settings and the schema.
@@ -153,8 +153,8 @@ class Client:
 
         while True:
             try:
-                with self._watch.look():
-                    answer = await self._line.send("chat/completions", body, self._read, attempts)
+                with self._breaker.look():
+                    answer = await self._http.send("chat/completions", body, self._read, attempts)
             except SampleError:
                 if not self._step_down(form):
                     raise
@@ -163,7 +163,7 @@ class Client:
                 self.usage.count(answer.prompt_tokens, answer.completion_tokens)
                 return answer
             finally:
-                self.usage.retries = self._line.retries
+                self.usage.retries = self._http.retries
 
     def _body(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None, form: str) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)} | self.endpoint.sampling()
@@ -178,19 +178,19 @@ class Client:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def _read(self, response: httpx2.Response) -> Answer | Trouble:
+    def _read(self, response: httpx2.Response) -> Answer | Failure:
         try:
             completion = _Completion.model_validate_json(response.content)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return Trouble(f"status 200 with no chat completion in it: {where} {first['msg']}".replace("  ", " "))
+            return Failure(f"status 200 with no chat completion in it: {where} {first['msg']}".replace("  ", " "))
         choice, tokens = completion.choices[0], completion.usage
         said = choice.message.refusal or choice.message.content or ""
         return Answer(
-            text=self._line.clean(said),
+            text=self._http.clean(said),
             finish_reason="content_filter" if choice.message.refusal else choice.finish_reason,
-            model=self._line.clean(completion.model or self.endpoint.model),
+            model=self._http.clean(completion.model or self.endpoint.model),
             prompt_tokens=tokens.prompt_tokens if tokens else None,
             completion_tokens=tokens.completion_tokens if tokens else None,
         )

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from anytalk.synth.http.client import Peer, refuse_own_keys
+from anytalk.synth.http.client import HttpEndpoint, refuse_own_keys
 
 OWN_KEYS = {"messages", "model", "response_format", "seed", "stream", "max_tokens", "max_completion_tokens"}
-"""Keys of a request's body that `Endpoint.extra` may not set: the client does."""
+"""Keys of a request's body that `ChatEndpoint.extra` may not set: the client does."""
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Endpoint(Peer):
-    """An OpenAI-compatible chat endpoint: a `Peer`, and what it is asked for.
+class ChatEndpoint(HttpEndpoint):
+    """An OpenAI-compatible chat endpoint: a `HttpEndpoint`, and what it is asked for.
 
     Attributes:
         max_tokens: longest answer, in tokens.

@@ -17,7 +17,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.http.client import SEEDS
 from anytalk.synth.seed import derive_seed, digest
 
-from .client import Client
+from .client import ChatClient
 from .draw import Weights, check_weights, deal, shares_of
 from .job import Job, Outcome, run
 from .speech import length
@@ -197,7 +197,7 @@ def generation_jobs(config: Generation, seed: int) -> Iterator[Job]:
         yield request.job(templates[request.kind], config.assistant)
 
 
-def generate(config: Generation, seed: int, client: Client) -> AsyncGenerator[Outcome, None]:
+def generate(config: Generation, seed: int, client: ChatClient) -> AsyncGenerator[Outcome, None]:
     """Ask for every conversation of the plan.
 
     Args:

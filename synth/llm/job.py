@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError
 
-from .client import Answer, Client, Messages
+from .client import Answer, ChatClient, Messages
 from .speech import check_spoken
 
 MAX_QUESTION_S = 25.0
@@ -160,7 +160,7 @@ class Deferred:
 Outcome = Generated | Rejected | Deferred
 
 
-async def run(jobs: Iterable[Job], client: Client) -> AsyncGenerator[Outcome, None]:
+async def run(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome, None]:
     """Do jobs side by side.
 
     Args:
@@ -188,7 +188,7 @@ async def run(jobs: Iterable[Job], client: Client) -> AsyncGenerator[Outcome, No
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def _do(job: Job, client: Client) -> Outcome:
+async def _do(job: Job, client: ChatClient) -> Outcome:
     try:
         answer = await client.ask(job.messages, job.seed, SCHEMA)
         try:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from anytalk.synth.errors import SampleError
 
-from .client import Answer, Client, Messages
+from .client import Answer, ChatClient, Messages
 from .endpoint import Usage
 from .job import read_answer, repairing
 from .template import Template
@@ -50,7 +50,7 @@ class Request:
 
 
 async def reword(
-    request: Request, template: Template, client: Client, check: Callable[[str], str], usage: Usage
+    request: Request, template: Template, client: ChatClient, check: Callable[[str], str], usage: Usage
 ) -> str:
     """Ask for other words, and have them mended once.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from anytalk.synth.http.client import SEEDS
 from anytalk.synth.seed import derive_seed
 
-from .client import Client
+from .client import ChatClient
 from .generate import longest_s
 from .job import Job, Outcome, Turn, run
 from .speech import length
@@ -84,7 +84,7 @@ def rewriting_jobs(conversations: Iterable[Written], config: Rewriting, seed: in
 
 
 def rewrite(
-    conversations: Iterable[Written], config: Rewriting, seed: int, client: Client
+    conversations: Iterable[Written], config: Rewriting, seed: int, client: ChatClient
 ) -> AsyncGenerator[Outcome, None]:
     """Have every conversation rewritten.
 

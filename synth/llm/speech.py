@@ -1,7 +1,7 @@
 """How much text fills a time, for a prompt; and whether what came back can be said in it."""
 
 from anytalk.synth.errors import SampleError
-from anytalk.synth.text import unspeakable, verbalise
+from anytalk.synth.text import normalise, unspeakable
 
 WORDS_PER_S = 2.5
 """Of read English: 150 words a minute. Other languages that part their words are taken to be alike."""
@@ -32,6 +32,6 @@ def check_spoken(side: str, text: str, language: str, limit_s: float) -> None:
     Raises:
         SampleError: with the first reason of `unspeakable`, and all of them in its detail.
     """
-    problems = unspeakable(text, language, limit_s, spoken=verbalise(text, language))
+    problems = unspeakable(text, language, limit_s, spoken=normalise(text, language))
     if problems:
         raise SampleError(problems[0].reason, "; ".join(f"{side}: {p.reason} {p.piece!r}" for p in problems))

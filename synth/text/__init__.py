@@ -1,7 +1,7 @@
 """Text as it is said: what a voice is to say for what was written, and what nobody can say at all.
 
->>> from anytalk.synth.text import unspeakable, verbalise
->>> verbalise("Meet Dr. Lee at 7:30.", "en")
+>>> from anytalk.synth.text import unspeakable, normalise
+>>> normalise("Meet Dr. Lee at 7:30.", "en")
 'Meet Doctor Lee at seven thirty.'
 >>> unspeakable("**Meet** Dr. Lee.", "en")
 [Problem(reason='markdown', piece='**Meet**'), Problem(reason='symbols', piece='*')]
@@ -9,18 +9,18 @@
 
 from .duration import spoken_seconds
 from .language import Identifier, Langid
-from .nemo import NemoVerbaliser
-from .normalise import load_verbaliser, verbalise
+from .nemo import NemoNormaliser
+from .normalise import load_normaliser, normalise
 from .speakable import REASONS, Problem, unspeakable
 
 __all__ = [
     "REASONS",
     "Identifier",
     "Langid",
-    "NemoVerbaliser",
+    "NemoNormaliser",
     "Problem",
-    "load_verbaliser",
+    "load_normaliser",
+    "normalise",
     "spoken_seconds",
     "unspeakable",
-    "verbalise",
 ]

@@ -35,14 +35,14 @@ VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
 
 
-def verbalise_english(text: str, region: str = "") -> str:
+def normalise_english(text: str, region: str = "") -> str:
     """Write English out as it is said.
 
     Args:
         text: as written.
         region: of the language tag, such as GB; decides how 3/4/2024 is read.
 
-    >>> verbalise_english("Dr. Lee paid $3.50 on 5 May 2024.")
+    >>> normalise_english("Dr. Lee paid $3.50 on 5 May 2024.")
     'Doctor Lee paid three dollars and fifty cents on the fifth of May twenty twenty-four.'
     """
     return apply(_rules(region.upper() in MONTH_FIRST), text)

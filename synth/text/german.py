@@ -167,10 +167,10 @@ VULGAR = {"½": "ein halb", "¼": "ein Viertel", "¾": "drei Viertel", "⅓": "e
 DATIVE = r"\b(?:[Aa]m|[Vv]om|[Zz]um|[Bb]eim|[Ii]m|[Dd]em|[Dd]en|[Dd]es|[Dd]er|[Bb]is|[Aa]b|[Ss]eit|[Vv]or|[Nn]ach)"
 
 
-def verbalise_german(text: str) -> str:
+def normalise_german(text: str) -> str:
     """Write German out as it is said.
 
-    >>> verbalise_german("Am 3. Mai kostete es z. B. 3,50 €.")
+    >>> normalise_german("Am 3. Mai kostete es z. B. 3,50 €.")
     'Am dritten Mai kostete es zum Beispiel drei Euro und fünfzig Cent.'
     """
     return apply(_RULES, text)

@@ -13,7 +13,7 @@ LANGUAGES = frozenset(["ar", "de", "en", "es", "fr", "hi", "hu", "hy", "it", "ja
 """Russian is not among them: its grammars only give several readings at once."""
 
 
-class NemoVerbaliser:
+class NemoNormaliser:
     """Write texts out with NeMo's grammars.
 
     Args:

@@ -6,15 +6,15 @@ The written form is the caller's to keep.
 from collections.abc import Callable
 from typing import Literal
 
-from .english import verbalise_english
-from .german import verbalise_german
-from .nemo import NemoVerbaliser
-from .other import verbalise_other
+from .english import normalise_english
+from .german import normalise_german
+from .nemo import NemoNormaliser
+from .other import normalise_other
 
 Engine = Literal["rules", "nemo", "none"]
 
 
-def verbalise(text: str, language: str) -> str:
+def normalise(text: str, language: str) -> str:
     """Write a text out as it is said.
 
     Args:
@@ -26,22 +26,22 @@ def verbalise(text: str, language: str) -> str:
     Returns:
         The spoken form; saying it again changes nothing.
 
-    >>> verbalise("It's 20°C, i.e. 68°F.", "en")
+    >>> normalise("It's 20°C, i.e. 68°F.", "en")
     "It's twenty degrees Celsius, that is sixty-eight degrees Fahrenheit."
     """
     tongue, _, rest = language.partition("-")
     if tongue.lower() == "en":
-        return verbalise_english(text, rest.rpartition("-")[2])
+        return normalise_english(text, rest.rpartition("-")[2])
     if tongue.lower() == "de":
-        return verbalise_german(text)
-    return verbalise_other(text, {"nb": "no", "nn": "no"}.get(tongue.lower(), tongue.lower()))
+        return normalise_german(text)
+    return normalise_other(text, {"nb": "no", "nn": "no"}.get(tongue.lower(), tongue.lower()))
 
 
-def load_verbaliser(engine: Engine, language: str) -> Callable[[str], str]:
+def load_normaliser(engine: Engine, language: str) -> Callable[[str], str]:
     """Load what writes the texts of a language out.
 
     Args:
-        engine: `rules` for those of `verbalise`, `nemo` for NeMo's grammars, `none` to leave texts alone.
+        engine: `rules` for those of `normalise`, `nemo` for NeMo's grammars, `none` to leave texts alone.
         language: BCP-47 tag.
 
     Raises:
@@ -49,7 +49,7 @@ def load_verbaliser(engine: Engine, language: str) -> Callable[[str], str]:
         SetupError: NeMo has no grammars for the language.
     """
     if engine == "nemo":
-        return NemoVerbaliser(language)
+        return NemoNormaliser(language)
     if engine == "none":
         return str
-    return lambda text: verbalise(text, language)
+    return lambda text: normalise(text, language)

@@ -91,10 +91,10 @@ TONGUES = {
 CODES = {"€": "EUR", "$": "USD", "£": "GBP"}
 
 
-def verbalise_other(text: str, language: str) -> str:
+def normalise_other(text: str, language: str) -> str:
     """Write out the numbers and signs of a language of `TONGUES`; text of another one comes back as it is.
 
-    >>> verbalise_other("Il y a 21 chats et 3,5 litres.", "fr")
+    >>> normalise_other("Il y a 21 chats et 3,5 litres.", "fr")
     'Il y a vingt et un chats et trois virgule cinq litres.'
     """
     return apply(_rules(language), text) if language in TONGUES else text

@@ -90,7 +90,7 @@ def unspeakable(
         text: as written; lists, code, links and the like are looked for here.
         language: BCP-47 tag that it should be in.
         max_seconds: longest that it may take to say; None for any.
-        spoken: its spoken form, such as `verbalise` makes; the text itself by default. Digits, symbols, length and
+        spoken: its spoken form, such as `normalise` makes; the text itself by default. Digits, symbols, length and
             language are looked for here.
         identifier: tells languages of one script apart. Without one only the script is checked.
 

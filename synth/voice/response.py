@@ -24,7 +24,7 @@ OPEN_SIZE = 0x7FFFFF00
 """From here on, a size in a WAV header means that its writer streamed and did not know it."""
 
 
-class BrokenReplyError(ValueError):
+class BrokenResponseError(ValueError):
     """What came is no whole speech: cut off, empty, or something else altogether.
 
     Args:
@@ -37,7 +37,7 @@ class BrokenReplyError(ValueError):
         self.empty = empty
 
 
-def read_reply(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | None = None) -> Waveform:
+def read_response(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | None = None) -> Waveform:
     """Decode the body of a speech response.
 
     Args:
@@ -50,11 +50,11 @@ def read_reply(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int
         The waveform at `rate_hz`.
 
     Raises:
-        BrokenReplyError: another try may bring a better one.
+        BrokenResponseError: another try may bring a better one.
         SampleError: `unknown_rate` for headerless PCM of no known rate; `too_long` or `nan_audio`.
     """
     if not content:
-        raise BrokenReplyError("an empty body", empty=True)
+        raise BrokenResponseError("an empty body", empty=True)
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
         return _decoded(_whole_wav(content), rate_hz)
     kind = content_type.partition(";")[0].strip().lower()
@@ -70,9 +70,9 @@ def _decoded(content: bytes, rate_hz: int) -> Waveform:
         return read_audio(content, rate_hz, max_s=LONGEST_S)
     except SampleError as error:
         if error.reason == "empty_audio":
-            raise BrokenReplyError("a file of no samples", empty=True) from error
+            raise BrokenResponseError("a file of no samples", empty=True) from error
         if error.reason == "undecodable_audio":
-            raise BrokenReplyError(f"no audio: {len(content)} bytes that begin {content[:40]!r}") from error
+            raise BrokenResponseError(f"no audio: {len(content)} bytes that begin {content[:40]!r}") from error
         raise
 
 
@@ -82,7 +82,7 @@ def _pcm(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | Non
     if source_hz is None or source_hz <= 0:
         raise SampleError("unknown_rate", f"headerless audio ({content_type or 'no type'}) of unknown rate")
     if len(content) % 2:
-        raise BrokenReplyError(f"{len(content)} bytes of 16-bit audio: half a sample is missing")
+        raise BrokenResponseError(f"{len(content)} bytes of 16-bit audio: half a sample is missing")
     samples = np.frombuffer(content, "<i2").astype(np.float32) / np.float32(PCM16_SCALE)
     return resample(samples, source_hz, rate_hz)
 
@@ -95,17 +95,17 @@ def _whole_wav(content: bytes) -> bytes:
         if name == b"data":
             return _sized(content, place + 8, size)
         place += 8 + size + size % 2
-    raise BrokenReplyError("a WAV file without samples")
+    raise BrokenResponseError("a WAV file without samples")
 
 
 def _sized(content: bytes, start: int, size: int) -> bytes:
     there = len(content) - start
     if there == 0:
-        raise BrokenReplyError("a WAV file of no samples", empty=True)
+        raise BrokenResponseError("a WAV file of no samples", empty=True)
     if 0 < size <= there:
         return content
     if 0 < size < OPEN_SIZE:
-        raise BrokenReplyError(f"a WAV file cut off after {there} of {size} bytes")
+        raise BrokenResponseError(f"a WAV file cut off after {there} of {size} bytes")
     header = bytearray(content[:start])
     struct.pack_into("<I", header, 4, len(content) - 8)
     struct.pack_into("<I", header, start - 4, there)
@@ -118,6 +118,6 @@ def _check_whole_flac(content: bytes) -> None:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, found = file.frames, len(file.read(dtype="int16"))
     except soundfile.LibsndfileError as error:
-        raise BrokenReplyError(f"a FLAC file that cannot be read: {error}") from error
+        raise BrokenResponseError(f"a FLAC file that cannot be read: {error}") from error
     if 0 < promised < OPEN_SIZE and found < promised:
-        raise BrokenReplyError(f"a FLAC file cut off after {found} of {promised} samples")
+        raise BrokenResponseError(f"a FLAC file cut off after {found} of {promised} samples")

@@ -17,11 +17,11 @@ import httpx2
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http.client import SEEDS, Line, Trouble, Watch
+from anytalk.synth.http.client import SEEDS, CircuitBreaker, Failure, HttpClient
 
 from .fingerprint import RENDERING
 from .request import SpeakRequest, check_speakable, finished
-from .response import BrokenReplyError, read_reply
+from .response import BrokenResponseError, read_response
 from .speech_server import SpeechServer
 
 GIVE_UP_AFTER = 3
@@ -50,7 +50,7 @@ class ServerVoice:
         self.sample_rate_hz = server.sample_rate_hz
         self._server, self._voice = server, voice
         self._key = server.read_key()
-        self._watch = Watch(GIVE_UP_AFTER)
+        self._breaker = CircuitBreaker(GIVE_UP_AFTER)
         self._probe()
 
     @property
@@ -65,7 +65,7 @@ class ServerVoice:
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`; requests are under way side by side."""
-        with self._watch.look():
+        with self._breaker.look():
             return _run(self._speak_all(requests, self._server.attempts))
 
     def _probe(self) -> None:
@@ -77,20 +77,20 @@ class ServerVoice:
             raise SetupError(f"no speech from {self._server} for the voice {self._voice}: {spoken}")
 
     async def _speak_all(self, requests: Sequence[SpeakRequest], attempts: int) -> list[Waveform | SampleError]:
-        async with Line(self._server, self._key, self._watch) as line:
-            return await asyncio.gather(*(self._speak_one(line, request, attempts) for request in requests))
+        async with HttpClient(self._server, self._key, self._breaker) as http:
+            return await asyncio.gather(*(self._speak_one(http, request, attempts) for request in requests))
 
-    async def _speak_one(self, line: Line, request: SpeakRequest, attempts: int) -> Waveform | SampleError:
-        def read(response: httpx2.Response) -> Waveform | Trouble:
+    async def _speak_one(self, http: HttpClient, request: SpeakRequest, attempts: int) -> Waveform | SampleError:
+        def read(response: httpx2.Response) -> Waveform | Failure:
             kind = response.headers.get("content-type", "")
             try:
-                return read_reply(response.content, kind, self.sample_rate_hz, self._server.pcm_rate_hz)
-            except BrokenReplyError as error:
-                return Trouble(line.clean(str(error)), reason="empty_audio" if error.empty else None)
+                return read_response(response.content, kind, self.sample_rate_hz, self._server.pcm_rate_hz)
+            except BrokenResponseError as error:
+                return Failure(http.clean(str(error)), reason="empty_audio" if error.empty else None)
 
         try:
             check_speakable(request.text)
-            spoken = await line.send("audio/speech", lambda: self._body(request), read, attempts)
+            spoken = await http.send("audio/speech", lambda: self._body(request), read, attempts)
             return finished(request, spoken, self.sample_rate_hz)
         except SampleError as error:
             return error.with_traceback(None)

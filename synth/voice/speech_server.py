@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from anytalk.synth.http.client import Peer, refuse_own_keys
+from anytalk.synth.http.client import HttpEndpoint, refuse_own_keys
 
 from .terms import UNKNOWN, Terms
 
@@ -13,8 +13,8 @@ OWN_KEYS = {"input", "model", "response_format", "seed", "speed", "stream", "str
 
 
 @dataclass(frozen=True)
-class SpeechServer(Peer):
-    """An OpenAI-compatible speech endpoint: a `Peer` that may have many voices.
+class SpeechServer(HttpEndpoint):
+    """An OpenAI-compatible speech endpoint: a `HttpEndpoint` that may have many voices.
 
     Attributes:
         language: BCP-47 tag of what its voices speak; mul if they speak many languages.

@@ -87,7 +87,7 @@ def test_every_row_of_a_build_is_accepted_rejected_or_finished_by_a_later_run_an
         recipe = fake_recipe(
             source={"kind": "llm", "endpoint": endpoint, "ask": {"conversations": COUNT, "kinds": KINDS}},
             voices={"question": ["fake:ann"], "answer": "server:ours/anna", "servers": {"ours": server}},
-            clean={"verbalise": "none", "refuse_unspeakable": False},
+            clean={"normalise": "none", "refuse_unspeakable": False},
             check=fake_sections["check"] | {"attempts": 2},
             shards={"unit_rows": 2},
         )

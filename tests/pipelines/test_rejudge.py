@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from anytalk.pipelines import build, check, judge
+from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.recipes.cli.main import app
@@ -92,7 +92,7 @@ def attempts(folder):
 
 def test_judging_gives_the_rows_that_a_build_under_the_policy_gives_and_loses_no_attempt(recipe, built, dataset):
     before = set(rows_of(dataset, "shards")) | set(rows_of(dataset, "rejects"))
-    looser = judge(dataset, {ANSWERS_UNDER: LOOSE})
+    looser = rejudge(dataset, {ANSWERS_UNDER: LOOSE})
     build(recipe, recipe.parent / "looser", local=True, **{ANSWERS_UNDER: LOOSE})
     assert (looser.came_back > 0, looser.went_out, looser.open) == (True, 0, [])
     assert shards(dataset) == shards(recipe.parent / "looser")
@@ -105,14 +105,14 @@ def test_judging_gives_the_rows_that_a_build_under_the_policy_gives_and_loses_no
     for key in ("rows_accepted", "rows_rejected", "rows_rerolled", "gates", "reasons", "speech_hours", "fingerprints"):
         assert manifest[key] == fresh[key], key
 
-    once = judge(dataset, {"check.attempts": 1})
+    once = rejudge(dataset, {"check.attempts": 1})
     build(recipe, recipe.parent / "once", local=True, **{ANSWERS_UNDER: LOOSE, "check.attempts": 1})
     assert once.went_out > 0
     assert shards(dataset) == shards(recipe.parent / "once")
     assert rejects(dataset) == rejects(recipe.parent / "once")
     assert set(rows_of(dataset, "shards")) | set(rows_of(dataset, "rejects")) == before
 
-    judge(dataset, {ANSWERS_UNDER: TIGHT, "check.attempts": 3})
+    rejudge(dataset, {ANSWERS_UNDER: TIGHT, "check.attempts": 3})
     assert {name: files(dataset)[name] for name in files(built) if name.startswith(("shards/", "rejects/"))} == {
         name: content for name, content in files(built).items() if name.startswith(("shards/", "rejects/"))
     }
@@ -132,7 +132,7 @@ def test_a_build_tells_the_yield_of_each_gate(built):
 
 def test_a_dry_run_lists_what_needs_another_attempt_and_moves_nothing(built):
     before = files(built)
-    tried = judge(built, {QUESTIONS_UNDER: TIGHT, "check.attempts": 4}, dry_run=True)
+    tried = rejudge(built, {QUESTIONS_UNDER: TIGHT, "check.attempts": 4}, dry_run=True)
     assert files(built) == before
     assert (tried.applied, tried.rows_judged, tried.went_out > 0) == (False, 8, True)
     questions = [need for need in tried.open if need["side"] == "question"]
@@ -144,10 +144,10 @@ def test_a_dry_run_lists_what_needs_another_attempt_and_moves_nothing(built):
 
 def test_rerolling_goes_on_with_the_next_attempts_and_ends_as_a_build_would(recipe, dataset):
     stricter = {QUESTIONS_UNDER: 0.95}
-    listed = judge(dataset, stricter)
+    listed = rejudge(dataset, stricter)
     assert listed.went_out > 0
     assert {need["id"] for need in listed.open} <= set(rows_of(dataset, "rejects"))
-    rerolled = judge(dataset, reroll=True, local=True)
+    rerolled = rejudge(dataset, reroll=True, local=True)
     build(recipe, recipe.parent / "stricter", local=True, **stricter)
     assert rerolled.changed == {}
     assert (rerolled.came_back > 0, rerolled.open) == (True, [])
@@ -158,19 +158,19 @@ def test_rerolling_goes_on_with_the_next_attempts_and_ends_as_a_build_would(reci
         numbers.setdefault((name, side), []).append(number)
     assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
     assert check(dataset).problems == []
-    assert judge(dataset, reroll=True, local=True) == rerolled  # Nothing is left to do.
+    assert rejudge(dataset, reroll=True, local=True) == rerolled  # Nothing is left to do.
 
 
 def test_a_question_that_passes_now_has_no_answer_yet_and_is_given_one(recipe, tmp_path):
     strict = {QUESTIONS_UNDER: 0.45, "check.attempts": 1, ANSWERS_UNDER: None}
     build(recipe, tmp_path / "strict", local=True, **strict)
     assert rejects(tmp_path / "strict")
-    looser = judge(tmp_path / "strict", {QUESTIONS_UNDER: None})
+    looser = rejudge(tmp_path / "strict", {QUESTIONS_UNDER: None})
     assert set(rejects(tmp_path / "strict").values()) == {"unspoken_answer"}
     assert {(need["side"], need["attempts"], need["reason"]) for need in looser.open} == {
         ("answer", 0, "unspoken_answer")
     }
-    judge(tmp_path / "strict", reroll=True, local=True)
+    rejudge(tmp_path / "strict", reroll=True, local=True)
     assert rejects(tmp_path / "strict") == {}
     assert check(tmp_path / "strict").problems == []
 
@@ -184,15 +184,15 @@ class Impatient(Quiet):
 
 def test_an_interrupted_judgement_is_unfinished_and_the_same_command_goes_on(recipe, built, dataset):
     with pytest.raises(KeyboardInterrupt):
-        judge(dataset, {ANSWERS_UNDER: LOOSE}, progress=Impatient())
+        rejudge(dataset, {ANSWERS_UNDER: LOOSE}, progress=Impatient())
     assert not (dataset / "dataset.json").exists()
     with pytest.raises(SetupError, match=r"unfinished dataset; run anytalk judge .* again"):
         check(dataset)
     with pytest.raises(SetupError, match="first run: anytalk judge"):
         build(recipe, dataset, local=True, **{ANSWERS_UNDER: LOOSE})
-    judge(dataset)
+    rejudge(dataset)
     shutil.copytree(built, dataset.parent / "whole")
-    judge(dataset.parent / "whole", {ANSWERS_UNDER: LOOSE})
+    rejudge(dataset.parent / "whole", {ANSWERS_UNDER: LOOSE})
     assert shards(dataset) == shards(dataset.parent / "whole")
     assert set(files(dataset)) == set(files(dataset.parent / "whole"))
     assert check(dataset).problems == []
@@ -202,8 +202,8 @@ def test_an_interrupted_judgement_is_unfinished_and_the_same_command_goes_on(rec
 
 def test_an_interrupted_judgement_may_be_taken_back(built, dataset):
     with pytest.raises(KeyboardInterrupt):
-        judge(dataset, {ANSWERS_UNDER: LOOSE}, progress=Impatient())
-    judge(dataset, {ANSWERS_UNDER: TIGHT})
+        rejudge(dataset, {ANSWERS_UNDER: LOOSE}, progress=Impatient())
+    rejudge(dataset, {ANSWERS_UNDER: TIGHT})
     assert shards(dataset) == shards(built)
     assert rejects(dataset) == rejects(built)
     assert attempts(dataset) == attempts(built)
@@ -221,11 +221,11 @@ def test_what_stored_measures_do_not_tell_is_refused(built):
     before = files(built)
     for key, value in (("check.mos", "p835"), ("voices.variants", 2), ("check.attempts_per_voice", 1)):
         with pytest.raises(SetupError, match=rf"{key} cannot be judged from stored measures"):
-            judge(built, {key: value})
+            rejudge(built, {key: value})
     with pytest.raises(SetupError, match=r"unknown key check.max_wr"):
-        judge(built, {"check.max_wr": 1})
+        rejudge(built, {"check.max_wr": 1})
     with pytest.raises(SetupError, match="no anytalk dataset"):
-        judge(built / "shards")
+        rejudge(built / "shards")
     assert files(built) == before
 
 
@@ -235,9 +235,9 @@ def test_rows_of_another_codec_do_not_come_back_and_nothing_moves(dataset):
     (dataset / "dataset.json").write_text(json.dumps(manifest))
     before = files(dataset)
     with pytest.raises(SetupError, match=r"codec: the dataset was made with .*another"):
-        judge(dataset, {ANSWERS_UNDER: LOOSE})
+        rejudge(dataset, {ANSWERS_UNDER: LOOSE})
     assert files(dataset) == before
-    assert judge(dataset, {"check.attempts": 1}).went_out > 0  # Rows that only leave need no codec.
+    assert rejudge(dataset, {"check.attempts": 1}).went_out > 0  # Rows that only leave need no codec.
 
 
 def test_a_bound_for_both_sides_is_one_setting(recipe):
@@ -275,8 +275,8 @@ def test_rows_that_come_back_have_the_features_and_codes_that_a_build_gives_them
     strict = build(tmp_path / "real.yaml", tmp_path / "strict", local=True)
     assert strict.rows_rejected > 0
     looser = {"check.question.min_mos": 1.0, "check.question.max_wer": 0.5}
-    judge(tmp_path / "strict", looser)
-    judged = judge(tmp_path / "strict", reroll=True, local=True)  # Their answers were not spoken yet.
+    rejudge(tmp_path / "strict", looser)
+    judged = rejudge(tmp_path / "strict", reroll=True, local=True)  # Their answers were not spoken yet.
     build(tmp_path / "real.yaml", tmp_path / "loose", local=True, **looser)
     assert judged.rows_accepted == 3
     assert shards(tmp_path / "strict") == shards(tmp_path / "loose")
@@ -299,7 +299,7 @@ def _kill_after_a_unit(command, dataset) -> bool:
 @pytest.mark.slow
 def test_a_killed_judgement_goes_on_to_the_same_rows(built, tmp_path):
     whole = shutil.copytree(built, tmp_path / "whole")
-    judge(whole, {ANSWERS_UNDER: LOOSE})
+    rejudge(whole, {ANSWERS_UNDER: LOOSE})
     for attempt in range(5):
         dataset = shutil.copytree(built, tmp_path / f"killed-{attempt}")
         command = [sys.executable, "-m", "anytalk.recipes", "judge", str(dataset), "--set", f"{ANSWERS_UNDER}={LOOSE}"]

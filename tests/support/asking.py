@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 
-from anytalk.synth.llm.client import Client
-from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.client import ChatClient
+from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.generate import Generation, generate
 
 
@@ -20,7 +20,7 @@ def good_answer(body):
 
 
 def endpoint(url, **more):
-    return Endpoint(url, "tiny", **{"backoff_s": 0.001, "timeout_s": 60.0, "max_concurrency": 8} | more)
+    return ChatEndpoint(url, "tiny", **{"backoff_s": 0.001, "timeout_s": 60.0, "max_concurrency": 8} | more)
 
 
 def patience_s(name):
@@ -35,7 +35,7 @@ def generated(server, count, cache=None, seed=1, **more):
     """Outcomes of a small plan, and the client that was asked."""
 
     async def run():
-        async with Client(endpoint(server.url, **more), cache) as client:
+        async with ChatClient(endpoint(server.url, **more), cache) as client:
             return await collect(generate(Generation(conversations=count), seed, client)), client
 
     return asyncio.run(run())
@@ -43,7 +43,7 @@ def generated(server, count, cache=None, seed=1, **more):
 
 def ask(server, cache=None, **more):
     async def run():
-        async with Client(endpoint(server.url, **more), cache) as client:
+        async with ChatClient(endpoint(server.url, **more), cache) as client:
             return await client.ask([{"role": "user", "content": "Hello?"}], 7)
 
     return asyncio.run(run())

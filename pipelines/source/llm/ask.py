@@ -14,14 +14,14 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.llm import ClusterModel
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache
-from anytalk.synth.llm.client import Client
-from anytalk.synth.llm.endpoint import Endpoint, Usage
+from anytalk.synth.llm.client import ChatClient
+from anytalk.synth.llm.endpoint import ChatEndpoint, Usage
 from anytalk.synth.llm.job import SCHEMA, Job, Outcome, Rejected, run
 
 from .vllm import VllmEngine, run_on_cluster
 
 
-class Asker:
+class LlmClient:
     """Asks language models for a plan, and knows what it came to.
 
     Args:
@@ -33,7 +33,7 @@ class Asker:
     def __init__(self, cache: Path, seed: int, progress: Reporter) -> None:
         self.cache, self.seed = cache, seed
         self._progress = progress
-        self._asked: list[tuple[Endpoint | ClusterModel, Usage]] = []
+        self._asked: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
         self._rejected = 0
 
     def begin(self, what: str, conversations: int) -> None:
@@ -42,7 +42,7 @@ class Asker:
         self._rejected = 0
         self._progress.start(what, conversations)
 
-    def ask(self, jobs: Iterable[Job], whom: Endpoint | ClusterModel) -> Iterator[Outcome]:
+    def ask(self, jobs: Iterable[Job], whom: ChatEndpoint | ClusterModel) -> Iterator[Outcome]:
         """Have jobs done.
 
         An endpoint is asked a little ahead of whoever reads the outcomes, and nothing happens between two reads, so a
@@ -61,15 +61,17 @@ class Asker:
                 yield outcome
 
     def _done(
-        self, jobs: Iterable[Job], whom: Endpoint | ClusterModel, cache: AnswerCache
+        self, jobs: Iterable[Job], whom: ChatEndpoint | ClusterModel, cache: AnswerCache
     ) -> Generator[Outcome, None, None]:
         if isinstance(whom, ClusterModel):
             return self._on_cluster(jobs, whom, cache)
         return self._over_http(jobs, whom, cache)
 
-    def _over_http(self, jobs: Iterable[Job], endpoint: Endpoint, cache: AnswerCache) -> Generator[Outcome, None, None]:
+    def _over_http(
+        self, jobs: Iterable[Job], endpoint: ChatEndpoint, cache: AnswerCache
+    ) -> Generator[Outcome, None, None]:
         with asyncio.Runner() as runner:
-            client = Client(endpoint, cache)
+            client = ChatClient(endpoint, cache)
             self._asked.append((endpoint, client.usage))
             outcomes = _outcomes(jobs, client)
             try:
@@ -103,7 +105,7 @@ class Asker:
             {
                 "endpoint": str(whom),
                 **dataclasses.asdict(usage),
-                "cost": whom.cost(usage) if isinstance(whom, Endpoint) else None,
+                "cost": whom.cost(usage) if isinstance(whom, ChatEndpoint) else None,
             }
             for whom, usage in self._asked
         ]
@@ -112,7 +114,7 @@ class Asker:
         return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._asked)
 
 
-async def _outcomes(jobs: Iterable[Job], client: Client) -> AsyncGenerator[Outcome, None]:
+async def _outcomes(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome, None]:
     async with client, contextlib.aclosing(run(jobs, client)) as outcomes:
         async for outcome in outcomes:
             yield outcome
@@ -126,20 +128,20 @@ async def _close(outcomes: AsyncGenerator[Outcome, None]) -> None:
     await outcomes.aclose()
 
 
-def probe(models: Sequence[Endpoint | ClusterModel]) -> None:
+def probe(models: Sequence[ChatEndpoint | ClusterModel]) -> None:
     """Find out with one small request each whether endpoints answer, and whether there is a vLLM where one is wanted.
 
     Raises:
         SetupError: some do not, or their keys are not in the environment; one line for each.
     """
 
-    async def one(endpoint: Endpoint) -> None:
-        async with Client(endpoint) as client:
+    async def one(endpoint: ChatEndpoint) -> None:
+        async with ChatClient(endpoint) as client:
             await client.probe(SCHEMA)
 
     async def each() -> list[BaseException | None]:
         asked = [model for place, model in enumerate(models) if model not in models[:place]]
-        endpoints = [model for model in asked if isinstance(model, Endpoint)]
+        endpoints = [model for model in asked if isinstance(model, ChatEndpoint)]
         return await asyncio.gather(*(one(endpoint) for endpoint in endpoints), return_exceptions=True)
 
     found = asyncio.run(each())

@@ -17,7 +17,7 @@ from anytalk.synth.llm.rewrite import Written, rewriting_jobs
 from anytalk.synth.llm.template import REWRITE_FIELDS, load_template
 from anytalk.synth.seed import digest
 
-from .ask import Asker, probe
+from .ask import LlmClient, probe
 
 Found = Pair | BadPair | LatePair
 
@@ -39,14 +39,14 @@ def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
     probe([model.whom for model in models])
 
 
-def llm_pairs(source: Llm, asker: Asker) -> Iterator[Found]:
+def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[Found]:
     """Ask for conversations.
 
     Raises:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
-    jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), asker.seed)
-    for outcome in asker.ask(jobs, source.whom):
+    jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), llm_client.seed)
+    for outcome in llm_client.ask(jobs, source.whom):
         if isinstance(outcome, Deferred):
             yield LatePair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
@@ -66,13 +66,13 @@ def llm_pairs(source: Llm, asker: Asker) -> Iterator[Found]:
                 )
 
 
-def rewritten(found: Iterable[Found], rules: Rewrite, asker: Asker) -> Iterator[Found]:
+def rewritten(found: Iterable[Found], rules: Rewrite, llm_client: LlmClient) -> Iterator[Found]:
     """Have written conversations made speakable.
 
     Args:
         found: what a source holds; all of it is read before anything is asked.
         rules: whom to ask, which sides, and how long.
-        asker: asks.
+        llm_client: asks.
 
     Yields:
         As many rows, in their order; `question_written` and `answer_written` hold what the source had. A turn with a
@@ -83,11 +83,11 @@ def rewritten(found: Iterable[Found], rules: Rewrite, asker: Asker) -> Iterator[
     """
     rows = list(found)
     if not any(isinstance(row, LatePair) for row in rows):  # Else there will be no plan this time.
-        _rewrite(rows, rules, asker)
+        _rewrite(rows, rules, llm_client)
     yield from rows
 
 
-def _rewrite(rows: list[Found], rules: Rewrite, asker: Asker) -> None:
+def _rewrite(rows: list[Found], rules: Rewrite, llm_client: LlmClient) -> None:
     """Rewrite rows in their places."""
     conversations: dict[tuple[str, str], dict[int, Pair]] = {}
     for place, row in enumerate(rows):
@@ -99,10 +99,11 @@ def _rewrite(rows: list[Found], rules: Rewrite, asker: Asker) -> None:
     bound = list(itertools.compress(groups, recorded))
     both, answers = rules.rewriting(), dataclasses.replace(rules.rewriting(), sides="answer")
     jobs = itertools.chain(
-        rewriting_jobs(map(_written, free), both, asker.seed), rewriting_jobs(map(_written, bound), answers, asker.seed)
+        rewriting_jobs(map(_written, free), both, llm_client.seed),
+        rewriting_jobs(map(_written, bound), answers, llm_client.seed),
     )
-    asker.begin("rewriting", len(groups))
-    for group, outcome in zip(free + bound, asker.ask(jobs, rules.whom), strict=True):
+    llm_client.begin("rewriting", len(groups))
+    for group, outcome in zip(free + bound, llm_client.ask(jobs, rules.whom), strict=True):
         if isinstance(outcome, Deferred):
             rows[min(group)] = LatePair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):

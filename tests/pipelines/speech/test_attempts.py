@@ -8,7 +8,7 @@ from anytalk.pipelines.dataset.tally import tally, text
 from anytalk.pipelines.plan.plan import PlannedRow
 from anytalk.pipelines.recipe.dataset import Check
 from anytalk.pipelines.source import Pair
-from anytalk.pipelines.speech.attempts import Ended, Take, best, read_back, stored
+from anytalk.pipelines.speech.attempts import Attempt, RowAttempts, best, read_back, stored
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge import Measures, Policy
 
@@ -19,15 +19,15 @@ ROW = PlannedRow("row", "row", "train", 0, Pair("s", "c", 0, "What?", "This.", "
 def take(number, *, wer=0.0, mos=4.0, reason=None):
     """An attempt that was measured, or that failed before it could be."""
     if reason is not None:
-        return Take(number, "fake:a", reason=reason, detail="it is so")
+        return Attempt(number, "fake:a", reason=reason, detail="it is so")
     measures = Measures(**(vars(GOOD) | {"wer": wer, "mos": mos}))
     waveform = (np.arange(800) % 7 / 32).astype(np.float32)
-    made = Take(number, "fake:a", waveform, Heard("what", None), measures)
+    made = Attempt(number, "fake:a", waveform, Heard("what", None), measures)
     return made.judged(Policy())
 
 
 def ended(*questions, answers=(), budget=4):
-    return Ended(ROW, {"question": list(questions), "answer": list(answers)}, Check(attempts=budget))
+    return RowAttempts(ROW, {"question": list(questions), "answer": list(answers)}, Check(attempts=budget))
 
 
 def test_the_first_attempt_that_passes_counts():
@@ -75,7 +75,7 @@ def test_a_stored_attempt_has_the_verdict_that_it_had(wer):
 
 def test_codes_that_a_source_brought_are_kept_with_the_attempt():
     codes = np.arange(14, dtype=np.uint16).reshape(2, 7)
-    made = Take(0, "codes:row 3", codes=codes)
+    made = Attempt(0, "codes:row 3", codes=codes)
     rows = table([{"id": "row", "attempts": [stored(made, "answer", "row")]}], attempt_schema({}))
     again = read_back(rows.to_pylist()[0]["attempts"][0], ROW)
     assert np.array_equal(again.codes, codes)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from datasets import Features
 
-from anytalk.pipelines import build, check, judge
+from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import schema
 from anytalk.pipelines.speech.engines import Speaking
 from anytalk.recipes.data.rows import Rows
@@ -154,7 +154,7 @@ def test_what_is_not_understood_any_more_is_drawn_again_and_then_left_as_it_was_
     # Judging again changes nothing that was given up, and does not try.
     before = rows_of(tmp_path / "never")
     monkeypatch.delattr(Speaking, "augment")
-    assert judge(tmp_path / "never", {"check.question.max_seconds_per_word": 9.0}, local=True).rows_accepted == 2
+    assert rejudge(tmp_path / "never", {"check.question.max_seconds_per_word": 9.0}, local=True).rows_accepted == 2
     assert rows_of(tmp_path / "never") == before
 
 
@@ -178,13 +178,13 @@ def test_the_sound_that_was_judged_is_kept_and_judging_again_keeps_the_change(fa
         assert (attempt["side"], attempt["reason"]) == ("question", None)
         assert attempt["audio"]["bytes"] == row["question_audio"]["bytes"]
 
-    judged = judge(out, {"check.question.max_seconds_per_word": 9.0}, local=True)
+    judged = rejudge(out, {"check.question.max_seconds_per_word": 9.0}, local=True)
     assert (judged.rows_accepted, judged.went_out) == (len(PAIRS), 0)
     assert rows_of(out) == before
     assert check(out).problems == []
 
-    assert judge(out, {"check.question.min_mos": 5.0}, local=True).rows_accepted == 0
-    assert judge(out, {"check.question.min_mos": 0.0}, local=True).came_back == len(PAIRS)
+    assert rejudge(out, {"check.question.min_mos": 5.0}, local=True).rows_accepted == 0
+    assert rejudge(out, {"check.question.min_mos": 0.0}, local=True).came_back == len(PAIRS)
     assert rows_of(out) == before
     assert check(out).problems == []
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from support.misbehaving import Fault, serve
 
-from anytalk.pipelines import build, check, judge
+from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.synth.errors import SetupError
 
@@ -187,16 +187,16 @@ def test_judging_keeps_the_words_and_rerolling_ends_as_a_build_would(reworded, t
         recipe = reworded(server)
         build(recipe, tmp_path / "out", local=True)
         built = contents(tmp_path / "out")
-        went_out = judge(tmp_path / "out", {bound: strict_s}).went_out
+        went_out = rejudge(tmp_path / "out", {bound: strict_s}).went_out
         assert 0 < went_out < 5
         for name, made in questions(tmp_path / "out").items():
             assert [bool(one["text"]) for one in made] == [False, False, True]
             row = rows_of(tmp_path / "out", "rejects")[name]
             assert row["question"] == row["question_written"]
-        judge(tmp_path / "out", {bound: LIMIT_S})
+        rejudge(tmp_path / "out", {bound: LIMIT_S})
         assert contents(tmp_path / "out") == built
-        judge(tmp_path / "out", {bound: strict_s})
-        came_back = judge(tmp_path / "out", reroll=True, local=True).came_back
+        rejudge(tmp_path / "out", {bound: strict_s})
+        came_back = rejudge(tmp_path / "out", reroll=True, local=True).came_back
         assert came_back > 0
         build(recipe, tmp_path / "strict", local=True, **{bound: strict_s})
     shards, strict = ({n: c for n, c in contents(tmp_path / f).items() if "shards/" in n} for f in ("out", "strict"))
@@ -213,12 +213,12 @@ def test_an_endpoint_may_move_but_not_become_another_model(reworded, tmp_path):
         build(reworded(server), tmp_path / "out", local=True)
         wrong = {"reword.endpoint.model": "other"}
         with pytest.raises(SetupError, match=r"reword\.endpoint\.model cannot be judged"):
-            judge(tmp_path / "out", wrong)
+            rejudge(tmp_path / "out", wrong)
         with pytest.raises(SetupError, match=r"differs in reword\.endpoint\.model"):
             build(reworded(server), tmp_path / "out", local=True, **wrong)
     with serve(shorter) as moved:
         here = {"reword.endpoint.base_url": moved.url, "check.question.max_leading_silence_s": 0.5}
-        assert judge(tmp_path / "out", here, reroll=True, local=True).complete
+        assert rejudge(tmp_path / "out", here, reroll=True, local=True).complete
         assert len(requests(moved)) == 5
 
 

@@ -8,7 +8,7 @@ import torch
 
 from anytalk.pipelines.recipe.dataset import Audio
 from anytalk.pipelines.speech.engines import Speaking
-from anytalk.pipelines.speech.utterance import Job
+from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.codec.ctranslate2_weights import read_weights
 from anytalk.recipes.codec.hearing_loss import HearingLoss, read_encoder
 from anytalk.synth.audio import resample
@@ -25,7 +25,7 @@ def spoken():
     """Two words that are all but alike and one that is not, spoken at 24 kHz and padded to one length: (3, S)."""
     texts = ["A bad day.", "A mad day.", "Over there."]
     speaking = Speaking(["piper:joe"], Audio())
-    waveforms = speaking.speak([Job(text, "piper:joe", 1, 1.0, 1.0, 24_000, 9.0) for text in texts])
+    waveforms = speaking.speak([Utterance(text, "piper:joe", 1, 1.0, 1.0, 24_000, 9.0) for text in texts])
     longest = -(-max(map(len, waveforms)) // 480) * 480
     return torch.from_numpy(np.stack([np.pad(w, (0, longest - len(w))) for w in waveforms]))
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from anytalk.pipelines import build, check, judge
+from anytalk.pipelines import build, check, rejudge
 from anytalk.synth.audio import resample
 from anytalk.synth.errors import SetupError
 from anytalk.synth.judge import Measures, Policy, SpeakerNetwork, similarity, verdict
@@ -116,7 +116,7 @@ def test_a_build_measures_speakers_with_a_reference_and_judges_by_it(
     assert all(-1 <= row["question_similarity"] < 1 and row["answer_similarity"] is None for row in rows)
     prints = json.loads((tmp_path / "out" / "dataset.json").read_text())["fingerprints"]["judges"]
     assert prints["references_sha256"].keys() == {"fake:ann"}
-    judged = judge(tmp_path / "out", {"check.min_similarity": 1.0, "check.attempts": 1})
+    judged = rejudge(tmp_path / "out", {"check.min_similarity": 1.0, "check.attempts": 1})
     assert judged.reasons == {"other_speaker": 3}
     assert check(tmp_path / "out").problems == []
 

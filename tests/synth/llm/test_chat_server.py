@@ -12,8 +12,8 @@ from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.cache import AnswerCache
-from anytalk.synth.llm.client import Client
-from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.client import ChatClient
+from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.generate import Generation, generate
 from anytalk.synth.llm.job import SCHEMA
 
@@ -27,14 +27,14 @@ def test_a_real_server_is_asked_and_its_babble_is_rejected(fake_recipe, tmp_path
     write_tiny_model(folder)
 
     async def run(url, cache):
-        async with Client(Endpoint(url, str(folder), max_tokens=32, max_concurrency=2), cache) as client:
+        async with ChatClient(ChatEndpoint(url, str(folder), max_tokens=32, max_concurrency=2), cache) as client:
             await client.probe(SCHEMA)
             probed = client.usage.answers
             outcomes = await collect(generate(Generation(conversations=4), 1, client))
             return outcomes, probed, client.usage
 
     async def probe_of_another_model(url):
-        async with Client(Endpoint(url, "another", max_tokens=8)) as client:
+        async with ChatClient(ChatEndpoint(url, "another", max_tokens=8)) as client:
             await client.probe(SCHEMA)
 
     ask = {"endpoint": {"model": str(folder), "max_tokens": 32, "max_concurrency": 2}, "ask": {"conversations": 4}}

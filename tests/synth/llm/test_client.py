@@ -10,10 +10,10 @@ from support.asking import ask, endpoint, generated, good_answer, patience_s
 from support.misbehaving import FAULTS, MACHINERY, Fault, serve
 
 from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.http.concurrency import Pace
+from anytalk.synth.http.concurrency import ConcurrencyLimit
 from anytalk.synth.llm.cache import AnswerCache
-from anytalk.synth.llm.client import Answer, Client
-from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.client import Answer, ChatClient
+from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.job import SCHEMA, Deferred, Generated, Rejected
 
 BUSY = Fault(429, "", (("Retry-After", "0.5"),))
@@ -79,7 +79,7 @@ def test_retry_after_holds_back_every_request():
 
 def test_the_pace_doubles_until_it_is_cut_and_then_grows_slowly():
     async def run():
-        pace, clock = Pace(32), asyncio.get_running_loop().time
+        pace, clock = ConcurrencyLimit(32), asyncio.get_running_loop().time
         limits = [pace.limit]
         for _ in range(12):
             pace.quicken()
@@ -152,7 +152,7 @@ def test_an_unreachable_endpoint_is_a_bad_set_up():
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
     async def probe():
-        async with Client(endpoint(url)) as client:
+        async with ChatClient(endpoint(url)) as client:
             await client.probe(SCHEMA)
 
     with pytest.raises(SetupError, match=r"no answer from http://127.*ConnectError.*check base_url"):
@@ -165,7 +165,7 @@ def test_an_unreachable_endpoint_is_a_bad_set_up():
 )
 def test_the_probe_tells_what_the_server_minds(status, text, message):
     async def probe(url):
-        async with Client(endpoint(url)) as client:
+        async with ChatClient(endpoint(url)) as client:
             await client.probe(SCHEMA)
 
     with serve(good_answer, lambda number, body: Fault(status, text)) as server:
@@ -195,7 +195,7 @@ def test_a_key_is_sent_and_shows_up_nowhere_else(tmp_path, monkeypatch, caplog):
 def test_a_missing_key_is_a_bad_set_up(monkeypatch):
     monkeypatch.delenv("TINY_API_KEY", raising=False)
     with pytest.raises(SetupError, match="TINY_API_KEY is not set"):
-        Client(endpoint("http://localhost:1/v1", api_key_env="TINY_API_KEY"))
+        ChatClient(endpoint("http://localhost:1/v1", api_key_env="TINY_API_KEY"))
 
 
 @pytest.mark.parametrize(
@@ -210,5 +210,5 @@ def test_a_missing_key_is_a_bad_set_up(monkeypatch):
 )
 def test_a_wrong_endpoint_is_refused_without_repeating_a_key(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))) as error:
-        Endpoint(**{"base_url": "http://host/v1", "model": "tiny"} | wrong)
+        ChatEndpoint(**{"base_url": "http://host/v1", "model": "tiny"} | wrong)
     assert "secret" not in str(error.value)

@@ -13,9 +13,9 @@ from support.misbehaving import serve
 
 from anytalk.pipelines.recipe.file import Section
 from anytalk.synth.errors import SetupError
-from anytalk.synth.llm.client import Client
+from anytalk.synth.llm.client import ChatClient
 from anytalk.synth.llm.draw import deal
-from anytalk.synth.llm.endpoint import Endpoint
+from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.generate import Generation, bundled_choices, generation_jobs, plan_requests
 from anytalk.synth.llm.job import Turn
 from anytalk.synth.llm.rewrite import Rewriting, Written, rewrite
@@ -47,7 +47,7 @@ def test_the_plan_follows_from_configuration_and_seed_and_its_beginning_stays():
 
 def test_configurations_can_be_sections_of_a_recipe():
     class Sections(Section):
-        endpoint: Endpoint
+        endpoint: ChatEndpoint
         generation: Generation
         rewriting: Rewriting = Rewriting()
 
@@ -132,7 +132,7 @@ WRITTEN = [
 
 def rewritten(server, **config):
     async def run():
-        async with Client(endpoint(server.url)) as client:
+        async with ChatClient(endpoint(server.url)) as client:
             return await collect(rewrite(WRITTEN, Rewriting(**config), 1, client))
 
     return asyncio.run(run())

@@ -98,13 +98,13 @@ def test_a_killed_run_sends_again_at_most_what_was_in_flight(tmp_path):
     script = """
         import asyncio, os, signal, sys
         from anytalk.synth.llm.cache import AnswerCache
-        from anytalk.synth.llm.client import Client
-        from anytalk.synth.llm.endpoint import Endpoint
+        from anytalk.synth.llm.client import ChatClient
+        from anytalk.synth.llm.endpoint import ChatEndpoint
         from anytalk.synth.llm.generate import Generation, generate
 
         async def run():
             url, path = sys.argv[1:]
-            client = Client(Endpoint(url, "tiny", max_concurrency=8), AnswerCache(path))
+            client = ChatClient(ChatEndpoint(url, "tiny", max_concurrency=8), AnswerCache(path))
             count = 0
             async for outcome in generate(Generation(conversations=60), 1, client):
                 count += 1

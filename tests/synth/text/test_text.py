@@ -15,13 +15,13 @@ from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.text import (
     REASONS,
     Langid,
-    NemoVerbaliser,
-    load_verbaliser,
+    NemoNormaliser,
+    load_normaliser,
     spoken_seconds,
     unspeakable,
 )
 from anytalk.synth.text import (
-    normalise as verbalise,
+    normalise as normalise,
 )
 
 with (Path(__file__).parent / "spoken.tsv").open(encoding="utf-8", newline="") as file:
@@ -40,58 +40,58 @@ def corpus() -> list[str]:
 
 @pytest.mark.parametrize(("language", "written", "spoken"), SPOKEN)
 def test_a_written_form_is_said_so(language, written, spoken):
-    assert verbalise(written, language) == spoken
+    assert normalise(written, language) == spoken
 
 
 @ONE_CORE
 @given(ANY_TEXT, LANGUAGES)
 def test_a_spoken_form_has_nothing_left_to_say_otherwise(text, language):
-    spoken = verbalise(text, language)
-    assert verbalise(spoken, language) == spoken
+    spoken = normalise(text, language)
+    assert normalise(spoken, language) == spoken
 
 
 @ONE_CORE
 @given(ANY_TEXT)
 def test_english_leaves_no_digit(text):
-    assert not any(character.isdigit() for character in verbalise(text, "en"))
+    assert not any(character.isdigit() for character in normalise(text, "en"))
 
 
 @ONE_CORE
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz ,?!'\n\t\u00a0éß“”…—"), LANGUAGES)
 def test_text_without_anything_to_expand_keeps_its_bytes(text, language):
-    assert verbalise(text, language) == text
+    assert normalise(text, language) == text
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
 def test_a_number_of_any_length_is_said(language):
     for pattern in ("{}th", "${}.50", "{}/{}", "{} €", "{}:{}", "{},5 km", "{}.", "{}-{}-{}"):
-        verbalise(pattern.replace("{}", "9" * 4400), language)
+        normalise(pattern.replace("{}", "9" * 4400), language)
 
 
 def test_the_bundled_corpus_is_speakable_as_it_is():
     texts = corpus()
-    assert [text for text in texts if verbalise(text, "en") != text] == []
+    assert [text for text in texts if normalise(text, "en") != text] == []
     assert [(text, found) for text in texts if (found := unspeakable(text, "en", max_seconds=20))] == []
 
 
 def test_a_language_without_rules_keeps_its_digits_and_is_reported():
-    assert verbalise("我有3只猫。", "zh") == "我有3只猫。"
+    assert normalise("我有3只猫。", "zh") == "我有3只猫。"
     assert [problem.reason for problem in unspeakable("我有3只猫。", "zh")] == ["digits"]
 
 
 def test_an_engine_of_none_leaves_text_alone():
-    assert load_verbaliser("none", "en")("5 km") == "5 km"
-    assert load_verbaliser("rules", "en")("5 km") == "Five kilometers"
+    assert load_normaliser("none", "en")("5 km") == "5 km"
+    assert load_normaliser("rules", "en")("5 km") == "Five kilometers"
 
 
 def test_nemo_says_what_it_lacks():
     with pytest.raises(SetupError, match=r"no grammars to write out 'xx'; it has: ar, de, en"):
-        NemoVerbaliser("xx")
+        NemoNormaliser("xx")
     try:
         import nemo_text_processing  # noqa: F401
     except ModuleNotFoundError:
         with pytest.raises(MissingExtra, match=r'pip install "anytalk\[nemo\]"'):
-            load_verbaliser("nemo", "en")
+            load_normaliser("nemo", "en")
 
 
 UNSPEAKABLE = [
@@ -157,12 +157,12 @@ def test_plain_prose_is_speakable(language, text):
 
 def test_sentences_that_end_in_numbers_are_no_list():
     text = "He was 12. She was 15. They left."
-    assert unspeakable(text, "en", spoken=verbalise(text, "en")) == []
+    assert unspeakable(text, "en", spoken=normalise(text, "en")) == []
 
 
 def test_signs_that_the_verbaliser_says_are_no_problem():
     text = "It cost $3.50, i.e. 5% more @ 20°C & 3/4 cup."
-    assert unspeakable(text, "en", spoken=verbalise(text, "en")) == []
+    assert unspeakable(text, "en", spoken=normalise(text, "en")) == []
     assert {problem.reason for problem in unspeakable(text, "en")} == {"digits", "symbols"}
 
 

@@ -17,7 +17,7 @@ from anytalk.pipelines.dataset.store import Store
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.http.client import certificates
 from anytalk.synth.voice import SpeakRequest, SpeechServer, Terms, load_voice
-from anytalk.synth.voice.response import BrokenReplyError, read_reply
+from anytalk.synth.voice.response import BrokenResponseError, read_response
 
 TERMS = Terms("CC0-1.0", "tests", "no recorded speaker")
 KEY = "sk-very-secret"
@@ -98,7 +98,7 @@ def test_another_rate_is_resampled_where_the_reply_names_it():
     assert len(said) == len(tone("A word or two."))
     waveform = tone("A word or two.", rate_hz=16_000)
     for kind in ("audio/pcm; rate=16000", "audio/L16;rate=16000;channels=1"):
-        assert len(read_reply(pcm(waveform), kind, 24_000)) == len(said)
+        assert len(read_response(pcm(waveform), kind, 24_000)) == len(said)
 
 
 def test_headerless_audio_of_unknown_rate_is_refused():
@@ -116,13 +116,13 @@ def test_a_file_that_was_streamed_and_names_no_size_is_read_to_its_end(size):
     streamed = bytearray(TONE)
     struct.pack_into("<I", streamed, 4, 0xFFFFFFFF)
     struct.pack_into("<I", streamed, 40, size)
-    np.testing.assert_array_equal(read_reply(bytes(streamed), "audio/wav", 24_000), read_reply(TONE, "", 24_000))
+    np.testing.assert_array_equal(read_response(bytes(streamed), "audio/wav", 24_000), read_response(TONE, "", 24_000))
 
 
 def test_every_cut_of_a_file_is_noticed():
     for cut in (10, 30, 43, 44, 45, 2000, len(TONE) - 2):
-        with pytest.raises(BrokenReplyError):
-            read_reply(TONE[:cut], "audio/wav", 24_000)
+        with pytest.raises(BrokenResponseError):
+            read_response(TONE[:cut], "audio/wav", 24_000)
 
 
 @pytest.mark.parametrize("name", PASSING)
@@ -305,7 +305,7 @@ def test_every_row_ends_once_whatever_the_server_does(tmp_path, fake_recipe, wri
             source=str(write_jsonl(pairs(14))),
             voices=voices,
             shards={"unit_rows": 2},
-            clean={"verbalise": "none", "refuse_unspeakable": False},
+            clean={"normalise": "none", "refuse_unspeakable": False},
         )
         first = build(recipe, tmp_path / "set", local=True)
         assert first.rows_deferred == 4
