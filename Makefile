@@ -34,6 +34,7 @@ tests: $(VENV)/.test
 typing:
 	@mkdir -p .typing/anytalk
 	@for package in synth pipelines recipes model; do ln -sfn ../../$$package .typing/anytalk/$$package; done
+	@ln -sfn ../../api/__init__.py .typing/anytalk/__init__.py
 
 wheel: $(VENV)/.test
 	$(PIP) wheel --no-deps --wheel-dir dist .
