@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.synth.hearing import Context
-from anytalk.synth.http.client import HttpEndpoint
+from anytalk.synth.http import HttpEndpoint
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 from anytalk.synth.voice import SpeechServer, Terms, voice_language

@@ -19,7 +19,7 @@ from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.pipelines.recipe.source import Side
 from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import SampleError
-from anytalk.synth.http.client import SEEDS
+from anytalk.synth.http import SEEDS
 from anytalk.synth.llm.cache import AnswerCache
 from anytalk.synth.llm.client import ChatClient
 from anytalk.synth.llm.endpoint import Usage

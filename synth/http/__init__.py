@@ -1,1 +1,7 @@
-"""Other people's servers over HTTP: where they are, how many requests at once, and when they are left alone."""
+"""HTTP endpoints and a client for them, with timeouts, retries, a concurrency limit and a circuit breaker."""
+
+from .circuit_breaker import CircuitBreaker
+from .client import Failure, HttpClient
+from .endpoint import SEEDS, HttpEndpoint, refuse_own_keys
+
+__all__ = ["SEEDS", "CircuitBreaker", "Failure", "HttpClient", "HttpEndpoint", "refuse_own_keys"]

@@ -1,6 +1,6 @@
-"""How many requests are under way at once: more while the server keeps up, half when it asks for patience.
+"""How many requests are in flight at once: the limit grows while the server keeps up, and halves when it is overloaded.
 
-Additive increase and multiplicative decrease, with a quick start, as in TCP (https://www.rfc-editor.org/rfc/rfc5681).
+Additive increase, multiplicative decrease (AIMD) with slow start, as in TCP (https://www.rfc-editor.org/rfc/rfc5681).
 """
 
 import asyncio
@@ -10,14 +10,18 @@ import email.utils
 from collections.abc import AsyncIterator
 
 START = 4
-"""Requests under way at the start: enough to keep a small server busy, too few to anger a large one."""
+"""Requests in flight at the start: enough to keep a small server busy, too few for a rate limit."""
 
 
 class ConcurrencyLimit:
-    """A limit on requests under way that follows how the server takes them.
+    """A limit on requests in flight that adapts to the server.
 
     Args:
-        most: the limit never passes this.
+        most: upper bound of the limit.
+
+    Attributes:
+        limit: the limit now; its whole part counts.
+        active: requests in flight, or waiting for the end of a pause.
     """
 
     def __init__(self, most: int) -> None:
@@ -25,15 +29,15 @@ class ConcurrencyLimit:
         self.limit = float(min(START, most))
         self.active = 0
         self._changed = asyncio.Condition()
-        self._cut_at: float | None = None
+        self._decreased_at: float | None = None
         self._resume_at = 0.0
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait for a free place, and for the end of a pause; the place is held until the block ends.
+    async def slot(self) -> AsyncIterator[float]:
+        """Wait for a free slot and for the end of a pause; hold the slot until the block ends.
 
         Yields:
-            When the turn began, by the loop's clock.
+            When the request may be sent, by the event loop's clock.
         """
         async with self._changed:
             await self._changed.wait_for(lambda: self.active < int(self.limit))
@@ -48,25 +52,25 @@ class ConcurrencyLimit:
             async with self._changed:
                 self._changed.notify_all()
 
-    def quicken(self) -> None:
-        """Take note of an answer: the limit doubles with each round at first, and grows by one with each later."""
-        grown = self.limit + (1.0 if self._cut_at is None else 1.0 / self.limit)
+    def increase(self) -> None:
+        """Raise the limit after a success: until the first decrease it doubles per round, then it grows by one."""
+        grown = self.limit + (1.0 if self._decreased_at is None else 1.0 / self.limit)
         self.limit = min(float(self.most), grown)
 
-    def slow(self, began: float, pause_s: float) -> None:
-        """Take note that the server is overloaded.
+    def decrease(self, sent: float, pause_s: float) -> None:
+        """Halve the limit, because the server is overloaded.
 
-        Requests sent before the last cut say nothing about the new limit, so they do not cut it again.
+        Requests sent before the last decrease say nothing about the new limit, so they do not lower it again.
 
         Args:
-            began: when the refused request was sent, by the loop's clock.
+            sent: when the failed request was sent, by the event loop's clock.
             pause_s: how long nothing more should be sent, in seconds.
         """
         now = asyncio.get_running_loop().time()
         self._resume_at = max(self._resume_at, now + pause_s)
-        if self._cut_at is None or began > self._cut_at:
+        if self._decreased_at is None or sent > self._decreased_at:
             self.limit = max(1.0, self.limit / 2)
-            self._cut_at = now
+            self._decreased_at = now
 
 
 def retry_after_s(header: str | None) -> float:

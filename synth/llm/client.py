@@ -1,4 +1,4 @@
-"""Ask a language model over HTTP: with retries, a pace that the server sets, a cache and a count of the cost.
+"""Ask a language model over HTTP, with retries, rate limits, a cache and a count of the tokens.
 
 The protocol is OpenAI's chat completions (https://platform.openai.com/docs/api-reference/chat), as vLLM, SGLang,
 llama.cpp, `transformers serve`, Ollama and most providers speak it.
@@ -14,7 +14,7 @@ import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http.client import CircuitBreaker, Failure, HttpClient
+from anytalk.synth.http import CircuitBreaker, Failure, HttpClient
 
 from .cache import AnswerCache, answer_key
 from .endpoint import ChatEndpoint, Usage
@@ -23,7 +23,7 @@ FORMATS = ("json_schema", "json_object", "none")
 """Ways to ask for JSON, the strictest first."""
 
 GIVE_UP_AFTER = 8
-"""Requests in a row that fail for good before the endpoint counts as down, and the others are not sent at all."""
+"""Requests in a row that fail after all their retries, from which the endpoint counts as down."""
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -69,11 +69,11 @@ class _Completion(BaseModel):
 
 
 class ChatClient:
-    """A connection to one endpoint, for `async with`.
+    """A client of one chat endpoint, for `async with`.
 
     Args:
-        endpoint: what to ask, and how.
-        cache: answers that are there already, and where new ones go; without one every request is sent.
+        endpoint: where to send requests, and their settings.
+        cache: where answers are looked up and stored; None sends every request.
 
     Raises:
         SetupError: the key is not in the environment.
@@ -98,7 +98,7 @@ class ChatClient:
         await self._http.close()
 
     async def probe(self, schema: Mapping[str, Any] | None = None) -> None:
-        """Find out with one small request whether the endpoint answers, takes the key, the settings and the schema.
+        """Check with one small request that the endpoint responds and accepts the key, the settings and the schema.
 
         Args:
             schema: the one that `ask` will be called with.
@@ -153,7 +153,7 @@ class ChatClient:
 
         while True:
             try:
-                with self._breaker.look():
+                with self._breaker.watch():
                     answer = await self._http.send("chat/completions", body, self._read, attempts)
             except SampleError:
                 if not self._step_down(form):
@@ -188,9 +188,9 @@ class ChatClient:
         choice, tokens = completion.choices[0], completion.usage
         said = choice.message.refusal or choice.message.content or ""
         return Answer(
-            text=self._http.clean(said),
+            text=self._http.redact(said),
             finish_reason="content_filter" if choice.message.refusal else choice.finish_reason,
-            model=self._http.clean(completion.model or self.endpoint.model),
+            model=self._http.redact(completion.model or self.endpoint.model),
             prompt_tokens=tokens.prompt_tokens if tokens else None,
             completion_tokens=tokens.completion_tokens if tokens else None,
         )

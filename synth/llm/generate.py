@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from anytalk.synth.errors import SetupError
-from anytalk.synth.http.client import SEEDS
+from anytalk.synth.http import SEEDS
 from anytalk.synth.seed import derive_seed, digest
 
 from .client import ChatClient

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from anytalk.synth.http.client import SEEDS
+from anytalk.synth.http import SEEDS
 from anytalk.synth.seed import derive_seed
 
 from .client import ChatClient

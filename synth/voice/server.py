@@ -17,7 +17,7 @@ import httpx2
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http.client import SEEDS, CircuitBreaker, Failure, HttpClient
+from anytalk.synth.http import SEEDS, CircuitBreaker, Failure, HttpClient
 
 from .fingerprint import RENDERING
 from .request import SpeakRequest, check_speakable, finished
@@ -65,7 +65,7 @@ class ServerVoice:
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`; requests are under way side by side."""
-        with self._breaker.look():
+        with self._breaker.watch():
             return _run(self._speak_all(requests, self._server.attempts))
 
     def _probe(self) -> None:
@@ -86,7 +86,7 @@ class ServerVoice:
             try:
                 return read_response(response.content, kind, self.sample_rate_hz, self._server.pcm_rate_hz)
             except BrokenResponseError as error:
-                return Failure(http.clean(str(error)), reason="empty_audio" if error.empty else None)
+                return Failure(http.redact(str(error)), reason="empty_audio" if error.empty else None)
 
         try:
             check_speakable(request.text)

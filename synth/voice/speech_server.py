@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from anytalk.synth.http.client import HttpEndpoint, refuse_own_keys
+from anytalk.synth.http import HttpEndpoint, refuse_own_keys
 
 from .terms import UNKNOWN, Terms
 

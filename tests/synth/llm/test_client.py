@@ -1,7 +1,6 @@
 """A client of language models: asked over real sockets of a server that misbehaves, at its pace, with its key."""
 
 import asyncio
-import itertools
 import logging
 import socket
 
@@ -10,7 +9,6 @@ from support.asking import ask, endpoint, generated, good_answer, patience_s
 from support.misbehaving import FAULTS, MACHINERY, Fault, serve
 
 from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.http.concurrency import ConcurrencyLimit
 from anytalk.synth.llm.cache import AnswerCache
 from anytalk.synth.llm.client import Answer, ChatClient
 from anytalk.synth.llm.endpoint import ChatEndpoint
@@ -65,57 +63,6 @@ def test_a_passing_fault_of_the_machinery_costs_one_more_request(name):
         [outcome], client = generated(server, 1, timeout_s=patience_s(name))
     assert isinstance(outcome, Generated)
     assert (len(server.bodies), client.usage.retries, client.usage.answers) == (2, 1, 1)
-
-
-def test_retry_after_holds_back_every_request():
-    with serve(good_answer, lambda number, body: BUSY if number == 20 else None) as server:
-        outcomes, client = generated(server, 60)
-    assert all(isinstance(outcome, Generated) for outcome in outcomes)
-    assert client.usage.retries == 1
-    pauses = [later - earlier for earlier, later in itertools.pairwise(server.times)]
-    assert max(pauses[20:29]) > 0.4  # Those under way when the first was refused still came.
-    assert server.most_at_once <= 8
-
-
-def test_the_pace_doubles_until_it_is_cut_and_then_grows_slowly():
-    async def run():
-        pace, clock = ConcurrencyLimit(32), asyncio.get_running_loop().time
-        limits = [pace.limit]
-        for _ in range(12):
-            pace.quicken()
-        limits.append(pace.limit)
-        sent = clock()
-        pace.slow(sent, pause_s=0.05)
-        pace.slow(sent, pause_s=0.0)  # Sent before the cut, so it says nothing new.
-        limits.append(pace.limit)
-        async with pace.turn() as began:
-            assert began >= sent + 0.05
-        for _ in range(8):
-            pace.quicken()
-        limits.append(pace.limit)
-        for _ in range(10):
-            pace.slow(clock(), pause_s=0.0)
-            await asyncio.sleep(0.001)
-        return [*limits, pace.limit]
-
-    assert asyncio.run(run()) == [4, 16, 8, pytest.approx(9, abs=0.1), 1]
-
-
-def test_a_wait_beyond_bounds_defers_the_rest_at_once():
-    busy = Fault(429, "come back tomorrow", (("Retry-After", "86400"),))
-    with serve(good_answer, lambda number, body: busy) as server:
-        outcomes, _ = generated(server, 50)
-    assert all(isinstance(outcome, Deferred) for outcome in outcomes)
-    assert len(server.bodies) <= 8
-    assert "asks to wait 86400 s" in outcomes[-1].detail
-
-
-def test_an_endpoint_that_is_down_is_left_alone_after_some_requests():
-    with serve(good_answer, lambda number, body: FAULTS["broken"]) as server:
-        outcomes, _ = generated(server, 100, attempts=2)
-    assert all(isinstance(outcome, Deferred) for outcome in outcomes)
-    assert len(server.bodies) < 40
-    assert "nothing more is asked of it in this run" in outcomes[-1].detail
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Voices of speech servers: a good one of ours, one that misbehaves on purpose, and one of other people."""
 
 import json
-import ssl
 import struct
 
 import numpy as np
 import pyarrow.ipc
 import pytest
-import trustme
 from support.misbehaving import Fault, serve_path
 from support.misbehaving_speech import EMPTY, PASSING, PATH, TONE, at_16k, audio, good, pcm, tone, wav
 from support.speech_server import ovos, python_of_server
@@ -15,7 +13,6 @@ from support.speech_server import ovos, python_of_server
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset.store import Store
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http.client import certificates
 from anytalk.synth.voice import SpeakRequest, SpeechServer, Terms, load_voice
 from anytalk.synth.voice.response import BrokenResponseError, read_response
 
@@ -55,33 +52,6 @@ def test_a_server_says_what_it_is_asked_and_how():
         "instructions": "calmly",
     }
     assert len(said) == pytest.approx(len(tone("Guten Tag.")) / 1.2, rel=0.01)
-
-
-@pytest.mark.parametrize("scheme", ["https", "HTTPS", "HttpS"])
-def test_a_server_that_no_authority_vouches_for_never_sees_the_key(scheme, monkeypatch):
-    monkeypatch.setenv("TTS_KEY", KEY)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    with serve_path(PATH, good, tls=tls) as server:
-        url = server.url.replace("https", scheme)
-        with pytest.raises(SetupError, match="certificate verify failed"):
-            load_voice("server:ours/anna", {"ours": settings(url, api_key_env="TTS_KEY")})
-    assert server.keys == []
-
-
-def test_a_server_that_an_authority_vouches_for_is_asked(monkeypatch, tmp_path):
-    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    certificates.cache_clear()
-    try:
-        with serve_path(PATH, good, tls=tls) as server:
-            voice = load_voice("server:ours/anna", {"ours": settings(server.url.replace("https", "HTTPS"))})
-            [said] = ask(voice, "Good day.")
-    finally:
-        certificates.cache_clear()
-    assert len(said) > 0
 
 
 def test_answers_keep_the_order_of_their_requests_and_are_asked_for_side_by_side():
