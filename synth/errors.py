@@ -9,6 +9,9 @@
 Errors cross process boundaries by pickle, so every class with its own `__init__` has a `__reduce__`.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class AnyTalkError(Exception):
     """Base of every error that anytalk raises on purpose."""
@@ -54,3 +57,19 @@ class SampleError(AnyTalkError):
 
 class EngineError(AnyTalkError):
     """An engine broke down (endpoint unreachable, worker lost): try the same row again later."""
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """Say which known names are near to an unknown one, as the end of an error message.
+
+    >>> near_matches("en-su", ["de", "en-us", "fr"])
+    '; did you mean en-us?'
+    >>> near_matches("xyz", ["de", "en-us", "fr"])
+    '; known are de, en-us, fr'
+    """
+    candidates = sorted(known)
+    near = difflib.get_close_matches(name, candidates, n=3)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    shown = ", ".join(candidates[:12])
+    return f"; known are {shown}{', …' if len(candidates) > 12 else ''}"

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.errors import MissingExtra, SetupError, near_matches
 from anytalk.synth.extra import import_extra
 
 from .language import server_of
-from .near import near_matches
 from .request import Voice
 from .speech_server import SpeechServer
 from .terms import ESPEAK, JOE, Terms
@@ -180,7 +179,7 @@ def _joe_info() -> VoiceInfo:
 
 
 def _espeak_infos() -> list[VoiceInfo]:
-    from .espeak_name import bcp47
+    from .espeak import bcp47
 
     return [
         VoiceInfo(

@@ -23,12 +23,10 @@ from types import ModuleType
 import numpy as np
 
 from anytalk.synth.audio import PCM16_SCALE, Waveform
-from anytalk.synth.errors import EngineError, SampleError, SetupError
+from anytalk.synth.errors import EngineError, SampleError, SetupError, near_matches
 from anytalk.synth.extra import import_extra
 
-from .espeak_name import bcp47
 from .fingerprint import fingerprint
-from .near import near_matches
 from .request import SpeakRequest, speak_each
 from .terms import ESPEAK
 
@@ -93,6 +91,25 @@ class EspeakVoice:
         rate = max(SLOWEST_WORDS_PER_MINUTE, round(WORDS_PER_MINUTE * speed))
         _, pcm = _synthesise(self._identifier, text, seed, rate)
         return np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(PCM16_SCALE)
+
+
+def bcp47(language: str) -> str:
+    """Write one of espeak-ng's language names as a BCP-47 tag.
+
+    >>> bcp47("en-us"), bcp47("cmn-latn-pinyin"), bcp47("en-gb-x-rp"), bcp47("es-419")
+    ('en-US', 'cmn-Latn-pinyin', 'en-GB-x-rp', 'es-419')
+    """
+    first, *rest = language.split("-")
+    tag = [first.lower()]
+    for position, part in enumerate(rest):
+        private = "x" in rest[:position]
+        if len(part) == 2 and not private:
+            tag.append(part.upper())
+        elif len(part) == 4 and not private:
+            tag.append(part.title())
+        else:
+            tag.append(part)
+    return "-".join(tag)
 
 
 @cache

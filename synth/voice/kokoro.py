@@ -23,16 +23,28 @@ from kokoro_onnx.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import SampleError, SetupError, near_matches
 
 from .fingerprint import fingerprint
-from .kokoro_name import ESPEAK_LANGUAGES, kokoro_language
-from .near import near_matches
+from .language import kokoro_language
 from .noise import one_thread_session, take_noise_from_inputs
 from .request import SpeakRequest, speak_each
 from .terms import KOKORO
 
 ENGINE_LICENCE = "GPL-3.0-or-later"
+
+ESPEAK_LANGUAGES = {
+    "en-US": "en-us",
+    "en-GB": "en-gb",
+    "es": "es",
+    "fr-FR": "fr-fr",
+    "hi": "hi",
+    "it": "it",
+    "ja": "ja",
+    "pt-BR": "pt-br",
+    "cmn": "cmn",
+}
+"""espeak-ng's names of the languages."""
 
 NOISE_VALUES = 2**20
 """Noise drawn for a piece. Where a node takes more, it starts again: after seconds, too late to be heard as a tone."""

@@ -8,8 +8,7 @@ from typing import Any
 
 from anytalk.synth.errors import SetupError
 
-from .espeak_name import bcp47
-from .kokoro_name import kokoro_language
+from .espeak import bcp47
 from .speech_server import SpeechServer
 
 MANY = "mul"
@@ -17,6 +16,19 @@ MANY = "mul"
 
 SAME = {"cmn": "zh", "nb": "no"}
 """Primary subtags that are written either way."""
+
+KOKORO_LANGUAGES = {
+    "a": "en-US",
+    "b": "en-GB",
+    "e": "es",
+    "f": "fr-FR",
+    "h": "hi",
+    "i": "it",
+    "j": "ja",
+    "p": "pt-BR",
+    "z": "cmn",
+}
+"""By the first letter of a voice's name. Source: https://huggingface.co/hexgrad/Kokoro-82M/blob/main/VOICES.md"""
 
 
 def speaks(voice: str, row: str) -> bool:
@@ -87,6 +99,20 @@ def server_of(name: str, servers: Mapping[str, SpeechServer] | None) -> tuple[Sp
             f"the voice {name} must be server:SERVER/VOICE with a server of voices.servers (known: {known})"
         )
     return (servers or {})[server], voice
+
+
+def kokoro_language(voice: str) -> str:
+    """BCP-47 tag of a voice's language.
+
+    >>> kokoro_language("bm_george")
+    'en-GB'
+
+    Raises:
+        SetupError: no voice is named so.
+    """
+    if voice[1:3] not in ("f_", "m_") or voice[0] not in KOKORO_LANGUAGES:
+        raise SetupError(f"{voice!r} is no name of a Kokoro voice; they look like af_heart or bm_george")
+    return KOKORO_LANGUAGES[voice[0]]
 
 
 def piper_language(fields: Mapping[str, Any]) -> str:
