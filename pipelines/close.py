@@ -1,5 +1,6 @@
 """Close a dataset: collect strays, then write the card, the manifest and the checksums."""
 
+from collections import Counter
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -54,6 +55,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
         "fingerprints": made_with["fingerprints"],
         "licences": made_with["licences"],
         **totals_of(plan, finished),
+        **{name: _added(finished, name) for name in ("rows_by_language", "utterances_by_voice")},
         "libraries": made_with["libraries"],
         "asked": [*plan.asked, *bills(judgement.recipe, finished.values())],
         "machine": {
@@ -61,11 +63,19 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),
         },
     }
-    store.write(CARD, dataset_card(manifest).encode())
+    store.write(CARD, dataset_card(manifest, rerolled=judgement.rerolls).encode())
     store.write(MANIFEST, commit.json_bytes(manifest))
     for path in (CARD, MANIFEST, *announcements, *sidecar_paths):
         files[path] = sha256(store.read(path))
     store.write(CHECKSUMS, checksums_bytes(files))
+
+
+def _added(finished: Mapping[int, dict[str, Any]], name: str) -> dict[str, int]:
+    """Add up one kind of count over the units, by name; sidecars of earlier versions may lack it."""
+    counts: Counter[str] = Counter()
+    for sidecar in finished.values():
+        counts.update(sidecar.get(name, {}))
+    return dict(sorted(counts.items()))
 
 
 def checksums_bytes(files: Mapping[str, str]) -> bytes:

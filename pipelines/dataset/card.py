@@ -1,9 +1,10 @@
-"""The dataset card: front matter that `datasets.load_dataset` finds the splits by, and what a person should know."""
+"""The dataset card: front matter for the Hugging Face hub and `datasets.load_dataset`, and a page for people."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .schema import MEASURES, SIDES
 from .tally import table
 
 CARD = """\
@@ -12,83 +13,227 @@ CARD = """\
 
 # {name}
 
-A spoken-instruction dataset made by [anytalk](https://pypi.org/project/anytalk/): each row is one question and its
-answer, as text, as speech, and encoded for training (Whisper encoder states of the question, SNAC codes of the answer).
+A spoken-instruction dataset built by [anytalk](https://pypi.org/project/anytalk/). Each row is one question and its
+answer: as text, as speech, and encoded for training (Whisper encoder states of the question, SNAC codes of the answer).
 
 | | |
 |---|---|
 | rows | {rows} |
 | hours of speech | {hours} |
 | rejected rows (in `rejects/`, with reasons) | {rejected} |
-| recogniser and features | `{features}` |
+| languages | {languages} |
+| Whisper (features and transcripts) | `{features}` |
 | codec | `{codec}` |
 
-## Yield
+## Load it
 
-Every utterance was heard by the recogniser and measured. What failed a gate was spoken again; the rows that failed for
-good are in `rejects/`, and the failed attempts at the others in `attempts/`.
+```python
+from pathlib import Path
+
+from datasets import Audio, load_dataset
+
+dataset = str(Path.cwd())  # run in this folder; from the Hugging Face hub: "OWNER/NAME"
+rows = load_dataset(dataset, split="{split}")
+for column in ("question_audio", "answer_audio"):
+    rows = rows.cast_column(column, Audio(decode=False))  # FLAC bytes, which soundfile reads
+print(rows[0]["question"])
+```
+
+Decoding audio with `datasets` itself needs `torchcodec` and FFmpeg's libraries. `load_dataset` copies the rows into its
+cache; without a copy, `pyarrow.ipc.open_file(pyarrow.memory_map("shards/….arrow")).get_batch(0)` reads a few rows.
+
+## Columns
+
+| column | content |
+|---|---|
+{columns}
+
+## Checks
+
+Every utterance is transcribed and measured. {retries}
+
+Rows that failed are in `rejects/`; further attempts at accepted rows are in `attempts/`.
+
+| threshold | question | answer |
+|---|---|---|
+{thresholds}
+
+How many passed, and which check the first attempt failed:
 
 {gates}
 
 ## Voices
 
-| voice | licence | source | consent of the speaker |
-|---|---|---|---|
+| voice | licence | source | consent of the speaker | utterances |
+|---|---|---|---|---|
 {voices}
 
-## Load it
+`utterances` counts every attempt that is stored, rejected ones included. The licences in the front matter are those of
+the voices; {texts}
 
-```python
-from datasets import Audio, load_dataset
-
-rows = load_dataset("{name}", split="train")            # a local folder works too; the rows are copied to the cache
-rows = rows.cast_column("question_audio", Audio(decode=False))  # bytes; soundfile opens them without more installs
-```
-
-Without a copy, a shard is memory-mapped: `pyarrow.ipc.open_file(pyarrow.memory_map("shards/….arrow")).get_batch(0)`.
-Decoding audio with `datasets` itself needs `torchcodec` and FFmpeg's libraries.
-
-How it was made is in `dataset.json`; `sha256sum -c SHA256SUMS` or `anytalk check` verify it.
+How it was built is in `dataset.json`; `sha256sum -c SHA256SUMS` or `anytalk check` verify it.
 """
 
+HUB_LICENCES = (
+    "apache-2.0",
+    "bsd-3-clause",
+    "cc-by-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
+    "cc-by-sa-4.0",
+    "cc0-1.0",
+    "gpl-3.0",
+    "mit",
+)
+"""Licences that the Hugging Face hub knows by this name: SPDX in lower case, without -only and -or-later."""
 
-def dataset_card(manifest: Mapping[str, Any]) -> str:
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+"""Size categories of the Hugging Face hub, by the rows that they end below."""
+
+COLUMNS = {
+    "id, split_name, conversation, turn, variant": "what the row is: label of the source, conversation, turn from 0, "
+    "and which speaking of the pair",
+    "question, answer": "the text that was spoken, or the transcript of a recording",
+    "question_written, answer_written": "the text as the source has it, before numbers and abbreviations were written "
+    "out",
+    "language": "BCP-47 tag",
+    "question_audio, answer_audio": "mono 16-bit FLAC at 16 kHz and 24 kHz",
+    "question_samples, answer_samples": "length at those rates",
+    "question_features": "Whisper encoder states, float16, {width} wide, 50 frames a second",
+    "answer_codes": "SNAC codes, seven in a frame of 2048 samples",
+    "question_voice, answer_voice": "voice with speed, pitch and seed, or the recording",
+    "question_transcript, answer_transcript": "what Whisper heard",
+    "question_*, answer_*": "measures, stored whatever the result: {measures}",
+    "question_augmentation, question_augmented_transcript, question_augmented_wer": "how the question's audio was "
+    "changed after its checks, and how Whisper transcribes it since",
+    "attempts, seed": "attempts at the side that took most, and the row's seed",
+}
+"""What each column holds, in the order of the schema."""
+
+
+def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
     """Write the card of a finished dataset.
 
     Args:
         manifest: content of `dataset.json`.
+        rerolled: whether rows that fail the thresholds were given further attempts; a judgement may leave that out.
     """
-    splits = {split: rows for split, rows in manifest["splits"].items() if rows}
-    files = [f"  - split: {split}\n    path: shards/{split}-*.arrow\n" for split in splits]
-    # Names are written as JSON strings, which YAML reads as they are meant whatever is in them.
-    front = [
-        f"pretty_name: {json.dumps(manifest['recipe']['name'])}\n",
-        "task_categories:\n- automatic-speech-recognition\n- text-to-speech\n",
-        "tags:\n- anytalk\n- spoken-instructions\n- snac\n",
-    ]
-    if files:
-        front += ["configs:\n- config_name: default\n  data_files:\n", *files]
+    recipe = manifest["recipe"]
+    splits = {split: rows for split in ("train", "validation", "test") if (rows := manifest["splits"].get(split))}
     return CARD.format(
-        front="".join(front),
-        name=manifest["recipe"]["name"],
+        front=_front_matter(manifest, splits),
+        name=recipe["name"],
         rows=", ".join(f"{split} {rows:,}" for split, rows in splits.items()) or "none",
         hours=manifest["speech_hours"],
         rejected=manifest["rows_rejected"],
-        features=manifest["recipe"]["features"]["model"],
-        codec=manifest["fingerprints"]["codec"]["name"],
+        languages=", ".join(f"{tag} {rows:,}" for tag, rows in manifest["rows_by_language"].items()) or "none",
+        features=recipe["features"]["model"],
+        codec=recipe["codec"]["model"],
+        split=next(iter(splits), "train"),
+        columns="\n".join(_columns(manifest)),
+        retries=_retries(recipe["check"]["attempts"], rerolled),
+        thresholds="\n".join(_thresholds(recipe["check"])) or "| none | | |",
         gates=_table(table(manifest["gates"])),
-        voices="\n".join(_voice(name, terms) for name, terms in manifest["licences"].items()),
+        voices="\n".join(_voices(manifest)),
+        texts=_texts(_kinds(recipe["source"])),
     )
+
+
+def _front_matter(manifest: Mapping[str, Any], splits: Mapping[str, int]) -> str:
+    """Metadata for the hub, and the files of each split for `load_dataset`."""
+    answered = manifest["gates"]["answer"]["rows"] > 0
+    tasks = ["automatic-speech-recognition", *(["text-to-speech", "audio-to-audio"] if answered else [])]
+    rows = sum(splits.values())
+    # Names are written as JSON strings, which YAML reads as they are meant whatever is in them.
+    lines = [
+        f"pretty_name: {json.dumps(manifest['recipe']['name'])}",
+        *_listed("license", _licences(manifest)),
+        *_listed("language", sorted({json.dumps(tag.partition("-")[0]) for tag in manifest["rows_by_language"]})),
+        *_listed("size_categories", [next((name for end, name in SIZES if rows < end), "n>10M")]),
+        *_listed("task_categories", tasks),
+        *_listed("tags", ["anytalk", "spoken-instructions", "snac"]),
+    ]
+    if splits:
+        lines += ["configs:", "- config_name: default", "  data_files:"]
+        lines += [line for split in splits for line in (f"  - split: {split}", f"    path: shards/{split}-*.arrow")]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _listed(key: str, values: Sequence[str]) -> list[str]:
+    return [f"{key}:", *(f"- {value}" for value in values)] if values else []
+
+
+def _licences(manifest: Mapping[str, Any]) -> list[str]:
+    """Licences of the voices that spoke, as the hub calls them."""
+    found = set()
+    for name in manifest["utterances_by_voice"]:
+        if name not in manifest["licences"]:
+            found.add("other")  # Recordings and codes of the source, whose licence anytalk does not know.
+            continue
+        licence = manifest["licences"][name]["licence"]
+        own = (licence or "unknown").partition(" (voice)")[0].lower()
+        own = own.removesuffix("-or-later").removesuffix("-only")
+        found.add(own if own in HUB_LICENCES else "other" if licence else "unknown")
+    return sorted(found)
+
+
+def _columns(manifest: Mapping[str, Any]) -> Iterable[str]:
+    recipe, width = manifest["recipe"], manifest["fingerprints"]["features"].get("width")
+    for names, content in COLUMNS.items():
+        if names == "question_features" and not recipe["features"]["store"]:
+            continue
+        if names.startswith("question_augmentation") and "augment" not in manifest["fingerprints"]:
+            continue
+        columns = ", ".join(f"`{name}`" for name in names.split(", "))
+        yield f"| {columns} | {content.format(width=width, measures=', '.join(MEASURES))} |"
+
+
+def _retries(attempts: int, rerolled: bool) -> str:
+    if not rerolled:
+        return "The thresholds were changed after the build, and rows that fail them were not spoken again."
+    if attempts == 1:
+        return "What failed a check was not spoken again."
+    return f"What failed a check was spoken again, up to {attempts} attempts in all; recordings were not."
+
+
+def _thresholds(check: Mapping[str, Any]) -> Iterable[str]:
+    """A line of the table for each threshold that a side has."""
+    for name in check["question"]:
+        bounds = [check[side][name] for side in SIDES]
+        if any(bound is not None for bound in bounds):
+            cells = " | ".join("none" if bound is None else f"{bound:g}" for bound in bounds)
+            yield f"| `{name}` | {cells} |"
+
+
+def _voices(manifest: Mapping[str, Any]) -> Iterable[str]:
+    """A line of the table for each voice that spoke, and for recordings and codes of the source."""
+    kinds = {"recording": "recordings of the source", "codes": "SNAC codes of the source"}
+    for name, utterances in manifest["utterances_by_voice"].items():
+        terms = manifest["licences"].get(name)
+        words = (
+            ("not known", kinds[name], "not known")
+            if terms is None
+            else (terms["licence"] or "**not known**", terms["source"] or "not said", terms["consent"] or "not said")
+        )
+        # A bar or a line break would end the cell.
+        cells = " | ".join(" ".join(word.replace("|", "/").split()) for word in words)
+        yield f"| `{name}` | {cells} | {utterances:,} |"
+
+
+def _kinds(source: Mapping[str, Any]) -> set[str]:
+    """Kinds of a source and of its parts."""
+    if source["kind"] == "mix":
+        return {kind for part in source["parts"] for kind in _kinds(part["source"])}
+    return {source["kind"]}
+
+
+def _texts(kinds: set[str]) -> str:
+    if kinds == {"bundled"}:
+        return "the texts are anytalk's own corpus, under Apache-2.0."
+    return "the texts have the licence of their source, which anytalk does not know: add it before you publish."
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
     """Cells as a table, the heading first."""
     rule = ["---"] * len(lines[0])
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
-
-
-def _voice(name: str, terms: Mapping[str, str | None]) -> str:
-    """A line of the table of voices."""
-    words = (terms["licence"] or "**not known**", terms["source"] or "not said", terms["consent"] or "not said")
-    # A bar or a line break would end the cell.
-    return f"| `{name}` | " + " | ".join(" ".join(word.replace("|", "/").split()) for word in words) + " |"

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from anytalk.pipelines.recipe.source import Hub, VoiceAssistant
 from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.extra import import_extra
 
 from .keep import Keeper
 from .pair import BadPair, Pair
@@ -61,7 +60,8 @@ def hub_rows(source: Hub | VoiceAssistant) -> Iterator[Row]:
         SetupError: there is no such dataset, configuration or split, or it cannot be reached.
         EngineError: the stream broke off.
     """
-    datasets: Any = import_extra("datasets", "reading Hugging Face datasets", "hub")
+    import datasets  # takes seconds
+
     copy = local_copy(source.dataset)
     try:
         if copy is None:

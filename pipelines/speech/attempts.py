@@ -61,6 +61,17 @@ class Attempt:
             return int(soundfile.info(io.BytesIO(self.flac)).frames)
         return None if self.codes is None else len(self.codes) * FRAME_SAMPLES
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is audio, or codes of it, to store."""
+        return not (self.waveform is None and self.flac is None and self.codes is None)
+
+    @property
+    def speaker(self) -> str:
+        """Name of the voice, without speed, pitch and seed; `recording` or `codes` for what the source brought."""
+        kind, _, _ = self.voice.partition(":")
+        return kind if kind in ("recording", "codes") else self.voice.rpartition(" speed=")[0]
+
     def sound(self) -> Waveform | None:
         """The samples, exactly as they were judged: they were rounded to 16 bits before."""
         if self.waveform is None and self.flac is not None:

@@ -57,12 +57,15 @@ async def _written(ended: Sequence[RowAttempts], engines: Engines, recipe: Recip
 def facts_of(ended: Sequence[RowAttempts]) -> dict[str, Any]:
     """Count what the attempts at a unit's rows came to, and list the rows that another attempt may mend."""
     reasons = [end.reason for end in ended if end.reason is not None]
+    stored_attempts = (take for end in ended for side in SIDES for take in end.takes[side] if take.is_stored)
     return {
         "accepted": len(ended) - len(reasons),
         "rejected": len(reasons),
         "rerolled": sum(end.reason is None and end.attempts > 1 for end in ended),
         "reasons": count(reasons),
         "gates": tally([end.outcomes() for end in ended]),
+        "rows_by_language": count(end.row.pair.language for end in ended if end.reason is None),
+        "utterances_by_voice": count(take.speaker for take in stored_attempts),
         "open": [end.need() for end in ended if end.is_open],
     }
 

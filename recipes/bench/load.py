@@ -29,7 +29,6 @@ from anytalk.recipes.data.rows import Encode, shard_paths
 from anytalk.recipes.data.tokenizer import encoder
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.train.stage import StageTraining
-from anytalk.synth.extra import import_extra
 from anytalk.synth.threads import torch_threads
 
 from .train import SHAPE, TASK, clock_of, open_rows, our_steps, random_model, stage
@@ -153,7 +152,8 @@ def copy_rate(size: int = 1 << 26) -> float:
 
 def naive_batches(dataset: str, encode: Encode, layout: Layout, size: int, cache: str) -> Iterator[int]:
     """Load with `datasets`, and give the positions of batch after batch."""
-    datasets = import_extra("datasets", "the naive loader that this benchmark compares with", "test")
+    import datasets  # takes seconds
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of `datasets` and what it imports
         datasets.disable_progress_bars()

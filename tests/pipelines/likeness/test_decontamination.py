@@ -118,7 +118,8 @@ def test_evaluation_sets_are_read_from_files_of_any_kind(tmp_path, write_jsonl):
 
 
 def test_a_copy_of_a_hub_dataset_is_read_by_its_split(tmp_path, write_jsonl):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     datasets.Dataset.from_list([{"instruction": "One?"}]).save_to_disk(tmp_path / "saved")
     assert texts_of(path=str(tmp_path / "saved")) == [("saved/test:1", "One?")]
 
