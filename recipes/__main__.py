@@ -1,5 +1,5 @@
 """`python -m anytalk.recipes` is `anytalk`."""
 
-from anytalk.recipes.cli.main import main
+from anytalk.recipes.cli import main
 
 main()

@@ -12,6 +12,8 @@ from .console import Json, emit
 if TYPE_CHECKING:
     from anytalk.pipelines.likeness import Finding
 
+app = typer.Typer()
+
 DEDUP_EPILOG = "Example:  anytalk dedup out/new --against out/old --out near-duplicates.txt"
 DECONTAMINATE_EPILOG = "Example:  anytalk decontaminate out/mine --against exam.jsonl --against OWNER/HUB-SET"
 SHOWN = 20
@@ -22,6 +24,7 @@ Out = Annotated[Path | None, typer.Option(help="File for the ids of the rows tha
 InProcess = Annotated[int, typer.Option(min=0, help="Use Ray Data for more conversations or rows than this.")]
 
 
+@app.command(epilog=DEDUP_EPILOG)
 def dedup(
     dataset: Dataset,
     against: Annotated[
@@ -41,6 +44,7 @@ def dedup(
     _tell(dataset, find_duplicates(dataset, rules, compared_in_process), out, as_json)
 
 
+@app.command(epilog=DECONTAMINATE_EPILOG)
 def decontaminate(
     dataset: Dataset,
     against: Annotated[

@@ -1,19 +1,28 @@
-"""Which engines work on this machine, what brings the others, and under which licence each voice speaks."""
+"""`anytalk doctor`: which engines work here, what brings the others, and the licence of each voice."""
 
 import dataclasses
 import importlib.util
 import shutil
 from collections.abc import Sequence
 
-from anytalk.synth.codec import load_codec
+import typer
+
 from anytalk.synth.errors import AnyTalkError
-from anytalk.synth.hearing import known_hearing, load_whisper
-from anytalk.synth.judge.dnsmos import Dnsmos
-from anytalk.synth.judge.vad import SileroVad
-from anytalk.synth.voice import known_voices, load_voice
+
+from .console import Json, emit
+
+app = typer.Typer()
 
 DEFAULT_VOICE = "hibari:heart"
 """The one voice that comes with the package."""
+
+
+@app.command(epilog="Example:  anytalk doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Say which engines work here, what to install for the others, and every voice's licence."""
+    findings = examine()
+    emit([dataclasses.asdict(finding) for finding in findings], as_json, describe(findings))
+    raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +39,12 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Load every engine that is installed."""
+    from anytalk.synth.codec import load_codec
+    from anytalk.synth.hearing import known_hearing, load_whisper
+    from anytalk.synth.judge.dnsmos import Dnsmos
+    from anytalk.synth.judge.vad import SileroVad
+    from anytalk.synth.voice import known_voices, load_voice
+
     findings = []
     for voice in known_voices():
         works, note = (

@@ -9,10 +9,13 @@ from anytalk.recipes.evaluate.page import answer_page, measured
 
 from .console import Json, emit
 
+app = typer.Typer()
+
 EPILOG = "Example:  anytalk eval out/quickstart/talker out/quickstart/dataset --out out/quickstart/answers"
 PAGE = "report.html"
 
 
+@app.command("eval", epilog=EPILOG)
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="The dataset that it was trained on.")],

@@ -7,6 +7,8 @@ import typer
 
 from .console import Json, Set, emit, interrupted, overrides
 
+app = typer.Typer()
+
 EPILOG = (
     "Examples:  anytalk judge out/mine --set check.max_wer=0.1 --dry-run  |  "
     "anytalk judge out/mine --set check.question.max_wer=0.3 --set check.attempts=6 --reroll"
@@ -14,6 +16,7 @@ EPILOG = (
 SHOWN = 20
 
 
+@app.command(epilog=EPILOG)
 def judge(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")],
     settings: Set = None,

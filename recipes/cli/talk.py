@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anytalk.model.streaming import Piece
     from anytalk.recipes.talk.talk import Answer, Talker, Text
 
+app = typer.Typer()
+
 # A paragraph each: the bar that parts the examples of other commands is a pipe here.
 EPILOG = """Examples:\n
 anytalk talk RUN question.wav\n
@@ -27,6 +29,7 @@ anytalk talk RUN questions/ --out answers/ --json"""
 ANSWERS = "answers.jsonl"
 
 
+@app.command(epilog=EPILOG)
 def talk(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
     question: Annotated[

@@ -15,7 +15,7 @@ from support.random_whisper import write_random_pt
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.recipes.cli.main import overrides
+from anytalk.recipes.cli.console import overrides
 from anytalk.recipes.shipped import find
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.generate import generation_jobs

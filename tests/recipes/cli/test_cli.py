@@ -37,6 +37,13 @@ def test_help_and_version_work_from_anywhere(tmp_path):
     assert "anytalk build quickstart" in anytalk("build", "--help", cwd=tmp_path).stdout
 
 
+def test_the_command_line_starts_without_engines_ray_and_torch():
+    code = "import sys, anytalk.recipes.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "typer" in loaded
+    assert {"torch", "ray", "numpy", "pyarrow", "transformers"}.isdisjoint(loaded)
+
+
 def test_a_misspelt_recipe_names_the_nearest():
     assert refused("build", "quikstart") == [
         "anytalk: no dataset recipe is called 'quikstart'; did you mean quickstart?"

@@ -11,7 +11,7 @@ from anytalk.pipelines import build
 from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe.dataset import VoiceChoice
 from anytalk.recipes import quickstart
-from anytalk.recipes.cli.main import main
+from anytalk.recipes.cli import main
 from anytalk.recipes.evaluate.evaluate import Told, _wrong, figures, pick, unheard
 from anytalk.recipes.evaluate.page import answer_page, measured
 from anytalk.recipes.train.recipe import load_training_recipe

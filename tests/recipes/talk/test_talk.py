@@ -16,7 +16,7 @@ from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.layout import Layout, Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling
-from anytalk.recipes.cli.main import main
+from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import load_tokenizer, train_tokenizer
 from anytalk.recipes.talk.talk import Talker, Text, collect, pcm16, talk
 from anytalk.recipes.talk.trained import load_engines, load_model

@@ -11,7 +11,7 @@ from transformers import Qwen2Config
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.layout import Layout
 from anytalk.model.network import MiniOmni
-from anytalk.recipes.cli.main import main
+from anytalk.recipes.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""`anytalk train` and `anytalk convert`: checkpoints from a recipe, and from other formats."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anytalk.synth.errors import SetupError
+
+from .console import Json, RecipeName, Set, emit, interrupted, overrides
+
+app = typer.Typer()
+
+CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
+
+
+@app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")
+def train(
+    recipe: RecipeName,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="Folder that anytalk build wrote; repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the run; out/NAME by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one run through Ray Train.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files as well.")] = False,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe, stage after stage, or go on with a run."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.recipes.train.recipe import load_training_recipe
+    from anytalk.recipes.train.run import train as run_training
+    from anytalk.recipes.train.stage import TrainingStopped
+
+    loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
+    target = out or f"out/{loaded.name}"
+    try:
+        summary = run_training(loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard)
+    except KeyboardInterrupt:
+        interrupted(f"the last checkpoint is in {target}; the same command goes on from there")
+    except TrainingStopped as error:
+        typer.echo(f"anytalk: {error}", err=True)
+        raise typer.Exit(1) from error
+    emit(summary, as_json, _training_text(summary))
+
+
+def _training_text(summary: dict[str, Any]) -> str:
+    loss = "" if summary["loss"] is None else f", loss {summary['loss']:.3f}"
+    lines = [f"{summary['run']}: {summary['step']} steps{loss}"]
+    if summary["best_loss"] is not None:
+        lines.append(f"  validation {summary['best_loss']:.3f} at step {summary['best_step']}, the last stage's lowest")
+    pace = f", {summary['positions_per_s']:,.0f} a second" if summary["positions_per_s"] else ""
+    lines.append(f"  positions  {summary['positions']:,}{pace}")
+    lines.append(f"  best       {summary['best']}")
+    return "\n".join(lines)
+
+
+@app.command(
+    epilog="Examples:  anytalk convert mini-omni original/ mine/  |  anytalk convert --to mini-omni RUN/best original/"
+)
+def convert(
+    arguments: Annotated[list[str], typer.Argument(metavar="[FORMAT] SRC DST", help=CONVERT_HELP)],
+    to: Annotated[str | None, typer.Option("--to", metavar="FORMAT", help="Write another format instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a checkpoint of another format, or write one with --to. The format is mini-omni, the original's."""
+    from anytalk.recipes.train import convert as conversion
+
+    if len(arguments) != (3 if to is None else 2):
+        raise SetupError("give FORMAT SRC DST, such as mini-omni original/ mine/; or --to FORMAT SRC DST")
+    name, source, target = [*([] if to is None else [to]), *arguments]
+    ways = conversion.FROM if to is None else conversion.TO
+    if name not in ways:
+        raise SetupError(f"no checkpoint format is called {name!r}; there is: {', '.join(ways)}")
+    tokenizer = conversion.convert(Path(source), Path(target), ways[name])
+    lacking = "" if tokenizer else "; it has no tokenizer.json, without which it cannot talk"
+    emit({"checkpoint": target, "tokenizer": tokenizer}, as_json, f"{target}: written{lacking}")
