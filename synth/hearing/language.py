@@ -1,21 +1,9 @@
-"""Languages as Whisper names them, and what is said of one that a model does not know."""
+"""Which languages a recogniser knows, and the errors for those that it does not."""
 
 from collections.abc import Callable, Iterable
 
 from anytalk.synth.errors import SetupError
-
-WHISPER_CODES = {"cmn": "zh", "fil": "tl", "jv": "jw", "nb": "no"}
-"""Primary subtags that Whisper writes another way."""
-
-
-def whisper_language(tag: str) -> str:
-    """Whisper's code of a language: the first part of its BCP-47 tag.
-
-    >>> whisper_language("de-AT"), whisper_language("cmn-Latn-pinyin")
-    ('de', 'zh')
-    """
-    first = tag.split("-")[0].lower()
-    return WHISPER_CODES.get(first, first)
+from anytalk.synth.language import whisper_code
 
 
 def only_english_by_name(model: str) -> bool:
@@ -46,7 +34,7 @@ def refuse_unknown(languages: Iterable[str], check: Callable[[str], object]) -> 
         SetupError: some are not known; one line for each.
     """
     problems = []
-    for language in sorted({*map(whisper_language, languages)}):
+    for language in sorted({*map(whisper_code, languages)}):
         try:
             check(language)
         except SetupError as error:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.language import whisper_code
 
 from .contract import (
     CONTEXT_FRAMES,
@@ -29,7 +30,7 @@ from .contract import (
     feature_frames,
     too_long,
 )
-from .language import refuse_unknown, whisper_language
+from .language import refuse_unknown
 from .mel import log_mel
 from .window import cut_long, is_doubtful, window_samples
 
@@ -185,7 +186,7 @@ class Recogniser:
 
     def _codes(self, languages: Sequence[str] | None, count: int) -> list[str]:
         """Whisper's code of the language of each utterance."""
-        return [self.language] * count if languages is None else [*map(whisper_language, languages)]
+        return [self.language] * count if languages is None else [*map(whisper_code, languages)]
 
     def _decode(self, states_BTD: States, sounds: Sequence[Waveform], language: str) -> list[list[int]]:
         """Decode utterances of one window, each to at most the tokens that its own length can hold."""

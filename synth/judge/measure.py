@@ -13,6 +13,7 @@ import jiwer
 import numpy as np
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.language import primary
 from anytalk.synth.text import normalise
 
 from .contract import Span
@@ -162,7 +163,7 @@ def word_error_rate(text: str, transcript: str, language: str) -> float:
 
 def _readings(text: str, transcript: str, language: str) -> list[tuple[str, str]]:
     """Text and transcript as they are compared, in two ways of which the kinder one counts."""
-    whisper_normalise = whisper_normaliser(language.split("-")[0].lower())
+    whisper_normalise = whisper_normaliser(primary(language))
     # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
     return [
         (whisper_normalise(text), whisper_normalise(transcript)),

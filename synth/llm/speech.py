@@ -1,6 +1,7 @@
 """How much text fills a time, for a prompt; and whether what came back can be said in it."""
 
 from anytalk.synth.errors import SampleError
+from anytalk.synth.language import primary
 from anytalk.synth.text import normalise, unspeakable
 
 WORDS_PER_S = 2.5
@@ -16,7 +17,7 @@ def length(seconds: float, language: str) -> str:
     >>> length(8, "en"), length(8, "zh-CN")
     ('20 words', '40 characters')
     """
-    rate = CHARACTERS_PER_S.get(language.split("-")[0].lower())
+    rate = CHARACTERS_PER_S.get(primary(language))
     return f"{seconds * WORDS_PER_S:.0f} words" if rate is None else f"{seconds * rate:.0f} characters"
 
 

@@ -5,6 +5,7 @@ import unicodedata
 from typing import Protocol
 
 from anytalk.synth.extra import import_extra
+from anytalk.synth.language import primary, same_language, script
 
 SCRIPTS = {
     "am": ("ETHIOPIC",),
@@ -42,7 +43,7 @@ SCRIPTS = {
     "yue": ("CJK", "BOPOMOFO"),
     "zh": ("CJK", "BOPOMOFO"),
 }
-"""First words of the Unicode names of a language's letters; every other language is taken to be written in Latin."""
+"""First words of the Unicode names of a language's letters, by `primary` code; other languages are written in Latin."""
 
 WIDTHS = ("FULLWIDTH", "HALFWIDTH")
 
@@ -71,9 +72,9 @@ class Langid:
 
     def probability(self, text: str, language: str) -> float | None:
         """See `Identifier.probability`."""
-        tongue = language.split("-")[0].lower()
-        ranks = dict(self._identifier.rank(text))
-        return float(ranks[tongue]) if tongue in ranks else None
+        # It knows some languages under several codes: no, nb and nn.
+        found = [float(share) for code, share in self._identifier.rank(text) if same_language(code, language)]
+        return sum(found) if found else None
 
 
 def foreign_script(text: str, language: str) -> str | None:
@@ -92,13 +93,14 @@ def foreign_script(text: str, language: str) -> str | None:
     >>> foreign_script("我喜欢 YouTube。", "zh") is None
     True
     """
-    wanted = SCRIPTS.get(language.split("-")[0].lower(), ("LATIN",))
-    runs = [(script, "".join(run)) for script, run in itertools.groupby(text, key=_script) if script is not None]
-    at_home = sum(_word_count(script, run) for script, run in runs if script in wanted)
-    latin_is_foreign = at_home < sum(script == "LATIN" for script, _ in runs)
-    for script, run in runs:
-        guest = script == "LATIN" and not latin_is_foreign
-        if script not in wanted and not guest and len(run) > 1:
+    # Romanised text says so in its tag: cmn-Latn-pinyin.
+    wanted = ("LATIN",) if script(language) == "Latn" else SCRIPTS.get(primary(language), ("LATIN",))
+    runs = [(name, "".join(run)) for name, run in itertools.groupby(text, key=_script) if name is not None]
+    at_home = sum(_word_count(name, run) for name, run in runs if name in wanted)
+    latin_is_foreign = at_home < sum(name == "LATIN" for name, _ in runs)
+    for name, run in runs:
+        guest = name == "LATIN" and not latin_is_foreign
+        if name not in wanted and not guest and len(run) > 1:
             return run
     return None
 

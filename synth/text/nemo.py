@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
+from anytalk.synth.language import primary
 
 LANGUAGES = frozenset(["ar", "de", "en", "es", "fr", "hi", "hu", "hy", "it", "ja", "ko", "pt", "rw", "sv", "vi", "zh"])
 """Russian is not among them: its grammars only give several readings at once."""
@@ -28,8 +29,8 @@ class NemoNormaliser:
     extra = "nemo"
 
     def __init__(self, language: str, cache: str | Path | None = None) -> None:
-        tongue = language.split("-")[0].lower()
-        if tongue not in LANGUAGES:
+        code = primary(language)
+        if code not in LANGUAGES:
             raise SetupError(
                 f"NeMo has no grammars to write out {language!r}; it has: {', '.join(sorted(LANGUAGES))}; "
                 "use the engine rules or none"
@@ -37,7 +38,7 @@ class NemoNormaliser:
         module = import_extra(
             "nemo_text_processing.text_normalization.normalize", "NeMo's text normalisation", self.extra
         )
-        self._normaliser = module.Normalizer("cased", lang=tongue, cache_dir=str(cache) if cache else None)
+        self._normaliser = module.Normalizer("cased", lang=code, cache_dir=str(cache) if cache else None)
 
     def __call__(self, text: str) -> str:
         """Write a text out as it is said."""

@@ -6,6 +6,8 @@ The written form is the caller's to keep.
 from collections.abc import Callable
 from typing import Literal
 
+from anytalk.synth.language import primary, region
+
 from .english import normalise_english
 from .german import normalise_german
 from .nemo import NemoNormaliser
@@ -29,12 +31,12 @@ def normalise(text: str, language: str) -> str:
     >>> normalise("It's 20°C, i.e. 68°F.", "en")
     "It's twenty degrees Celsius, that is sixty-eight degrees Fahrenheit."
     """
-    tongue, _, rest = language.partition("-")
-    if tongue.lower() == "en":
-        return normalise_english(text, rest.rpartition("-")[2])
-    if tongue.lower() == "de":
+    code = primary(language)
+    if code == "en":
+        return normalise_english(text, region(language))
+    if code == "de":
         return normalise_german(text)
-    return normalise_other(text, {"nb": "no", "nn": "no"}.get(tongue.lower(), tongue.lower()))
+    return normalise_other(text, code)
 
 
 def load_normaliser(engine: Engine, language: str) -> Callable[[str], str]:

@@ -6,8 +6,10 @@
 ((8640,), dtype('float32'))
 """
 
+from anytalk.synth.language import is_accent
+
 from .catalogue import VoiceInfo, known_voices, load_voice
-from .language import is_accent, speaks, voice_language
+from .language import speaks, voice_language
 from .request import PITCH_RANGE, SPEED_RANGE, SpeakRequest, Voice, check_speakable
 from .speech_server import SpeechServer
 from .terms import Terms, refuse_unknown

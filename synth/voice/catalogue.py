@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anytalk.synth.errors import MissingExtra, SetupError, near_matches
 from anytalk.synth.extra import import_extra
+from anytalk.synth.language import format_case
 
 from .language import server_of
 from .request import Voice
@@ -179,13 +180,11 @@ def _joe_info() -> VoiceInfo:
 
 
 def _espeak_infos() -> list[VoiceInfo]:
-    from .espeak import bcp47
-
     return [
         VoiceInfo(
             name=f"espeak:{spec}",
             engine="espeak",
-            language=bcp47(spec.partition("+")[0]),
+            language=format_case(spec.partition("+")[0]),
             terms=ESPEAK,
             installed=_are_installed([ESPEAK_MODULE]),
             extra="espeak",

@@ -25,6 +25,7 @@ import numpy as np
 from anytalk.synth.audio import PCM16_SCALE, Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError, near_matches
 from anytalk.synth.extra import import_extra
+from anytalk.synth.language import format_case
 
 from .fingerprint import fingerprint
 from .request import SpeakRequest, speak_each
@@ -72,7 +73,7 @@ class EspeakVoice:
         if plus and variant not in variants():
             raise SetupError(f"espeak-ng has no variant {variant!r}{near_matches(variant, variants())}")
         self.name = f"espeak:{spec}"
-        self.language = bcp47(language)
+        self.language = format_case(language)
         # By file and not by language: espeak-ng 1.52 does not find "en-gb", which is the language of the
         # file "en".
         self._identifier = f"{languages[language]}{plus}{variant}"
@@ -91,25 +92,6 @@ class EspeakVoice:
         rate = max(SLOWEST_WORDS_PER_MINUTE, round(WORDS_PER_MINUTE * speed))
         _, pcm = _synthesise(self._identifier, text, seed, rate)
         return np.frombuffer(pcm, np.int16).astype(np.float32) / np.float32(PCM16_SCALE)
-
-
-def bcp47(language: str) -> str:
-    """Write one of espeak-ng's language names as a BCP-47 tag.
-
-    >>> bcp47("en-us"), bcp47("cmn-latn-pinyin"), bcp47("en-gb-x-rp"), bcp47("es-419")
-    ('en-US', 'cmn-Latn-pinyin', 'en-GB-x-rp', 'es-419')
-    """
-    first, *rest = language.split("-")
-    tag = [first.lower()]
-    for position, part in enumerate(rest):
-        private = "x" in rest[:position]
-        if len(part) == 2 and not private:
-            tag.append(part.upper())
-        elif len(part) == 4 and not private:
-            tag.append(part.title())
-        else:
-            tag.append(part)
-    return "-".join(tag)
 
 
 @cache

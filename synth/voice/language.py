@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.language import MANY, format_case, same_language
 
-from .espeak import bcp47
 from .speech_server import SpeechServer
-
-MANY = "mul"
-"""Language of a voice that speaks many (ISO 639-2)."""
-
-SAME = {"cmn": "zh", "nb": "no"}
-"""Primary subtags that are written either way."""
 
 KOKORO_LANGUAGES = {
     "a": "en-US",
@@ -41,16 +35,7 @@ def speaks(voice: str, row: str) -> bool:
     >>> speaks("en-US", "en"), speaks("en-US", "en-GB"), speaks("cmn", "zh-CN"), speaks("mul", "de"), speaks("de", "en")
     (True, True, True, True, False)
     """
-    return voice == MANY or _primary(voice) == _primary(row)
-
-
-def is_accent(voice: str, row: str) -> bool:
-    """Whether a voice has the very accent that a row asks for.
-
-    >>> is_accent("en-GB-scotland", "en-GB"), is_accent("en-US", "en-GB"), is_accent("mul", "en")
-    (True, False, False)
-    """
-    return f"{voice.lower()}-".startswith(f"{row.lower()}-")
+    return voice == MANY or same_language(voice, row)
 
 
 def voice_language(name: str, servers: Mapping[str, SpeechServer] | None = None) -> str:
@@ -74,7 +59,7 @@ def voice_language(name: str, servers: Mapping[str, SpeechServer] | None = None)
     if engine == "piper":
         return "en-US" if spec == "joe" else _piper_file_language(spec)
     if engine == "espeak":
-        return bcp47(spec.partition("+")[0])
+        return format_case(spec.partition("+")[0])
     if engine == "kokoro":
         return kokoro_language(spec.rpartition("#")[2])
     if engine == "server":
@@ -118,8 +103,7 @@ def kokoro_language(voice: str) -> str:
 def piper_language(fields: Mapping[str, Any]) -> str:
     """BCP-47 tag of a Piper voice by its configuration."""
     code = (fields.get("language") or {}).get("code") or fields["espeak"]["voice"]
-    language, _, region = str(code).replace("_", "-").partition("-")
-    return f"{language.lower()}-{region.upper()}" if region else language.lower()
+    return format_case(str(code))
 
 
 @lru_cache(maxsize=1024)
@@ -129,8 +113,3 @@ def _piper_file_language(model: str) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # What is wrong with the voice is said when it is loaded.
         return MANY
-
-
-def _primary(tag: str) -> str:
-    first = tag.split("-")[0].lower()
-    return SAME.get(first, first)
