@@ -1,16 +1,33 @@
 """Where a dataset lives: a folder or an object-store URL, written so that nothing half-written is ever read.
 
 A file is either named by its content (and may be written twice, with the same bytes) or created exclusively, whole: the
-first writer wins, everybody else is told so.
+first writer wins, everybody else is told so. Local files are written beside, synchronised to the disk and renamed.
 """
 
 import hashlib
 import os
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from anytalk.synth.errors import EngineError
+
+PART = ".part"
+"""End of the name of a local file that is being written. Nothing reads it; what a killed writer left is collected."""
+
+FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+"""Errors that say what is there; another try would say the same."""
+
+ResultT = TypeVar("ResultT")
+
+
+class StorageError(EngineError):
+    """A file could not be read or written after several tries: a full disk, or an object store that does not answer."""
 
 
 class Store:
@@ -18,11 +35,16 @@ class Store:
 
     Args:
         root: a local path or any URL that fsspec knows, such as `s3://bucket/folder`.
+        attempts: times that a read or write is tried.
+        backoff_s: wait before the second try, doubled before each further one.
+
+    Every method raises `StorageError` where the storage fails each time.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, attempts: int = 5, backoff_s: float = 0.5) -> None:
         self.filesystem, self.root = fsspec.core.url_to_fs(str(root))
         self.local = isinstance(self.filesystem, LocalFileSystem)
+        self.attempts, self.backoff_s = attempts, backoff_s
 
     def __str__(self) -> str:
         return str(self.root if self.local else self.filesystem.unstrip_protocol(self.root))
@@ -33,16 +55,19 @@ class Store:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return bool(self.filesystem.exists(self.full(path)))
+        return bool(self._tried(f"look for {path}", lambda: self.filesystem.exists(self.full(path))))
 
     def read(self, path: str) -> bytes:
-        """Bytes of a file."""
-        return bytes(self.filesystem.cat_file(self.full(path)))
+        """Bytes of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return bytes(self._tried(f"read {path}", lambda: self.filesystem.cat_file(self.full(path))))
 
     def write(self, path: str, content: bytes) -> None:
         """Write or overwrite a file that nothing refers to yet."""
-        self._make_parent(path)
-        self.filesystem.pipe_file(self.full(path), content)
+        self._tried(f"write {path}", lambda: self._write(path, content))
 
     def create(self, path: str, content: bytes) -> bool:
         """Create a file whole, if there is none of this name.
@@ -50,6 +75,52 @@ class Store:
         Returns:
             False if it was there already: somebody else was first.
         """
+        return self._tried(f"create {path}", lambda: self._create(path, content))
+
+    def delete(self, path: str) -> None:
+        """Delete a file; one that somebody else has deleted is no error."""
+
+        def remove() -> None:
+            try:
+                self.filesystem.rm_file(self.full(path))
+            except FileNotFoundError:
+                return
+
+        self._tried(f"delete {path}", remove)
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Every file below a folder, relative to the root, with its bytes; sorted, from one listing."""
+        start = f"{self.root}/{folder}".rstrip("/")
+
+        def listed() -> dict[str, int]:
+            self.filesystem.invalidate_cache()  # Others write there too.
+            try:
+                found = self.filesystem.find(start, detail=True)
+            except FileNotFoundError:
+                if not self.filesystem.exists(start):
+                    return {}
+                raise InterruptedError("a file went away while it was listed") from None
+            return {path.removeprefix(f"{self.root}/"): int(found[path]["size"]) for path in sorted(found)}
+
+        return self._tried(f"list {folder or 'the files'}", listed)
+
+    def files(self, folder: str = "") -> list[str]:
+        """Every file below a folder, relative to the root, sorted."""
+        return list(self.sizes(folder))
+
+    def _write(self, path: str, content: bytes) -> None:
+        self._make_parent(path)
+        if not self.local:
+            self.filesystem.pipe_file(self.full(path), content)
+            return
+        part = self._part(path, content)
+        try:
+            part.replace(self.full(path))
+        finally:
+            part.unlink(missing_ok=True)
+        self._synchronise_folder(path)
+
+    def _create(self, path: str, content: bytes) -> bool:
         self._make_parent(path)
         if not self.local:
             try:
@@ -58,33 +129,53 @@ class Store:
                 return False
             return True
         # A link appears at once with all its bytes and never replaces anything; O_EXCL and rename do half of it each.
-        part = Path(self.full(f"{path}.{secrets.token_hex(4)}.part"))
+        part = self._part(path, content)
         try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
             os.link(part, self.full(path))
         except FileExistsError:
             return False
         finally:
             part.unlink(missing_ok=True)
+        self._synchronise_folder(path)
         return True
 
-    def delete(self, path: str) -> None:
-        """Delete a file."""
-        self.filesystem.rm_file(self.full(path))
+    def _part(self, path: str, content: bytes) -> Path:
+        """Write a local file under a name that nothing reads, down to the disk."""
+        part = Path(self.full(f"{path}.{secrets.token_hex(4)}{PART}"))
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return part
 
-    def files(self, folder: str = "") -> list[str]:
-        """Every file below a folder, relative to the root, sorted."""
-        start = f"{self.root}/{folder}".rstrip("/")
-        if not self.filesystem.exists(start):
-            return []
-        prefix = f"{self.root}/"
-        return sorted(str(path).removeprefix(prefix) for path in self.filesystem.find(start))
+    def _synchronise_folder(self, path: str) -> None:
+        """Make the name of a file as lasting as its bytes."""
+        folder = os.open(Path(self.full(path)).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _make_parent(self, path: str) -> None:
         self.filesystem.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+
+    def _tried(self, what: str, action: Callable[[], ResultT]) -> ResultT:
+        """Do what may fail for a while: a full disk, a throttled bucket, credentials that are being renewed."""
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return action()
+            except FINAL:
+                raise
+            except Exception as error:
+                if attempt == self.attempts:
+                    cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+                    raise StorageError(f"{self} cannot {what}: {cause}; tried {attempt} times") from error
+            time.sleep(self.backoff_s * 2 ** (attempt - 1))
+        raise AssertionError("attempts is 1 or more")
 
 
 def sha256(content: bytes) -> str:

@@ -1,10 +1,12 @@
 """Stores: files appear whole, and only one writer is first."""
 
+import errno
 import threading
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset.store import StorageError, Store
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -48,3 +50,57 @@ def test_of_many_writers_exactly_one_is_first_and_no_part_is_left(tmp_path):
     assert len(wins) == 1
     assert store.read("units/1.json") == bytes([wins[0]]) * 100_000
     assert store.files() == ["units/1.json"]
+
+
+def test_sizes_come_with_the_names(store):
+    store.write("b/2", b"xyz")
+    store.write("a", b"")
+    assert store.sizes() == {"a": 0, "b/2": 3}
+
+
+def test_deleting_what_somebody_else_deleted_is_no_error(store):
+    store.write("a", b"x")
+    store.delete("a")
+    store.delete("a")
+
+
+def test_a_local_file_is_replaced_whole_and_no_part_is_left(tmp_path):
+    store = Store(tmp_path)
+    store.write("a", b"first")
+    with (tmp_path / "a").open("rb") as reader:
+        store.write("a", b"second, and longer")
+        assert reader.read() == b"first"  # Whoever was reading has the old file whole.
+    assert store.read("a") == b"second, and longer"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+class Throttled(MemoryFileSystem):
+    """An object store that answers 503 a number of times."""
+
+    cachable = False
+    failures = 0
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "503 Slow Down")
+        super().pipe_file(path, value, mode, **kwargs)
+
+
+def throttled(name, failures):
+    store = Store(f"memory://{name}", attempts=3, backoff_s=0.001)
+    store.filesystem = Throttled()
+    store.filesystem.failures = failures
+    return store
+
+
+@pytest.mark.parametrize("method", ["write", "create"])
+def test_a_storage_that_fails_for_a_while_is_tried_again(tmp_path, method):
+    store = throttled(tmp_path.name, failures=2)
+    getattr(store, method)("a", b"x")
+    assert store.read("a") == b"x"
+
+
+def test_a_storage_that_goes_on_failing_is_named_with_what_was_tried(tmp_path):
+    with pytest.raises(StorageError, match=r"cannot write a: OSError: .*503 Slow Down; tried 3 times"):
+        throttled(tmp_path.name, failures=9).write("a", b"x")
