@@ -1,9 +1,11 @@
 """The docs say what the code does."""
 
 import json
+import re
 from pathlib import Path
 
 from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
+from anytalk.recipes.train.recipe import Checkpoints, Data, Loading, Model, Optim, Stage, TrainingRecipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,3 +36,25 @@ def test_the_quickstart_recipe_speaks_every_pair_in_several_voices():
     recipe = load_recipe(ROOT / "recipes" / "configs" / "build" / "quickstart.yaml")
     assert recipe.voices.variants >= 2
     assert len({choice.voice for choice in recipe.voices.question}) >= 2
+
+
+def test_every_path_on_the_architecture_page_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"\b(?:synth|pipelines|model|recipes|tests)/[\w./-]*\w/?", page))
+    assert len(named) > 40
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_every_key_of_a_training_recipe_is_documented_with_its_default():
+    schema = TrainingRecipe.model_json_schema()
+    lines = (ROOT / "docs" / "training.md").read_text().splitlines()
+    table = {
+        line.split("`")[1]: line.split("`")[3] for line in lines if line.count("`") >= 4 and line.startswith("| `")
+    }
+    sections = {"": TrainingRecipe, "data": Data, "model": Model, "stages[]": Stage}
+    sections |= {"optim": Optim, "loader": Loading, "checkpoint": Checkpoints}
+    for key in keys(schema, schema):
+        section, _, name = key.rpartition(".")
+        field = sections[section].model_fields[name]
+        default = "required" if field.is_required() else json.dumps(field.default)
+        assert table.get(key) == default, key
