@@ -38,7 +38,7 @@ class Summary:
     reasons: dict[str, int]
     """Rejected rows by reason."""
     gates: dict[str, Any]
-    """Rows by side, and by the gate that stopped their first attempt; see `dataset.tally`."""
+    """Rows by side, and by the check that their first attempt failed; see `dataset.tally`."""
     splits: dict[str, int]
     """Accepted rows by split."""
     speech_hours: float
@@ -99,7 +99,7 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
             started, own = time.monotonic(), engines.another()
             rows = plan.units[number]
             outcome = await make_unit(rows, own, recipe, reworder=reworder and reworder.another())
-            facts = {"judgement": 0, **spent(own, started)}
+            facts = {"judgement": 0, **timings(own, started)}
             return await commit_rows(number, keys[number], rows, outcome, recipe, fingerprints, store, facts)
 
         started = time.monotonic()
@@ -141,8 +141,8 @@ def unit_key(rows: list[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, 
     models = commit.json_bytes(fingerprints)
     # A row's id follows from its written form; what is said for it may change with the rules that write it out, and who
     # says and hears it with its language.
-    said = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
-    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, models, *said)
+    texts = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
+    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, models, *texts)
 
 
 async def make_units(
@@ -188,8 +188,8 @@ async def make_units(
     return made, deferred
 
 
-def spent(engines: Engines, started: float) -> dict[str, Any]:
-    """What a unit took, for its sidecar."""
+def timings(engines: Engines, started: float) -> dict[str, Any]:
+    """Times of a unit, and the processors that it was made on, for its sidecar."""
     return {
         "wall_s": round(time.monotonic() - started, 3),
         "seconds": {stage: round(seconds, 3) for stage, seconds in engines.seconds.items()},
@@ -214,9 +214,9 @@ async def commit_rows(
         "rejected": schema.table(outcome.rejected, schema.reject_schema(fingerprints)),
         "attempts": schema.table(outcome.attempts, schema.attempt_schema(fingerprints)),
     }
-    said = {**outcome.facts, **facts}
+    sidecar_facts = {**outcome.facts, **facts}
     return await asyncio.to_thread(
-        commit.commit_unit, store, number, key, rows[0].split, tables, recipe.shards.batch_rows, said
+        commit.commit_unit, store, number, key, rows[0].split, tables, recipe.shards.batch_rows, sidecar_facts
     )
 
 

@@ -11,7 +11,7 @@ from anytalk.pipelines.dataset.store import Store, sha256
 from anytalk.pipelines.dataset.tally import total
 from anytalk.pipelines.plan.plan import Plan
 from anytalk.pipelines.speech.pool import STAGES
-from anytalk.pipelines.speech.reword import bills
+from anytalk.pipelines.speech.reword import costs
 
 from .dataset import commit, schema
 
@@ -57,7 +57,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
         **totals_of(plan, finished),
         **{name: _added(finished, name) for name in ("rows_by_language", "utterances_by_voice")},
         "libraries": made_with["libraries"],
-        "asked": [*plan.asked, *bills(judgement.recipe, finished.values())],
+        "asked": [*plan.costs, *costs(judgement.recipe, finished.values())],
         "machine": {
             "python": made_with["python"],
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),

@@ -19,12 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset.policy import PLAN, Judgement, announce, current, differences, is_judged_again
+from anytalk.pipelines.dataset.policy import PLAN, Judgement, announce, current, differences, may_be_rejudged
 from anytalk.pipelines.dataset.schema import SIDES, matrix
 from anytalk.pipelines.dataset.store import Store, sha256
 from anytalk.pipelines.dataset.tally import total
 from anytalk.pipelines.plan.plan import Plan, PlannedRow, load_committed
-from anytalk.pipelines.recipe.dataset import JUDGED_AGAIN, Recipe, both_sides
+from anytalk.pipelines.recipe.dataset import REJUDGED_KEYS, Recipe, both_sides
 from anytalk.pipelines.recipe.file import resolve
 from anytalk.pipelines.speech.attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
 from anytalk.pipelines.speech.pool import STAGES, Engines, open_engines
@@ -33,7 +33,7 @@ from anytalk.pipelines.speech.rows import facts_of
 from anytalk.pipelines.speech.unit import make_unit
 from anytalk.synth.errors import EngineError, SetupError
 
-from .build import commit_rows, make_units, spent, unit_key
+from .build import commit_rows, make_units, timings, unit_key
 from .close import CARD, CHECKSUMS, MANIFEST, close
 from .dataset import commit
 from .progress import Quiet, Reporter
@@ -59,7 +59,7 @@ class Rejudged:
     """Rows that were accepted before and are rejected now."""
     reasons: dict[str, int]
     gates: dict[str, Any]
-    """Rows by side, and by the gate that stopped their first attempt; see `dataset.tally`."""
+    """Rows by side, and by the check that their first attempt failed; see `dataset.tally`."""
     open: list[dict[str, Any]]
     """Rejected rows that another attempt within the budget may mend, with reason and value."""
     deferred: list[str]
@@ -116,8 +116,8 @@ def _targeted(store: Store, settings: Mapping[str, object] | None, reroll: bool)
     tree = before.recipe.model_dump(mode="json")
     recipe = resolve(tree, f"of {store}", Recipe, both_sides(settings))
     changed = differences(recipe, before.recipe)
-    if other := [key for key in changed if not is_judged_again(key)]:
-        allowed = ", ".join(f"check.{key}" for key in sorted(JUDGED_AGAIN))
+    if other := [key for key in changed if not may_be_rejudged(key)]:
+        allowed = ", ".join(f"check.{key}" for key in sorted(REJUDGED_KEYS))
         raise SetupError(
             f"{', '.join(other)} cannot be judged from stored measures; build another dataset. What can: {allowed}"
         )
@@ -160,14 +160,14 @@ async def _judge(
                 sidecar: dict[str, Any] = json.loads(store.read(path))
                 return sidecar
             started, own, rows = time.monotonic(), engines.another(), plan.units[number]
-            takes, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
+            attempts, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
             words = reworder and reworder.another()
-            outcome = await make_unit(rows, own, recipe, takes, speaks=target.rerolls, reworder=words)
+            outcome = await make_unit(rows, own, recipe, attempts, speaks=target.rerolls, reworder=words)
             moved = _moved(accepted, {row["id"] for row in outcome.accepted})
             facts = {
                 "judgement": target.number,
                 **moved,
-                **_added(sidecars[number], outcome.facts | spent(own, started)),
+                **_added(sidecars[number], outcome.facts | timings(own, started)),
             }
             return await commit_rows(number, key, rows, outcome, recipe, fingerprints, store, facts)
 
@@ -227,28 +227,28 @@ def _read_unit(
         EngineError: a file is damaged or gone.
     """
     tables = {file["path"].partition("/")[0]: _table(store, file) for file in sidecar["files"]}
-    attempts = {
+    stored = {
         row["id"]: row["attempts"]
         for folder in ("rejects", "attempts")
         if folder in tables
         for row in tables[folder].select(["id", "attempts"]).to_pylist()
     }
     accepted = _accepted_rows(tables["shards"]) if "shards" in tables else {}
-    takes: dict[str, Attempts] = {}
+    attempts: dict[str, Attempts] = {}
     for row in rows:
         made: dict[Any, list[Attempt]] = {side: [] for side in SIDES}
-        for attempt in attempts.get(row.id, []):
-            made[attempt["side"]].append(read_back(attempt, row))
+        for values in stored.get(row.id, []):
+            made[values["side"]].append(read_back(values, row))
         if row.id in accepted and (change := read_change(accepted[row.id])):
-            place = next(place for place, take in enumerate(made["question"]) if take.reason is None)
+            place = next(place for place, attempt in enumerate(made["question"]) if attempt.reason is None)
             made["question"][place] = dataclasses.replace(made["question"][place], change=change)
         for side in SIDES:
             if row.id in accepted and (chosen := read_chosen(accepted[row.id], side, row, made[side])):
                 made[side].append(chosen)
             policy = getattr(recipe.check, side)
-            made[side] = [take.judged(policy) for take in sorted(made[side], key=lambda take: take.number)]
-        takes[row.id] = made
-    return takes, set(accepted)
+            made[side] = [attempt.judged(policy) for attempt in sorted(made[side], key=lambda attempt: attempt.number)]
+        attempts[row.id] = made
+    return attempts, set(accepted)
 
 
 def _table(store: Store, file: Mapping[str, Any]) -> pa.Table:
@@ -292,20 +292,22 @@ def _tried(
     to_encode = 0
     progress.start("rows", plan.rows)
     try:
-        for number, rows in enumerate(plan.units):
-            takes, accepted = _read_unit(store, sidecars[number], rows, recipe)
-            ended = [RowAttempts(row, takes[row.id], recipe.check) for row in rows]
-            found[number] = facts_of(ended) | _moved(accepted, {end.row.id for end in ended if end.reason is None})
-            to_encode += sum(end.reason is None and not _is_encoded(end, recipe) for end in ended)
+        for number, planned in enumerate(plan.units):
+            attempts, accepted = _read_unit(store, sidecars[number], planned, recipe)
+            rows = [RowAttempts(row, attempts[row.id], recipe.check) for row in planned]
+            found[number] = facts_of(rows) | _moved(
+                accepted, {attempted.row.id for attempted in rows if attempted.reason is None}
+            )
+            to_encode += sum(attempted.reason is None and not _is_encoded(attempted, recipe) for attempted in rows)
             progress.advance(len(rows))
     finally:
         progress.stop()
     return found, to_encode
 
 
-def _is_encoded(end: RowAttempts, recipe: Recipe) -> bool:
+def _is_encoded(attempted: RowAttempts, recipe: Recipe) -> bool:
     """Whether the chosen attempts at an accepted row have their features and codes already."""
-    question, answer = end.chosen("question"), end.chosen("answer")
+    question, answer = attempted.chosen("question"), attempted.chosen("answer")
     heard = (question.change or question).heard if question else None
     has_features = not recipe.features.store or (heard is not None and heard.features is not None)
     return has_features and (answer is None or answer.codes is not None)

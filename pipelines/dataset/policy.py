@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from anytalk.pipelines.recipe.dataset import JUDGED_AGAIN, WAYS_TO_ASK, WORDS_ABOUT_VOICES, Recipe
+from anytalk.pipelines.recipe.dataset import ENDPOINT_ACCESS_KEYS, REJUDGED_KEYS, VOICE_TERMS_KEYS, Recipe
 from anytalk.synth.errors import SetupError
 
 from . import commit
@@ -94,14 +94,14 @@ def differences(wanted: Recipe, stored: Recipe) -> dict[str, Any]:
     return {key: tree.get(key) for key in tree | found if tree.get(key) != found.get(key)}
 
 
-def is_judged_again(key: str) -> bool:
+def may_be_rejudged(key: str) -> bool:
     """Whether `anytalk judge` may change a key."""
     section, _, rest = key.partition(".")
-    return section == "check" and rest.partition(".")[0] in JUDGED_AGAIN
+    return section == "check" and rest.partition(".")[0] in REJUDGED_KEYS
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
-    left_out = {"resources": True, "voices": WORDS_ABOUT_VOICES, "reword": WAYS_TO_ASK}
+    left_out = {"resources": True, "voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS}
     return recipe.model_dump(mode="json", exclude=left_out)
 
 

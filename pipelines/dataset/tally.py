@@ -1,7 +1,7 @@
-"""Yield of each gate: how many rows pass a side at once, how many after another attempt, and what stopped the others.
+"""Yield of each check: how many rows pass at the first attempt, how many at a later one, and what stopped the others.
 
-A row counts under the gate that stopped its first attempt, so that the gates of a side add up to the rows that did not
-pass at once.
+A row counts under the check that its first attempt failed, so that the checks of a side add up to the rows that did not
+pass at the first attempt.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +38,8 @@ def _one(outcome: Outcome) -> dict[str, Any]:
     if outcome.first_reason is None:
         return _nothing() | {"rows": 1, "passed_first": 1}
     end = "passed_later" if outcome.passed else "failed"
-    by_gate = {outcome.first_reason: {"passed_later": 0, "failed": 0} | {end: 1}}
-    return _nothing() | {"rows": 1, end: 1, "by_gate": by_gate}
+    by_check = {outcome.first_reason: {"passed_later": 0, "failed": 0} | {end: 1}}
+    return _nothing() | {"rows": 1, end: 1, "by_gate": by_check}
 
 
 def _nothing() -> dict[str, Any]:
@@ -64,11 +64,11 @@ def total(tallies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {side: _add(one[side] for one in tallies) for side in SIDES}
 
 
-def table(gates: Mapping[str, Any]) -> list[list[str]]:
-    """A tally as cells, the heading first: sides, and under each the gates that stopped a row's first attempt."""
+def table(tallies: Mapping[str, Any]) -> list[list[str]]:
+    """A tally as cells, the heading first: sides, and under each the checks that a row's first attempt failed."""
     lines = [["gate", "rows", "at once", "later", "failed"]]
     for side in SIDES:
-        counts = gates[side]
+        counts = tallies[side]
         if counts["rows"]:
             lines.append([side, *(str(counts[name]) for name in COUNTS)])
         for reason, ends in counts["by_gate"].items():
@@ -77,9 +77,9 @@ def table(gates: Mapping[str, Any]) -> list[list[str]]:
     return lines
 
 
-def text(gates: Mapping[str, Any]) -> list[str]:
+def text(tallies: Mapping[str, Any]) -> list[str]:
     """A tally as lines for a person."""
-    lines = table(gates)
+    lines = table(tallies)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()

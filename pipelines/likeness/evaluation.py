@@ -65,18 +65,18 @@ def _is_elsewhere(one: EvaluationSet) -> bool:
     return True
 
 
-def index_of(rules: Decontaminate, spoken: Callable[[str], str]) -> EvaluationIndex:
+def index_of(rules: Decontaminate, to_spoken: Callable[[str], str]) -> EvaluationIndex:
     """Read the evaluation sets of some rules into an index; see `evaluation_texts`."""
-    texts = [text for one in rules.against for text in evaluation_texts(one, spoken)]
+    texts = [text for one in rules.against for text in evaluation_texts(one, to_spoken)]
     return EvaluationIndex(texts, rules.ngram, rules.min_overlap)
 
 
-def evaluation_texts(one: EvaluationSet, spoken: Callable[[str], str] = str) -> Iterator[EvaluationText]:
+def evaluation_texts(one: EvaluationSet, to_spoken: Callable[[str], str] = str) -> Iterator[EvaluationText]:
     """Read the texts of an evaluation set.
 
     Args:
         one: where it is, and which columns.
-        spoken: writes a text out as it is said; a text that changes is there in both forms.
+        to_spoken: writes a text out as it is said; a text that changes is there in both forms.
 
     Raises:
         SetupError: it is missing, empty, or has no such columns.
@@ -89,8 +89,8 @@ def evaluation_texts(one: EvaluationSet, spoken: Callable[[str], str] = str) -> 
         for column in columns:
             for text in _texts(row.get(column)):
                 yield EvaluationText(place, text)
-                if (said := spoken(text)) != text:
-                    yield EvaluationText(place, said)
+                if (spoken_form := to_spoken(text)) != text:
+                    yield EvaluationText(place, spoken_form)
     if columns is None:
         raise SetupError(f"decontaminate.against: {one.path} holds no rows")
 

@@ -88,11 +88,11 @@ def shingle_set(texts: Sequence[str], width: int) -> frozenset[tuple[str, ...]]:
     """
     found: set[tuple[str, ...]] = set()
     for text in texts:
-        said = words(text)
-        if len(said) >= width:
-            found.update(zip(*(said[offset:] for offset in range(width)), strict=False))
-        elif said:
-            found.add(tuple(said))
+        spoken = words(text)
+        if len(spoken) >= width:
+            found.update(zip(*(spoken[offset:] for offset in range(width)), strict=False))
+        elif spoken:
+            found.add(tuple(spoken))
     return frozenset(found)
 
 

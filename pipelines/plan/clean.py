@@ -91,12 +91,12 @@ def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair
             else:
                 numbers[pair.turn] = pair
         ordered = [numbers[turn] for turn in sorted(numbers)]
-        said = digest(*(part for pair in ordered for part in _said(pair)))
-        if rules.drop_repeats and said in seen:
-            detail = f"the same as {seen[said]}"
+        content = digest(*(part for pair in ordered for part in _content_of(pair)))
+        if rules.drop_repeats and content in seen:
+            detail = f"the same as {seen[content]}"
             rejects += [reject(pair, "repeat", detail, pair.source) for pair in ordered]
         else:
-            seen[said] = ordered[0].source
+            seen[content] = ordered[0].source
             kept.append(ordered)
     return kept, rejects
 
@@ -117,7 +117,7 @@ def text_problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
     return None
 
 
-def _said(pair: Pair) -> Iterator[str | None]:
+def _content_of(pair: Pair) -> Iterator[str | None]:
     """What makes two pairs repeats of each other: their words, but for case and spacing, and their recordings."""
     yield pair.question and pair.question.casefold()
     yield pair.answer and pair.answer.casefold()

@@ -4,19 +4,19 @@ import json
 from collections.abc import Iterable, Iterator
 
 from anytalk.pipelines.dataset import commit, schema
-from anytalk.pipelines.dataset.policy import PLAN, current, differences, is_judged_again
+from anytalk.pipelines.dataset.policy import PLAN, current, differences, may_be_rejudged
 from anytalk.pipelines.dataset.store import Store, sha256
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.pipelines.recipe.llm import Llm
 from anytalk.pipelines.source import (
+    Attachments,
     BadPair,
-    Found,
-    Keeper,
-    LatePair,
+    DeferredPair,
     LlmClient,
     Pair,
+    SourceRow,
     cache_of,
     examine,
     read_pairs,
@@ -69,7 +69,7 @@ def _refuse_foreign(store: Store) -> None:
 
 def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
     changed = differences(recipe, current(store).recipe)
-    if changed and all(is_judged_again(key) for key in changed):
+    if changed and all(may_be_rejudged(key) for key in changed):
         settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in changed.items())
         raise SetupError(
             f"{store} was judged by another policy; this judges its rows again without speaking them: "
@@ -85,15 +85,18 @@ def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
 def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
     source_stamp = _stamp(recipe)
-    keeper, late = Keeper(store), list[LatePair]()
+    attachments, deferred = Attachments(store), list[DeferredPair]()
     try:
-        conversations, rejects = clean(_in_time(_read(recipe, keeper, llm_client), late), recipe.clean)
+        conversations, rejects = clean(
+            _without_deferred(_read(recipe, attachments, llm_client), deferred), recipe.clean
+        )
     finally:
         llm_client.end()
-    keeper.close()
-    if late:
+    attachments.close()
+    if deferred:
         raise EngineError(
-            f"{len(late):,} conversations are deferred, so nothing is planned yet (the first: {late[0].detail}); "
+            f"{len(deferred):,} conversations are deferred, so nothing is planned yet "
+            f"(the first: {deferred[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
         )
     removed = reject_similar(conversations, recipe)
@@ -118,24 +121,24 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
         "rows": len(rows),
         "rejected": len(rejects),
         "reasons": commit.count(row["reason"] for row in rejects),
-        "asked": llm_client.bills(),
+        "asked": llm_client.costs(),
     }
     store.create(PLAN, commit.json_bytes(announcement))
 
 
-def _read(recipe: Recipe, keeper: Keeper, llm_client: LlmClient) -> Iterator[Found]:
+def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient) -> Iterator[SourceRow]:
     """Read the source and have it rewritten."""
-    asked = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
-    if asked:
-        llm_client.begin("asking", min(asked, recipe.source.limit or asked))
-    found = read_pairs(recipe.source, keeper, llm_client)
-    return found if recipe.rewrite is None else rewritten(found, recipe.rewrite, llm_client)
+    conversations = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
+    if conversations:
+        llm_client.begin("asking", min(conversations, recipe.source.limit or conversations))
+    rows = read_pairs(recipe.source, attachments, llm_client)
+    return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
 
 
-def _in_time(found: Iterable[Found], late: list[LatePair]) -> Iterator[Pair | BadPair]:
-    """Put late pairs aside."""
-    for pair in found:
-        if isinstance(pair, LatePair):
-            late.append(pair)
+def _without_deferred(rows: Iterable[SourceRow], deferred: list[DeferredPair]) -> Iterator[Pair | BadPair]:
+    """Put deferred pairs aside."""
+    for row in rows:
+        if isinstance(row, DeferredPair):
+            deferred.append(row)
         else:
-            yield pair
+            yield row

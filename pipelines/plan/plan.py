@@ -77,8 +77,8 @@ class Plan:
     reasons: dict[str, int]
     files: dict[str, str]
     """SHA-256 of each file of the plan, by path."""
-    asked: list[dict[str, Any]]
-    """What language models were sent and gave back when it was made; see `LlmClient.bills`."""
+    costs: list[dict[str, Any]]
+    """What language models were sent and gave back when it was made; see `LlmClient.costs`."""
 
     @property
     def rows(self) -> int:

@@ -55,10 +55,10 @@ def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
     forms: list[tuple[str, str]] = []
     for pair in turns:
         for side in rules.sides:
-            said, written = getattr(pair, side), getattr(pair, f"{side}_written")
-            if said:
-                forms.append((side, said))
-            if written and written != said:
+            spoken, written = getattr(pair, side), getattr(pair, f"{side}_written")
+            if spoken:
+                forms.append((side, spoken))
+            if written and written != spoken:
                 forms.append((f"{side}_written", written))
     return forms
 

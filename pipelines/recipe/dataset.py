@@ -225,7 +225,7 @@ class Resources(Section):
     )
 
 
-WORDS_ABOUT_VOICES: Any = {
+VOICE_TERMS_KEYS: Any = {
     "question": {"__all__": {"terms"}},
     "answer": {"terms"},
     "answer_by_language": {"__all__": {"terms"}},
@@ -235,14 +235,14 @@ WORDS_ABOUT_VOICES: Any = {
 """Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
 
 
-WAYS_TO_ASK: Any = {
+ENDPOINT_ACCESS_KEYS: Any = {
     "endpoint": {field.name for field in dataclasses.fields(HttpEndpoint)} - {"model"}
     | {"price_in_per_million", "price_out_per_million"}
 }
 """Keys of `reword` that change no word: where the model is, and how patient one is with it."""
 
 
-JUDGED_AGAIN: Any = {"attempts", "question", "answer"}
+REJUDGED_KEYS: Any = {"attempts", "question", "answer"}
 """Keys of `check` that `anytalk judge` may change: what attempts are, and what is measured of them, stays as it is."""
 
 
@@ -302,19 +302,19 @@ class Recipe(Section):
 
     def models(self) -> list[Llm | Rewrite | Reword]:
         """Every use of a language model."""
-        asked = [source for source in sources_of(self.source) if isinstance(source, Llm)]
-        return [*asked, *(section for section in (self.rewrite, self.reword) if section is not None)]
+        generated = [source for source in sources_of(self.source) if isinstance(source, Llm)]
+        return [*generated, *(section for section in (self.rewrite, self.reword) if section is not None)]
 
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
             include={"voices", "audio", "codec", "features", "shards", "seed"},
             # The recogniser's fingerprint says its context.
-            exclude={"voices": WORDS_ABOUT_VOICES, "features": {"context"}},
+            exclude={"voices": VOICE_TERMS_KEYS, "features": {"context"}},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
         changes = () if self.augment is None else (self.augment.model_dump_json(),)
-        return digest(kept, self.check.model_dump_json(exclude=JUDGED_AGAIN), *held_out, *changes)
+        return digest(kept, self.check.model_dump_json(exclude=REJUDGED_KEYS), *held_out, *changes)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

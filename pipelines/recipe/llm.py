@@ -61,7 +61,7 @@ class ClusterModel:
         return f"vLLM ({self.model})"
 
 
-class Asked(Section):
+class LlmSection(Section):
     """What asks a language model: an endpoint, or vLLM inside the cluster."""
 
     section: ClassVar[str]
@@ -70,7 +70,7 @@ class Asked(Section):
     vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
 
     @model_validator(mode="after")
-    def asks_one_model(self) -> "Asked":
+    def asks_one_model(self) -> "LlmSection":
         """An answer comes from one place."""
         if (self.endpoint is None) == (self.vllm is None):
             raise ValueError(
@@ -80,14 +80,14 @@ class Asked(Section):
         return self
 
     @property
-    def whom(self) -> ChatEndpoint | ClusterModel:
-        """What is asked."""
-        whom = self.endpoint or self.vllm
-        assert whom is not None
-        return whom
+    def backend(self) -> ChatEndpoint | ClusterModel:
+        """The endpoint or model that answers."""
+        backend = self.endpoint or self.vllm
+        assert backend is not None
+        return backend
 
 
-class Llm(Asked):
+class Llm(LlmSection):
     """Conversations that a language model is asked for."""
 
     section = "source"
@@ -113,7 +113,7 @@ class Llm(Asked):
         return min(self.ask.conversations, self.limit or self.ask.conversations)
 
 
-class Rewrite(Asked):
+class Rewrite(LlmSection):
     """Have a language model write pairs as one would say them. What the source had stays beside it."""
 
     section = "rewrite"
@@ -140,8 +140,8 @@ class Reword(Section):
     templates: str | None = Field(None, description="folder with a reword.md of one's own")
 
     @property
-    def whom(self) -> ChatEndpoint:
-        """What is asked."""
+    def backend(self) -> ChatEndpoint:
+        """The endpoint or model that answers."""
         return self.endpoint
 
     def template(self) -> Template:
@@ -160,5 +160,5 @@ class Reword(Section):
         Raises:
             SetupError: the template is not in order.
         """
-        asked = {"template": self.template().name, "model": self.endpoint.model, **self.endpoint.sampling()}
-        return asked | {"after": self.after, "sides": self.sides}
+        words = {"template": self.template().name, "model": self.endpoint.model, **self.endpoint.sampling()}
+        return words | {"after": self.after, "sides": self.sides}

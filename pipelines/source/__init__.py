@@ -1,29 +1,29 @@
 """Read pairs: the bundled corpus, tables, recordings, the Hugging Face hub, language models, or a mix of them.
 
 A reader yields one `Pair` for each row of its source. What cannot be read as a pair is yielded as a `BadPair` with its
-reason, so that nothing of the source is lost without a word. Readers hold one row at a time; what rows bring along
-inside a table is laid aside by a `Keeper`.
+reason, so that nothing of the source is lost without a word. Readers hold one row at a time; what rows hold
+inside a table, such as audio, is stored by `Attachments`.
 """
 
 from anytalk.pipelines.source.llm.ask import LlmClient, cache_of
-from anytalk.pipelines.source.llm.pairs import Found, examine, rewritten
+from anytalk.pipelines.source.llm.pairs import SourceRow, examine, rewritten
 
+from .attachment import Attachments, codes_of, read_recording
 from .hub import hub_rows
-from .keep import Keeper, codes_of, read_recording
-from .pair import BadPair, LatePair, Pair, Recording
+from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES
 from .table import table_rows
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "Attachments",
     "BadPair",
-    "Found",
-    "Keeper",
-    "LatePair",
+    "DeferredPair",
     "LlmClient",
     "Pair",
     "Recording",
+    "SourceRow",
     "cache_of",
     "codes_of",
     "examine",

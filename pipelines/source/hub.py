@@ -15,7 +15,7 @@ import pyarrow as pa
 from anytalk.pipelines.recipe.source import Hub, VoiceAssistant
 from anytalk.synth.errors import EngineError, SetupError
 
-from .keep import Keeper
+from .attachment import Attachments
 from .pair import BadPair, Pair
 from .table import Row, table_pairs
 
@@ -23,7 +23,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 
 
-def hub_pairs(source: Hub, keeper: Keeper) -> Iterator[Pair | BadPair]:
+def hub_pairs(source: Hub, attachments: Attachments) -> Iterator[Pair | BadPair]:
     """Read a dataset by its column mapping.
 
     Raises:
@@ -32,7 +32,7 @@ def hub_pairs(source: Hub, keeper: Keeper) -> Iterator[Pair | BadPair]:
     """
     copy = local_copy(source.dataset)
     folder = copy if copy and copy.is_dir() else (copy or Path()).parent
-    return table_pairs(source, hub_rows(source), keeper, folder, source.dataset.rstrip("/").rpartition("/")[2])
+    return table_pairs(source, hub_rows(source), attachments, folder, source.dataset.rstrip("/").rpartition("/")[2])
 
 
 def local_copy(dataset: str) -> Path | None:

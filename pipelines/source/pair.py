@@ -12,7 +12,7 @@ class Recording:
     """What the row says of it."""
     sha256: str
     path: str
-    """A file of its own; with `row`, a pack (see `keep`): relative to the dataset until a plan is loaded."""
+    """A file of its own; with `row`, a pack (see `attachment`): relative to the dataset until a plan is loaded."""
     row: int | None = None
     """Place within the pack."""
     holds: Literal["audio", "codes"] = "audio"
@@ -68,7 +68,7 @@ class BadPair:
 
 
 @dataclasses.dataclass(frozen=True)
-class LatePair:
+class DeferredPair:
     """A pair that the machinery failed to get; the next run tries again, and until then there is no plan."""
 
     detail: str

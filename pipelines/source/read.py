@@ -6,23 +6,25 @@ from pathlib import Path
 from anytalk.pipelines.recipe.llm import Llm, Rewrite
 from anytalk.pipelines.recipe.source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
 from anytalk.pipelines.source.llm.ask import LlmClient
-from anytalk.pipelines.source.llm.pairs import Found, llm_pairs
+from anytalk.pipelines.source.llm.pairs import SourceRow, llm_pairs
 from anytalk.synth.errors import SetupError
 
+from .attachment import Attachments
 from .hub import hub_pairs, local_copy
-from .keep import Keeper
 from .pair import Pair
 from .recordings import recording_pairs
 from .table import bundled_pairs, file_pairs
 from .voiceassistant import voiceassistant_pairs
 
 
-def read_pairs(source: Source, keeper: Keeper | None = None, llm_client: LlmClient | None = None) -> Iterator[Found]:
+def read_pairs(
+    source: Source, attachments: Attachments | None = None, llm_client: LlmClient | None = None
+) -> Iterator[SourceRow]:
     """Read a source in its order, up to its limit of conversations.
 
     Args:
         source: what to read.
-        keeper: takes what rows bring along inside a table; to be closed by whoever gave it. None for a look at the
+        attachments: stores what rows hold inside a table; to be closed by whoever gave it. None for a look at the
             pairs alone: such recordings cannot be read again.
         llm_client: asks language models; needed for sources that are some.
 
@@ -31,9 +33,11 @@ def read_pairs(source: Source, keeper: Keeper | None = None, llm_client: LlmClie
         SetupError: the source is missing, or holds no such columns.
         EngineError: a remote source broke off.
     """
-    keeper = keeper or Keeper(None)
+    attachments = attachments or Attachments(None)
     seen: set[tuple[str, str]] = set()
-    for found in _mixed(source, keeper, llm_client) if isinstance(source, Mix) else _reader(source, keeper, llm_client):
+    for found in (
+        _mixed(source, attachments, llm_client) if isinstance(source, Mix) else _reader(source, attachments, llm_client)
+    ):
         if isinstance(found, Pair):
             name = (found.split_name, found.conversation)
             if name not in seen and len(seen) == source.limit:
@@ -74,31 +78,31 @@ def _existing(key: str, name: str) -> Path:
     return path
 
 
-def _reader(source: OneSource, keeper: Keeper, llm_client: LlmClient | None) -> Iterator[Found]:
+def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient | None) -> Iterator[SourceRow]:
     _local(source)
     if isinstance(source, Bundled):
-        return bundled_pairs(source, keeper)
+        return bundled_pairs(source, attachments)
     if isinstance(source, Table):
-        return file_pairs(source, keeper)
+        return file_pairs(source, attachments)
     if isinstance(source, Hub):
-        return hub_pairs(source, keeper)
+        return hub_pairs(source, attachments)
     if isinstance(source, VoiceAssistant):
-        return voiceassistant_pairs(source, keeper)
+        return voiceassistant_pairs(source, attachments)
     if isinstance(source, Llm):
         if llm_client is None:
             raise ValueError("a source of kind llm needs an llm_client")
         return llm_pairs(source, llm_client)
-    return recording_pairs(source, keeper)
+    return recording_pairs(source, attachments)
 
 
-def _mixed(mix: Mix, keeper: Keeper, llm_client: LlmClient | None) -> Iterator[Found]:
-    parts = [by_conversation(read_pairs(part.source, keeper, llm_client)) for part in mix.parts]
+def _mixed(mix: Mix, attachments: Attachments, llm_client: LlmClient | None) -> Iterator[SourceRow]:
+    parts = [by_conversation(read_pairs(part.source, attachments, llm_client)) for part in mix.parts]
     return deal(parts, [part.weight for part in mix.parts])
 
 
-def by_conversation(pairs: Iterator[Found]) -> Iterator[list[Found]]:
+def by_conversation(pairs: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
     """Gather neighbouring turns of a conversation; rows that are no pairs stay with what came before them."""
-    group: list[Found] = []
+    group: list[SourceRow] = []
     name: tuple[str, str] | None = None
     for found in pairs:
         if isinstance(found, Pair) and (found.split_name, found.conversation) != name:
@@ -111,7 +115,7 @@ def by_conversation(pairs: Iterator[Found]) -> Iterator[list[Found]]:
         yield group
 
 
-def deal(parts: Sequence[Iterator[list[Found]]], weights: Sequence[float]) -> Iterator[Found]:
+def deal(parts: Sequence[Iterator[list[SourceRow]]], weights: Sequence[float]) -> Iterator[SourceRow]:
     """Deal conversations from several sources so that at any point each has had its share.
 
     The next one comes from whichever source would then be least ahead of its weight, the first of equals. A source that

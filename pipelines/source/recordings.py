@@ -9,8 +9,8 @@ from anytalk.synth.audio import flac_bytes
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.judge.vad import SileroVad
 
+from .attachment import Attachments, of_file
 from .cut import RATE_HZ, cut_at_silences, read_in_blocks, seconds_over
-from .keep import Keeper, of_file
 from .pair import BadPair, Pair
 from .table import file_pairs
 
@@ -28,14 +28,14 @@ LONG_S = 29.5
 """Recordings without a transcript that are longer than this are cut; the encoder hears 30 seconds at once."""
 
 
-def recording_pairs(source: Recordings, keeper: Keeper) -> Iterator[Pair | BadPair]:
+def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pair | BadPair]:
     """Read a folder of recordings, or a table that names them.
 
     Raises:
         SetupError: it holds none.
     """
     path = Path(source.path)
-    found = _folder_pairs(source, path) if path.is_dir() else file_pairs(source, keeper)
+    found = _folder_pairs(source, path) if path.is_dir() else file_pairs(source, attachments)
     if not source.transcribe:
         yield from found
         return
@@ -44,7 +44,7 @@ def recording_pairs(source: Recordings, keeper: Keeper) -> Iterator[Pair | BadPa
         if isinstance(pair, BadPair) or pair.question is not None or pair.is_answered:
             yield pair
         else:
-            yield from _whole_or_cut(pair, keeper, vad)
+            yield from _whole_or_cut(pair, attachments, vad)
 
 
 def _folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
@@ -84,7 +84,7 @@ def _transcript(folder: Path, name: str) -> str | None:
     return " ".join(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else None
 
 
-def _whole_or_cut(pair: Pair, keeper: Keeper, vad: SileroVad) -> Iterator[Pair | BadPair]:
+def _whole_or_cut(pair: Pair, attachments: Attachments, vad: SileroVad) -> Iterator[Pair | BadPair]:
     """A recording that fits stays the file it is; of a long one, each stretch of speech becomes a row."""
     recording = pair.question_recording
     assert recording is not None
@@ -100,7 +100,7 @@ def _whole_or_cut(pair: Pair, keeper: Keeper, vad: SileroVad) -> Iterator[Pair |
             yield dataclasses.replace(
                 pair,
                 conversation=f"{pair.conversation} {where}",
-                question_recording=keeper.keep(flac_bytes(piece, RATE_HZ), f"{recording.name} {where}"),
+                question_recording=attachments.add(flac_bytes(piece, RATE_HZ), f"{recording.name} {where}"),
                 source=f"{pair.source} {where}",
                 group=pair.conversation,
             )

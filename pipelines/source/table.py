@@ -16,7 +16,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.language import primary
 from anytalk.synth.seed import digest
 
-from .keep import Keeper, of_file
+from .attachment import Attachments, of_file
 from .pair import BadPair, Pair, Recording
 
 BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
@@ -29,7 +29,7 @@ Mapped = Bundled | Table | Recordings | Hub
 """Sources whose rows have columns to be mapped."""
 
 
-def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
+def bundled_pairs(source: Bundled, attachments: Attachments) -> Iterator[Pair | BadPair]:
     """Read the corpus that ships with the package, in the language that is asked for.
 
     Raises:
@@ -43,10 +43,10 @@ def bundled_pairs(source: Bundled, keeper: Keeper) -> Iterator[Pair | BadPair]:
     corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[code]
     name = "bundled" if code == "en" else f"bundled-{code}"
     rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
-    return table_pairs(source, rows, keeper, Path(), name)
+    return table_pairs(source, rows, attachments, Path(), name)
 
 
-def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | BadPair]:
+def file_pairs(source: Table | Recordings, attachments: Attachments) -> Iterator[Pair | BadPair]:
     """Read a table that is one file.
 
     Raises:
@@ -56,7 +56,7 @@ def file_pairs(source: Table | Recordings, keeper: Keeper) -> Iterator[Pair | Ba
     if path.is_dir():
         raise SetupError(f"source.path: {path} is a folder; a {source.kind} source is a file")
     kind = source.kind if isinstance(source, Table) else TABLE_SUFFIXES.get(path.suffix.lower(), "jsonl")
-    return table_pairs(source, table_rows(path, kind), keeper, path.parent, path.stem)
+    return table_pairs(source, table_rows(path, kind), attachments, path.parent, path.stem)
 
 
 def table_rows(path: Path, kind: str) -> Iterator[Row]:
@@ -109,14 +109,14 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
 
 def table_pairs(
-    source: Mapped, rows: Iterator[Row], keeper: Keeper, folder: Path, name: str
+    source: Mapped, rows: Iterator[Row], attachments: Attachments, folder: Path, name: str
 ) -> Iterator[Pair | BadPair]:
     """Map the columns of a table to pairs.
 
     Args:
         source: its columns and defaults.
         rows: of the table.
-        keeper: takes the audio that rows hold.
+        attachments: stores the audio that rows hold.
         folder: where relative paths of recordings start.
         name: label of rows that carry none.
 
@@ -137,17 +137,23 @@ def table_pairs(
             yield row
             continue
         try:
-            yield _pair(source, columns, row, keeper, folder, name, place)
+            yield _pair(source, columns, row, attachments, folder, name, place)
         except (ValueError, FileNotFoundError) as error:
             reason = "missing_audio" if isinstance(error, FileNotFoundError) else "malformed_row"
             yield BadPair(reason, str(error), place)
 
 
 def _pair(
-    source: Mapped, columns: Columns, row: Mapping[str, Any], keeper: Keeper, folder: Path, name: str, place: str
+    source: Mapped,
+    columns: Columns,
+    row: Mapping[str, Any],
+    attachments: Attachments,
+    folder: Path,
+    name: str,
+    place: str,
 ) -> Pair:
-    question_recording = recording_in(row.get(columns.question_audio), keeper, folder, place)
-    answer_recording = recording_in(row.get(columns.answer_audio), keeper, folder, place)
+    question_recording = recording_in(row.get(columns.question_audio), attachments, folder, place)
+    answer_recording = recording_in(row.get(columns.answer_audio), attachments, folder, place)
     question, answer = text_in(row, columns.question), text_in(row, columns.answer)
     if isinstance(source, Recordings) and source.transcribe:
         question, answer = question or None, answer or None
@@ -188,12 +194,12 @@ def text_in(row: Mapping[str, Any], column: str) -> str | None:
     return None if value is None else " ".join(str(value).split())
 
 
-def recording_in(value: Any, keeper: Keeper, folder: Path, name: str) -> Recording | None:
+def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) -> Recording | None:
     """Recording of a column: a path, the bytes of a file, or both as `datasets` has them.
 
     Args:
         value: of the column.
-        keeper: takes bytes.
+        attachments: stores bytes.
         folder: where relative paths start.
         name: of a recording that has none.
 
@@ -205,7 +211,7 @@ def recording_in(value: Any, keeper: Keeper, folder: Path, name: str) -> Recordi
     if isinstance(path, bytes):
         path, content = None, path
     if isinstance(content, bytes) and content:
-        return keeper.keep(content, name)
+        return attachments.add(content, name)
     if not path:
         return None
     if not isinstance(path, str):

@@ -15,8 +15,8 @@ from anytalk.pipelines.dataset.schema import CODE_LAYERS
 from anytalk.pipelines.recipe.source import VoiceAssistant
 from anytalk.synth.errors import SampleError, SetupError
 
+from .attachment import Attachments, codes_bytes
 from .hub import hub_rows, local_copy
-from .keep import Keeper, codes_bytes
 from .pair import BadPair, Pair
 from .table import recording_in, text_in
 
@@ -24,7 +24,7 @@ COLUMNS = ("split_name", "index", "round", "question", "question_audio", "answer
 CODEBOOK_SIZE = 4096
 
 
-def voiceassistant_pairs(source: VoiceAssistant, keeper: Keeper) -> Iterator[Pair | BadPair]:
+def voiceassistant_pairs(source: VoiceAssistant, attachments: Attachments) -> Iterator[Pair | BadPair]:
     """Read the dataset: its questions as they were recorded, its answers as codes, unless they are to be spoken anew.
 
     Raises:
@@ -42,7 +42,7 @@ def voiceassistant_pairs(source: VoiceAssistant, keeper: Keeper) -> Iterator[Pai
                 f"it has: {', '.join(row)}"
             )
         try:
-            yield _pair(source, row, keeper, folder, place)
+            yield _pair(source, row, attachments, folder, place)
         except SampleError as error:
             yield BadPair(error.reason, error.detail, place)
         except FileNotFoundError as error:
@@ -53,11 +53,11 @@ def voiceassistant_pairs(source: VoiceAssistant, keeper: Keeper) -> Iterator[Pai
         raise SetupError(f"source.dataset: {source.dataset} holds no rows")
 
 
-def _pair(source: VoiceAssistant, row: Mapping[str, Any], keeper: Keeper, folder: Path, place: str) -> Pair:
+def _pair(source: VoiceAssistant, row: Mapping[str, Any], attachments: Attachments, folder: Path, place: str) -> Pair:
     codes = parse_codes(row["answer_snac"] or "") if source.brings_codes else None
     recording = None
     if "question" not in source.respeak:
-        recording = recording_in(row["question_audio"], keeper, folder, f"{place} question_audio")
+        recording = recording_in(row["question_audio"], attachments, folder, f"{place} question_audio")
         if recording is None:
             raise SampleError("missing_audio", "question_audio is empty")
     if not (index := text_in(row, "index")):
@@ -70,7 +70,7 @@ def _pair(source: VoiceAssistant, row: Mapping[str, Any], keeper: Keeper, folder
         answer=text_in(row, "answer") or "",
         language=source.language,
         question_recording=recording,
-        answer_recording=None if codes is None else keeper.keep(codes_bytes(codes), place, "codes"),
+        answer_recording=None if codes is None else attachments.add(codes_bytes(codes), place, "codes"),
         source=place,
     )
 

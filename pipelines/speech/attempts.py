@@ -89,8 +89,8 @@ class Attempt:
         failure = first_failure(self.measures, policy)
         if failure is None:
             return dataclasses.replace(self, reason=None, detail="")
-        said = f"; heard {words!r}" if failure.reason == "high_wer" else ""
-        return dataclasses.replace(self, reason=failure.reason, detail=f"{failure}{said}")
+        heard = f"; heard {words!r}" if failure.reason == "high_wer" else ""
+        return dataclasses.replace(self, reason=failure.reason, detail=f"{failure}{heard}")
 
 
 Attempts = Mapping[Side, list[Attempt]]
@@ -102,21 +102,21 @@ class RowAttempts:
     """What the attempts at a row came to."""
 
     row: PlannedRow
-    takes: Attempts
+    attempts: Attempts
     check: Check
 
     def within(self, side: Side) -> list[Attempt]:
         """The attempts that the budget allows. More were made where it was larger before."""
-        return self.takes[side][: self.check.attempts]
+        return self.attempts[side][: self.check.attempts]
 
     def chosen(self, side: Side) -> Attempt | None:
         """The attempt that counts: the first that passed."""
-        return next((take for take in self.within(side) if take.reason is None), None)
+        return next((attempt for attempt in self.within(side) if attempt.reason is None), None)
 
     @property
-    def attempts(self) -> int:
+    def attempt_count(self) -> int:
         """How often a side was spoken before it passed; 0 where none did."""
-        return max(1 + take.number if (take := self.chosen(side)) else 0 for side in SIDES)
+        return max(1 + attempt.number if (attempt := self.chosen(side)) else 0 for side in SIDES)
 
     @property
     def failed_side(self) -> Side | None:
@@ -144,7 +144,7 @@ class RowAttempts:
         return rank + found.detail
 
     @property
-    def is_open(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the budget holds another attempt that may help."""
         side = self.failed_side
         return (
@@ -163,8 +163,8 @@ class RowAttempts:
                 found[side] = Outcome(made[0].reason, self.chosen(side) is not None)
         return found
 
-    def need(self) -> dict[str, Any]:
-        """What another attempt is needed for: side, attempts so far, reason, and the measure that failed."""
+    def retry_facts(self) -> dict[str, Any]:
+        """Why another attempt is needed: side, attempts so far, reason, and the measure that failed."""
         assert self.failed_side is not None
         made = self.within(self.failed_side)
         measures = best(made).measures if made else None
@@ -180,57 +180,62 @@ class RowAttempts:
         }
 
 
-def may_help(row: PlannedRow, side: Side, takes: Sequence[Attempt]) -> bool:
+def may_help(row: PlannedRow, side: Side, attempts: Sequence[Attempt]) -> bool:
     """Whether another attempt may help: one that passed needs none, and a recording stays what it is."""
-    if not takes:
+    if not attempts:
         return True
     recorded = getattr(row.pair, f"{side}_recording") is not None
     # What other words fail for, others may not.
-    ended = takes[-1].reason in FINAL and takes[-1].text is None
-    return all(take.reason is not None for take in takes) and not ended and not recorded
+    is_final = attempts[-1].reason in FINAL and attempts[-1].text is None
+    return all(attempt.reason is not None for attempt in attempts) and not is_final and not recorded
 
 
-def best(takes: Sequence[Attempt]) -> Attempt:
+def best(attempts: Sequence[Attempt]) -> Attempt:
     """The attempt that came nearest: fewest wrong words, then the best sound; what was never measured comes last."""
 
-    def rank(take: Attempt) -> tuple[bool, float, float, int]:
-        measures = take.measures
-        return (measures is None, measures.wer if measures else 0.0, -measures.mos if measures else 0.0, -take.number)
+    def rank(attempt: Attempt) -> tuple[bool, float, float, int]:
+        measures = attempt.measures
+        return (
+            measures is None,
+            measures.wer if measures else 0.0,
+            -measures.mos if measures else 0.0,
+            -attempt.number,
+        )
 
-    return min(takes, key=rank)
+    return min(attempts, key=rank)
 
 
-def measured(take: Attempt | None) -> dict[str, float | None]:
+def measured(attempt: Attempt | None) -> dict[str, float | None]:
     """Measures of an attempt as they are stored."""
-    if take is None or take.measures is None:
+    if attempt is None or attempt.measures is None:
         return dict.fromkeys(MEASURES)
     # A text that was heard has no errors against itself, and that says nothing.
-    unknown = {"wer", "cer"} if take.is_transcribed else set()
-    return {name: None if name in unknown else getattr(take.measures, name) for name in MEASURES}
+    unknown = {"wer", "cer"} if attempt.is_transcribed else set()
+    return {name: None if name in unknown else getattr(attempt.measures, name) for name in MEASURES}
 
 
-def audio_of(take: Attempt | None, side: Side, name: str) -> dict[str, Any] | None:
+def audio_of(attempt: Attempt | None, side: Side, name: str) -> dict[str, Any] | None:
     """Sound of an attempt as it is stored."""
-    if take is None or (take.waveform is None and take.flac is None):
+    if attempt is None or (attempt.waveform is None and attempt.flac is None):
         return None
-    content = take.flac if take.waveform is None else flac_bytes(take.waveform, RATES_HZ[side])
+    content = attempt.flac if attempt.waveform is None else flac_bytes(attempt.waveform, RATES_HZ[side])
     return {"bytes": content, "path": f"{name}.flac"}
 
 
-def stored(take: Attempt, side: Side, row_id: str) -> dict[str, Any]:
+def stored(attempt: Attempt, side: Side, row_id: str) -> dict[str, Any]:
     """An attempt among those of a reject, or beside an accepted row."""
-    came_as_codes = take.codes is not None and take.voice.startswith("codes:")
+    came_as_codes = attempt.codes is not None and attempt.voice.startswith("codes:")
     return {
         "side": side,
-        "attempt": take.number,
-        "reason": take.reason,
-        "detail": take.detail,
-        "voice": take.voice,
-        "text": take.text,
-        "transcript": take.heard.text if take.heard else None,
-        **measured(take),
-        "audio": audio_of(take, side, f"{row_id}-{side}-{take.number}"),
-        "codes": take.codes.tolist() if came_as_codes and take.codes is not None else None,
+        "attempt": attempt.number,
+        "reason": attempt.reason,
+        "detail": attempt.detail,
+        "voice": attempt.voice,
+        "text": attempt.text,
+        "transcript": attempt.heard.text if attempt.heard else None,
+        **measured(attempt),
+        "audio": audio_of(attempt, side, f"{row_id}-{side}-{attempt.number}"),
+        "codes": attempt.codes.tolist() if came_as_codes and attempt.codes is not None else None,
     }
 
 
@@ -258,7 +263,7 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
     """
     if accepted[f"{side}_voice"] is None or (side == "question" and read_change(accepted)):
         return None
-    made = {take.number for take in others}
+    made = {attempt.number for attempt in others}
     transcript, audio = accepted[f"{side}_transcript"], accepted[f"{side}_audio"]
     features = accepted.get("question_features") if side == "question" else None
     own = getattr(row.pair, side)

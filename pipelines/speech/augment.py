@@ -1,6 +1,6 @@
 """Augmentation of one unit's questions: change -> listen -> draw another change where one is not understood.
 
-The voice is judged before, on the clean take; what is stored is the changed sound with its features. That takes two
+The voice is judged before, on the clean sound; what is stored is the changed sound with its features. That takes two
 encoder passes: a short one for the clean transcript, as answers are heard, and the one that makes features.
 A change cannot fail a row: where none can be had that is understood, the question stays as it was spoken.
 """
@@ -35,9 +35,9 @@ class Change:
     """The sound as it is stored, of a change that was read back."""
 
 
-def change_seed(row: PlannedRow, attempt: int, recipe: Recipe) -> int:
+def change_seed(row: PlannedRow, number: int, recipe: Recipe) -> int:
     """The seed of an attempt: it differs between variants of a pair, and not between voices of a row."""
-    return derive_seed(row.seed(recipe.seed), "augment", attempt)
+    return derive_seed(row.seed(recipe.seed), "augment", number)
 
 
 def is_changed(row: PlannedRow, recipe: Recipe) -> bool:
@@ -67,13 +67,15 @@ async def change(
     """
     changes: list[Change | None] = [None for _ in rows]
     due = list(range(len(rows)))
-    for attempt in range(recipe.check.attempts):
+    for number in range(recipe.check.attempts):
         if not due:
             break
-        seeds = [change_seed(rows[place], attempt, recipe) for place in due]
-        drawn_ = await engines.call("voices", "augment", [clean[place][0] for place in due], seeds)
+        seeds = [change_seed(rows[place], number, recipe) for place in due]
+        changes_drawn = await engines.call("voices", "augment", [clean[place][0] for place in due], seeds)
         sounds = {
-            place: result for place, result in zip(due, drawn_, strict=True) if not isinstance(result, SampleError)
+            place: result
+            for place, result in zip(due, changes_drawn, strict=True)
+            if not isinstance(result, SampleError)
         }
         changed = {place: sound for place, (sound, description) in sounds.items() if description is not None}
         languages = [rows[place].pair.language for place in changed]

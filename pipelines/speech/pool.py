@@ -18,7 +18,7 @@ from anytalk.pipelines.cluster import connected
 from anytalk.pipelines.recipe.dataset import Recipe
 from anytalk.synth.errors import AnyTalkError, EngineError
 
-from .engines import Encoding, Hearing, Judging, Speaking
+from .engine import CodecEngine, JudgeEngine, RecogniserEngine, VoiceEngine
 
 
 class Work(NamedTuple):
@@ -168,16 +168,16 @@ def stages(recipe: Recipe) -> dict[str, tuple[Callable[..., object], tuple[objec
     """What each pool is made of: a class, its arguments, how many, and the GPUs of each."""
     r = recipe.resources
     return {
-        "voices": (Speaking, (recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment), r.voices, 0.0),
+        "voices": (VoiceEngine, (recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment), r.voices, 0.0),
         "hearing": (
-            Hearing,
+            RecogniserEngine,
             (recipe.features, recipe.source.language),
             r.hearing or os.cpu_count() or 1,
             r.gpus_hearing,
         ),
-        "judging": (Judging, (recipe.check.mos, recipe.check.speaker, recipe.voices.references()), r.judging, 0.0),
+        "judging": (JudgeEngine, (recipe.check.mos, recipe.check.speaker, recipe.voices.references()), r.judging, 0.0),
         "codec": (
-            Encoding,
+            CodecEngine,
             (recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled),
             r.codec,
             r.gpus_codec,

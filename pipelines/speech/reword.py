@@ -55,15 +55,15 @@ class Reworder:
         return one
 
     async def wordings(
-        self, side: Side, rows: Sequence[PlannedRow], attempt: int, takes: Mapping[str, Attempts]
+        self, side: Side, rows: Sequence[PlannedRow], number: int, attempts: Mapping[str, Attempts]
     ) -> list[str | SampleError | None]:
         """What an attempt says of each row.
 
         Args:
             side: that is spoken.
             rows: that need the attempt.
-            attempt: its number, from 0.
-            takes: attempts so far, by row id.
+            number: of the attempt, from 0.
+            attempts: attempts so far, by row id.
 
         Returns:
             Other words in their spoken form; `SampleError` where none could be had; None for the row's own words.
@@ -72,11 +72,11 @@ class Reworder:
             EngineError: the endpoint did not answer.
             SetupError: the cache cannot be written.
         """
-        if attempt < self.rules.after or self.rules.sides not in ("both", side):
+        if number < self.rules.after or self.rules.sides not in ("both", side):
             return [None] * len(rows)
-        asked = (self._wording(side, row, attempt, takes[row.id]) for row in rows)
+        requests = (self._wording(side, row, number, attempts[row.id]) for row in rows)
         # All are waited for: what is under way when one fails is paid for, and belongs in the cache.
-        found = await asyncio.gather(*asked, return_exceptions=True)
+        found = await asyncio.gather(*requests, return_exceptions=True)
         wordings: list[str | SampleError | None] = []
         for wording in found:
             if isinstance(wording, BaseException) and not isinstance(wording, SampleError):
@@ -84,14 +84,14 @@ class Reworder:
             wordings.append(wording)
         return wordings
 
-    async def _wording(self, side: Side, row: PlannedRow, attempt: int, takes: Attempts) -> str:
-        nearest = best([take for take in takes[side] if take.text is None])
+    async def _wording(self, side: Side, row: PlannedRow, number: int, attempts: Attempts) -> str:
+        nearest = best([attempt for attempt in attempts[side] if attempt.text is None])
         request = Request(
             side=side,
             text=getattr(row.pair, side),
             heard=nearest.heard.text if nearest.heard else "",
             language=row.pair.language,
-            seed=derive_seed(row.seed(self.recipe.seed), "reword", side, attempt) % SEEDS,
+            seed=derive_seed(row.seed(self.recipe.seed), "reword", side, number) % SEEDS,
         )
         check = functools.partial(self._spoken, side=side, row=row)
         return await reword(request, self.template, self.client, check, self.usage)
@@ -110,10 +110,10 @@ class Reworder:
         limit_s = longest_s(spoken_seconds(own, row.pair.language))
         allowed_s = getattr(self.recipe.clean, f"max_{side}_s") or limit_s
         bounds = {"refuse_unspeakable": True, f"max_{side}_s": min(limit_s, allowed_s)}
-        said: str = getattr(in_spoken_form(pair, self.recipe.clean.model_copy(update=bounds)), side)
-        if said == own:
+        spoken: str = getattr(in_spoken_form(pair, self.recipe.clean.model_copy(update=bounds)), side)
+        if spoken == own:
             raise SampleError("malformed_answer", f"the {side} must be said in other words; these are the same")
-        return said
+        return spoken
 
 
 @contextlib.asynccontextmanager
@@ -139,8 +139,8 @@ def added_up(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return total
 
 
-def bills(recipe: Recipe, sidecars: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the wordings of a dataset took, whichever run asked for them; in the form of `LlmClient.bills`."""
+def costs(recipe: Recipe, sidecars: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the wordings of a dataset took, whichever run asked for them; in the form of `LlmClient.costs`."""
     if recipe.reword is None:
         return []
     total = added_up(sidecar["asked"] for sidecar in sidecars if "asked" in sidecar)

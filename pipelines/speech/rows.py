@@ -30,62 +30,62 @@ class UnitRows:
     """Counts, for the unit's sidecar."""
 
 
-async def _written(ended: Sequence[RowAttempts], engines: Engines, recipe: Recipe) -> UnitRows:
+async def write_rows(rows: Sequence[RowAttempts], engines: Engines, recipe: Recipe) -> UnitRows:
     """Encode what was accepted, and write all rows out."""
-    complete = [end for end in ended if end.failed_side is None]
-    questions = {end.row.id: end.chosen("question") for end in complete}
-    answers = {end.row.id: end.chosen("answer") for end in complete}
+    complete = [attempted for attempted in rows if attempted.failed_side is None]
+    questions = {attempted.row.id: attempted.chosen("question") for attempted in complete}
+    answers = {attempted.row.id: attempted.chosen("answer") for attempted in complete}
     changes = await _changes(complete, questions, engines, recipe)
     features = await _features(questions, changes, engines) if recipe.features.store else {}
     codes = await _encoded(answers, engines)
     accepted, attempts = [], []
-    for end in complete:
-        name, question, answer = end.row.id, questions[end.row.id], answers[end.row.id]
+    for attempted in complete:
+        name, question, answer = attempted.row.id, questions[attempted.row.id], answers[attempted.row.id]
         assert question is not None
         changed = changes.get(name)
-        accepted.append(_accepted(end, question, answer, changed, features.get(name), codes.get(name), recipe))
-        made = [(take, side) for side in SIDES for take in end.takes[side]]
+        accepted.append(_accepted(attempted, question, answer, changed, features.get(name), codes.get(name), recipe))
+        made = [(attempt, side) for side in SIDES for attempt in attempted.attempts[side]]
         # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
         held = (answer,) if changed else (question, answer)
-        if others := [stored(take, side, name) for take, side in made if not any(take is one for one in held)]:
+        if others := [stored(attempt, side, name) for attempt, side in made if not any(attempt is one for one in held)]:
             attempts.append({"id": name, "attempts": others})
-    rejected = [_rejected(end) for end in ended if end.failed_side is not None]
+    rejected = [_rejected(attempted) for attempted in rows if attempted.failed_side is not None]
     speech_s = round(sum(_seconds(row) for row in accepted), 3)
-    return UnitRows(accepted, rejected, attempts, facts_of(ended) | {"speech_s": speech_s})
+    return UnitRows(accepted, rejected, attempts, facts_of(rows) | {"speech_s": speech_s})
 
 
-def facts_of(ended: Sequence[RowAttempts]) -> dict[str, Any]:
+def facts_of(rows: Sequence[RowAttempts]) -> dict[str, Any]:
     """Count what the attempts at a unit's rows came to, and list the rows that another attempt may mend."""
-    reasons = [end.reason for end in ended if end.reason is not None]
-    stored_attempts = (take for end in ended for side in SIDES for take in end.takes[side] if take.is_stored)
+    reasons = [attempted.reason for attempted in rows if attempted.reason is not None]
+    every_attempt = (attempt for attempted in rows for side in SIDES for attempt in attempted.attempts[side])
     return {
-        "accepted": len(ended) - len(reasons),
+        "accepted": len(rows) - len(reasons),
         "rejected": len(reasons),
-        "rerolled": sum(end.reason is None and end.attempts > 1 for end in ended),
+        "rerolled": sum(attempted.reason is None and attempted.attempt_count > 1 for attempted in rows),
         "reasons": count(reasons),
-        "gates": tally([end.outcomes() for end in ended]),
-        "rows_by_language": count(end.row.pair.language for end in ended if end.reason is None),
-        "utterances_by_voice": count(take.speaker for take in stored_attempts),
-        "open": [end.need() for end in ended if end.is_open],
+        "gates": tally([attempted.outcomes() for attempted in rows]),
+        "rows_by_language": count(attempted.row.pair.language for attempted in rows if attempted.reason is None),
+        "utterances_by_voice": count(attempt.speaker for attempt in every_attempt if attempt.is_stored),
+        "open": [attempted.retry_facts() for attempted in rows if attempted.is_retryable],
     }
 
 
 async def _changes(
-    ended: Sequence[RowAttempts], questions: Mapping[str, Attempt | None], engines: Engines, recipe: Recipe
+    rows: Sequence[RowAttempts], questions: Mapping[str, Attempt | None], engines: Engines, recipe: Recipe
 ) -> dict[str, Change]:
     """Questions that are changed, by row; what an earlier run changed, or gave up, is not tried again."""
-    known = {name: take.change for name, take in questions.items() if take and take.change}
+    known = {name: attempt.change for name, attempt in questions.items() if attempt and attempt.change}
     due, clean = [], []
-    for end in ended:
-        take = questions[end.row.id]
-        assert take is not None
-        assert take.heard is not None
+    for attempted in rows:
+        attempt = questions[attempted.row.id]
+        assert attempt is not None
+        assert attempt.heard is not None
         # What is to be changed is not heard in full: with features, its change was given up before.
-        if take.change is None and take.heard.features is None and is_changed(end.row, recipe):
-            sound = take.sound()
+        if attempt.change is None and attempt.heard.features is None and is_changed(attempted.row, recipe):
+            sound = attempt.sound()
             assert sound is not None
-            due.append(end.row)
-            clean.append((sound, take.text or end.row.pair.question or take.heard.text))
+            due.append(attempted.row)
+            clean.append((sound, attempt.text or attempted.row.pair.question or attempt.heard.text))
     if not due:
         return known
     made = zip(due, await change(due, clean, engines, recipe), strict=True)
@@ -96,9 +96,9 @@ async def _features(
     questions: Mapping[str, Attempt | None], changes: Mapping[str, Change], engines: Engines
 ) -> dict[str, np.ndarray | None]:
     """Features of each question; one that was not heard in full is heard once more for them."""
-    known = {name: take.heard.features if take and take.heard else None for name, take in questions.items()}
+    known = {name: attempt.heard.features if attempt and attempt.heard else None for name, attempt in questions.items()}
     known |= {name: changed.heard.features for name, changed in changes.items()}
-    sounds = {name: take.sound() for name, take in questions.items() if take and known[name] is None}
+    sounds = {name: attempt.sound() for name, attempt in questions.items() if attempt and known[name] is None}
     if not sounds:
         return known
     return known | dict(zip(sounds, await engines.call("hearing", "features", list(sounds.values())), strict=True))
@@ -106,8 +106,8 @@ async def _features(
 
 async def _encoded(answers: Mapping[str, Attempt | None], engines: Engines) -> dict[str, np.ndarray]:
     """Codes of each answer that there is; what has codes already is not encoded."""
-    codes = {name: take.codes for name, take in answers.items() if take and take.codes is not None}
-    sounds = {name: take.sound() for name, take in answers.items() if take and name not in codes}
+    codes = {name: attempt.codes for name, attempt in answers.items() if attempt and attempt.codes is not None}
+    sounds = {name: attempt.sound() for name, attempt in answers.items() if attempt and name not in codes}
     encoded = await engines.call("codec", "encode", list(sounds.values())) if sounds else []
     return codes | dict(zip(sounds, encoded, strict=True))
 
@@ -117,7 +117,7 @@ def _seconds(row: dict[str, Any]) -> float:
 
 
 def _accepted(
-    end: RowAttempts,
+    attempted: RowAttempts,
     question: Attempt,
     answer: Attempt | None,
     changed: Change | None,
@@ -125,29 +125,29 @@ def _accepted(
     codes: np.ndarray | None,
     recipe: Recipe,
 ) -> dict[str, Any]:
-    row = end.row
+    row = attempted.row
     made: dict[str, Any] = {
         "question_features": features,
         "answer_codes": codes,
-        "attempts": end.attempts,
+        "attempts": attempted.attempt_count,
         "seed": row.seed(recipe.seed),
         "question_augmentation": changed and changed.description,
         "question_augmented_transcript": changed and changed.heard.text,
         "question_augmented_wer": changed and changed.wer,
     }
     sides: tuple[tuple[Side, Attempt | None], ...] = (("question", question), ("answer", answer))
-    for side, take in sides:
+    for side, attempt in sides:
         made |= {
-            f"{side}_audio": audio_of(take, side, f"{row.id}-{side}"),
-            f"{side}_samples": take and take.samples,
-            f"{side}_voice": take and take.voice,
-            f"{side}_transcript": take and take.heard and take.heard.text,
+            f"{side}_audio": audio_of(attempt, side, f"{row.id}-{side}"),
+            f"{side}_samples": attempt and attempt.samples,
+            f"{side}_voice": attempt and attempt.voice,
+            f"{side}_transcript": attempt and attempt.heard and attempt.heard.text,
         }
-        made |= {f"{side}_{name}": value for name, value in measured(take).items()}
-        if take and take.text:
-            made[side] = take.text
-        if take and take.is_transcribed and take.heard:
-            made |= {side: take.heard.text, f"{side}_written": take.heard.text}
+        made |= {f"{side}_{name}": value for name, value in measured(attempt).items()}
+        if attempt and attempt.text:
+            made[side] = attempt.text
+        if attempt and attempt.is_transcribed and attempt.heard:
+            made |= {side: attempt.heard.text, f"{side}_written": attempt.heard.text}
     if changed is not None:
         sound = dataclasses.replace(question, waveform=changed.waveform, flac=changed.flac)
         made |= {
@@ -157,12 +157,12 @@ def _accepted(
     return _named(row) | made
 
 
-def _rejected(end: RowAttempts) -> dict[str, Any]:
-    return _named(end.row) | {
-        "reason": end.reason,
-        "detail": end.detail,
-        "source": end.row.pair.source,
-        "attempts": [stored(take, side, end.row.id) for side in SIDES for take in end.takes[side]],
+def _rejected(attempted: RowAttempts) -> dict[str, Any]:
+    return _named(attempted.row) | {
+        "reason": attempted.reason,
+        "detail": attempted.detail,
+        "source": attempted.row.pair.source,
+        "attempts": [stored(attempt, side, attempted.row.id) for side in SIDES for attempt in attempted.attempts[side]],
     }
 
 

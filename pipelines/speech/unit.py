@@ -23,11 +23,11 @@ from anytalk.synth.judge.measure import measure
 
 from .attempts import Attempt, Attempts, RowAttempts, may_help
 from .augment import is_changed
-from .engines import Sound, too_long
+from .engine import Sound, too_long
 from .pool import Engines
 from .reword import Reworder
-from .rows import UnitRows, _written
-from .utterance import Utterance, job
+from .rows import UnitRows, write_rows
+from .utterance import Utterance, utterance_of
 
 NO_SOUND = Sound(0.0, [], None)
 """Of what was not made; it is never measured."""
@@ -55,14 +55,14 @@ async def make_unit(
     Raises:
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
     """
-    takes = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
-    ended = [RowAttempts(row, takes[row.id], recipe.check) for row in rows]
+    attempts = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
+    row_attempts = [RowAttempts(row, attempts[row.id], recipe.check) for row in rows]
     if speaks:
-        await _speak("question", rows, takes, engines, recipe, reworder)
+        await _speak("question", rows, attempts, engines, recipe, reworder)
         # An answer is only spoken for a question that is good: what would be thrown away is not made.
-        good = [end.row for end in ended if end.chosen("question") and end.row.pair.is_answered]
-        await _speak("answer", good, takes, engines, recipe, reworder)
-    outcome = await _written(ended, engines, recipe)
+        good = [one.row for one in row_attempts if one.chosen("question") and one.row.pair.is_answered]
+        await _speak("answer", good, attempts, engines, recipe, reworder)
+    outcome = await write_rows(row_attempts, engines, recipe)
     if reworder is None:
         return outcome
     return dataclasses.replace(outcome, facts=outcome.facts | {"asked": dataclasses.asdict(reworder.usage)})
@@ -71,58 +71,61 @@ async def make_unit(
 async def _speak(
     side: Side,
     rows: Sequence[PlannedRow],
-    takes: Mapping[str, Attempts],
+    attempts: Mapping[str, Attempts],
     engines: Engines,
     recipe: Recipe,
     reworder: Reworder | None,
 ) -> None:
-    """Attempt one side of each row until it passes or the budget is spent."""
-    for attempt in range(recipe.check.attempts):
-        due = [row for row in rows if len(takes[row.id][side]) == attempt]
-        due = [row for row in due if may_help(row, side, takes[row.id][side])]
+    """Attempt one side of each row until it passes or no attempt is left."""
+    for number in range(recipe.check.attempts):
+        due = [row for row in rows if len(attempts[row.id][side]) == number]
+        due = [row for row in due if may_help(row, side, attempts[row.id][side])]
         if not due:
             continue  # Attempts of an earlier run may have come farther.
-        wordings = await reworder.wordings(side, due, attempt, takes) if reworder else [None] * len(due)
-        spoken = []
+        wordings = await reworder.wordings(side, due, number, attempts) if reworder else [None] * len(due)
+        to_speak: list[tuple[PlannedRow, Utterance, str | None]] = []
         for row, wording in zip(due, wordings, strict=True):
-            one = job(row, side, attempt, recipe)
+            utterance = utterance_of(row, side, number, recipe)
             if isinstance(wording, SampleError):
                 # In the row's own words it has failed before, so nothing is spoken.
-                failed = Attempt(attempt, one.label(), reason=wording.reason, detail=wording.detail, text="")
-                takes[row.id][side].append(failed)
+                failed = Attempt(number, utterance.label(), reason=wording.reason, detail=wording.detail, text="")
+                attempts[row.id][side].append(failed)
             else:
-                spoken.append((row, one, wording))
-        for (row, _, _), take in zip(spoken, await _one_round(side, spoken, attempt, engines, recipe), strict=True):
-            takes[row.id][side].append(take)
+                to_speak.append((row, utterance, wording))
+        made = await _one_round(side, to_speak, number, engines, recipe)
+        for (row, _, _), attempt in zip(to_speak, made, strict=True):
+            attempts[row.id][side].append(attempt)
 
 
 async def _one_round(
-    side: Side, due: Sequence[tuple[PlannedRow, Utterance, str | None]], attempt: int, engines: Engines, recipe: Recipe
+    side: Side, due: Sequence[tuple[PlannedRow, Utterance, str | None]], number: int, engines: Engines, recipe: Recipe
 ) -> list[Attempt]:
     """Speak, hear and judge one side of some rows once, each in its own words or in those that stand beside it."""
     rows, wordings = [row for row, _, _ in due], [wording for _, _, wording in due]
-    jobs = [one if wording is None else dataclasses.replace(one, text=wording) for _, one, wording in due]
-    codes = await _codes(jobs)
-    spoken = await _sounds(jobs, codes, engines)
-    waveforms = {place: w for place, w in enumerate(spoken) if isinstance(w, np.ndarray)}
+    utterances = [
+        utterance if wording is None else dataclasses.replace(utterance, text=wording) for _, utterance, wording in due
+    ]
+    codes = await _codes(utterances)
+    sounds = await _sounds(utterances, codes, engines)
+    waveforms = {place: sound for place, sound in enumerate(sounds) if isinstance(sound, np.ndarray)}
     waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
     heard: list[Heard | SampleError] = []
     judged: list[Sound] = []
     if waveforms_16k:
         languages = [rows[place].pair.language for place in waveforms]
-        voices = [None if jobs[place].recording else jobs[place].voice for place in waveforms]
+        voices = [None if utterances[place].recording else utterances[place].voice for place in waveforms]
         in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
         hearing = _hear(waveforms_16k, languages, in_full, engines)
         judging = engines.call("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
-    takes = []
-    for place, (row, sound) in enumerate(zip(rows, spoken, strict=True)):
+    attempts = []
+    for place, (row, sound) in enumerate(zip(rows, sounds, strict=True)):
         wording = wordings[place]
-        take = Attempt(attempt, jobs[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
-        words, sounds = results.get(place, (sound, NO_SOUND))
+        attempt = Attempt(number, utterances[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
+        words, judgement = results.get(place, (sound, NO_SOUND))
         if isinstance(words, SampleError):
-            take = dataclasses.replace(take, reason=words.reason, detail=words.detail)
+            attempt = dataclasses.replace(attempt, reason=words.reason, detail=words.detail)
         elif isinstance(words, Heard):
             text = getattr(row.pair, side) if wording is None else wording
             measures = measure(
@@ -131,39 +134,41 @@ async def _one_round(
                 language=row.pair.language,
                 waveform=waveforms[place],
                 rate_hz=RATES_HZ[side],
-                spans=sounds.spans,
-                mos=sounds.mos,
-                similarity=sounds.similarity,
+                spans=judgement.spans,
+                mos=judgement.mos,
+                similarity=judgement.similarity,
                 language_probability=words.language_probability,
             )
-            take = dataclasses.replace(take, heard=words, measures=measures, is_transcribed=text is None)
-            take = take.judged(getattr(recipe.check, side))
-        takes.append(take)
-    return takes
+            attempt = dataclasses.replace(attempt, heard=words, measures=measures, is_transcribed=text is None)
+            attempt = attempt.judged(getattr(recipe.check, side))
+        attempts.append(attempt)
+    return attempts
 
 
-async def _codes(jobs: Sequence[Utterance]) -> dict[int, np.ndarray]:
-    """Codes of the jobs whose answer came as codes."""
-    coded = {place: job.recording for place, job in enumerate(jobs) if job.recording and job.recording.holds == "codes"}
+async def _codes(utterances: Sequence[Utterance]) -> dict[int, np.ndarray]:
+    """Codes of the utterances whose answer came as codes."""
+    recordings = {place: utterance.recording for place, utterance in enumerate(utterances)}
+    coded = {place: one for place, one in recordings.items() if one and one.holds == "codes"}
     contents = await asyncio.to_thread(lambda: [read_recording(recording) for recording in coded.values()])
     return {place: codes_of(content) for place, content in zip(coded, contents, strict=True)}
 
 
 async def _sounds(
-    jobs: Sequence[Utterance], codes: Mapping[int, np.ndarray], engines: Engines
+    utterances: Sequence[Utterance], codes: Mapping[int, np.ndarray], engines: Engines
 ) -> list[Waveform | SampleError | None]:
-    """Speak or read each job. What came as codes is decoded, or None where there is no codec to do it."""
+    """Speak or read each utterance. What came as codes is decoded, or None where there is no codec to do it."""
     sounds: dict[int, Waveform | SampleError | None] = {}
     for place, frames in codes.items():
         length_s = len(frames) * FRAME_SAMPLES / ANSWER_RATE_HZ
-        if length_s > jobs[place].max_s:
-            sounds[place] = too_long(length_s, jobs[place].max_s)
+        if length_s > utterances[place].max_s:
+            sounds[place] = too_long(length_s, utterances[place].max_s)
     if decodable := [place for place in codes if place not in sounds]:
         decoded = await engines.call("codec", "decode", [codes[place] for place in decodable])
         sounds |= zip(decodable, decoded or [None] * len(decodable), strict=True)
-    if spoken := [place for place in range(len(jobs)) if place not in codes]:
-        sounds |= zip(spoken, await engines.call("voices", "speak", [jobs[place] for place in spoken]), strict=True)
-    return [sounds[place] for place in range(len(jobs))]
+    if others := [place for place in range(len(utterances)) if place not in codes]:
+        spoken = await engines.call("voices", "speak", [utterances[place] for place in others])
+        sounds |= zip(others, spoken, strict=True)
+    return [sounds[place] for place in range(len(utterances))]
 
 
 async def _hear(

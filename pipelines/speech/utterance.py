@@ -33,16 +33,16 @@ class Utterance:
         return f"{self.voice} speed={self.speed:g} pitch={self.pitch:g} seed={self.seed}"
 
 
-def job(row: PlannedRow, side: Side, attempt: int, recipe: Recipe) -> Utterance:
-    """What an attempt at one side of a row is: the text or recording, and a voice drawn from the row's seed."""
-    rng = np.random.default_rng(derive_seed(row.seed(recipe.seed), side, attempt))
+def utterance_of(row: PlannedRow, side: Side, number: int, recipe: Recipe) -> Utterance:
+    """The utterance of an attempt: text or recording, and a voice drawn from the row's seed."""
+    rng = np.random.default_rng(derive_seed(row.seed(recipe.seed), side, number))
     recording: Recording | None = getattr(row.pair, f"{side}_recording")
     choice = answer_voice(row.pair.language, recipe)
     # No voice need know the language of a question that was recorded.
     if side == "question" and recording is None:
         order = voice_order(row, recipe)
         # Variants of a pair start at different voices; an attempt that fails moves on to the next one.
-        choice = order[(row.variant + attempt // recipe.check.attempts_per_voice) % len(order)]
+        choice = order[(row.variant + number // recipe.check.attempts_per_voice) % len(order)]
     limits = {"question": recipe.audio.max_question_s, "answer": recipe.audio.max_answer_s}
     speed, pitch = (round(float(rng.uniform(*bounds)), 3) for bounds in (choice.speed, choice.pitch))
     return Utterance(

@@ -16,7 +16,7 @@ from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.plan.make import load_or_make
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.pipelines.speech.utterance import job
+from anytalk.pipelines.speech.utterance import utterance_of
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample
@@ -81,7 +81,7 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
         audio = {}
         started = time.perf_counter()
         for side, rate_hz in RATES_HZ.items():
-            asked = job(row, side, 0, recipe)
+            asked = utterance_of(row, side, 0, recipe)
             voice = voices[asked.voice]
             [spoken] = voice.speak([SpeakRequest(asked.text, asked.seed, asked.speed, asked.pitch)])
             if isinstance(spoken, SampleError):

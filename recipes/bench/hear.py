@@ -15,8 +15,8 @@ from anytalk.pipelines.plan.make import load_or_make
 from anytalk.pipelines.plan.plan import PlannedRow
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
-from anytalk.pipelines.speech.engines import Speaking
-from anytalk.pipelines.speech.utterance import job
+from anytalk.pipelines.speech.engine import VoiceEngine
+from anytalk.pipelines.speech.utterance import utterance_of
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import Waveform
@@ -89,8 +89,8 @@ def _spoken(recipe: Recipe, count: int) -> tuple[list[PlannedRow], list[Waveform
     with tempfile.TemporaryDirectory() as folder:
         plan = load_or_make(recipe, Store(Path(folder) / "planned"))
     rows = [row for unit in plan.units for row in unit][:count]
-    jobs = [job(row, "question", 0, recipe) for row in rows]
-    spoken = Speaking(recipe.voices.names(), recipe.audio, recipe.voices).speak(jobs)
+    jobs = [utterance_of(row, "question", 0, recipe) for row in rows]
+    spoken = VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices).speak(jobs)
     said = [(row, sound) for row, sound in zip(rows, spoken, strict=True) if not isinstance(sound, SampleError)]
     return [row for row, _ in said], [sound for _, sound in said]
 

@@ -19,7 +19,7 @@ import torch
 
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Audio
-from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.codec import Codec, load_codec
@@ -81,7 +81,7 @@ def evaluate(
     whisper_normalise = whisper_normaliser(primary(language))
     # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
     dnsmos = Dnsmos(max_windows=1)
-    speaking = Speaking(voices, Audio())
+    speaking = VoiceEngine(voices, Audio())
     codes: list[np.ndarray] = []
     figures: dict[str, Any] = {}
     progress.start("voices measured", len(voices))
@@ -107,7 +107,7 @@ def evaluate(
     }
 
 
-def _speak(speaking: Speaking, voice: str, texts: Sequence[str], rate_hz: int) -> list[Waveform]:
+def _speak(speaking: VoiceEngine, voice: str, texts: Sequence[str], rate_hz: int) -> list[Waveform]:
     jobs = [Utterance(text, voice, seed, 1.0, 1.0, rate_hz, 60.0) for seed, text in enumerate(texts)]
     spoken = speaking.speak(jobs)
     for waveform in spoken:

@@ -11,7 +11,7 @@ from pydantic import Field
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Audio, Speed
 from anytalk.pipelines.recipe.file import Section, read_recipe
-from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.shipped import find
 from anytalk.synth.codec.bundled import weights_bytes
@@ -129,7 +129,7 @@ def speak(recipe: CodecRecipe, folder: Path, progress: Reporter) -> Speech:
     settings = recipe.speech
     texts = held_out(Path(settings.text), None) if settings.text else sentences(settings.sentences, recipe.seed)
     part_size = 100
-    speaking = Speaking(settings.voices, settings.audio)
+    speaking = VoiceEngine(settings.voices, settings.audio)
     folder.mkdir(exist_ok=True)
     progress.start("sentences spoken", len(texts))
     parts = []
@@ -149,7 +149,7 @@ def speak(recipe: CodecRecipe, folder: Path, progress: Reporter) -> Speech:
     return Speech(np.concatenate([samples for samples, _ in parts]), np.cumsum(lengths))
 
 
-def _speak_part(texts: list[str], first: int, recipe: CodecRecipe, speaking: Speaking, path: Path) -> None:
+def _speak_part(texts: list[str], first: int, recipe: CodecRecipe, speaking: VoiceEngine, path: Path) -> None:
     settings, jobs = recipe.speech, []
     for number, text in enumerate(texts, start=first):
         seed = derive_seed(recipe.seed, "codec speech", number)

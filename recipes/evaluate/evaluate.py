@@ -21,7 +21,7 @@ from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.plan.voices import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Recipe, VoiceChoice
-from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk.talk import Talker, collect, pcm16
@@ -148,7 +148,7 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
 def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[Asked]:
     pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
     names = sorted({choice.voice for choices in pools for choice in choices})
-    speaking = Speaking(names, recipe.audio, recipe.voices)
+    speaking = VoiceEngine(names, recipe.audio, recipe.voices)
     for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32

@@ -33,7 +33,7 @@ class LlmClient:
     def __init__(self, cache: Path, seed: int, progress: Reporter) -> None:
         self.cache, self.seed = cache, seed
         self._progress = progress
-        self._asked: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
+        self._usage: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
         self._rejected = 0
 
     def begin(self, what: str, conversations: int) -> None:
@@ -42,7 +42,7 @@ class LlmClient:
         self._rejected = 0
         self._progress.start(what, conversations)
 
-    def ask(self, jobs: Iterable[Job], whom: ChatEndpoint | ClusterModel) -> Iterator[Outcome]:
+    def ask(self, jobs: Iterable[Job], backend: ChatEndpoint | ClusterModel) -> Iterator[Outcome]:
         """Have jobs done.
 
         An endpoint is asked a little ahead of whoever reads the outcomes, and nothing happens between two reads, so a
@@ -54,25 +54,25 @@ class LlmClient:
         Raises:
             SetupError: the key is not in the environment, the cache cannot be written, or vLLM is not installed.
         """
-        with AnswerCache(self.cache) as cache, contextlib.closing(self._done(jobs, whom, cache)) as outcomes:
+        with AnswerCache(self.cache) as cache, contextlib.closing(self._done(jobs, backend, cache)) as outcomes:
             for outcome in outcomes:
                 self._rejected += isinstance(outcome, Rejected)
                 self._progress.advance(1, f"{self._rejected} rejected, {self._tokens():,} tokens")
                 yield outcome
 
     def _done(
-        self, jobs: Iterable[Job], whom: ChatEndpoint | ClusterModel, cache: AnswerCache
+        self, jobs: Iterable[Job], backend: ChatEndpoint | ClusterModel, cache: AnswerCache
     ) -> Generator[Outcome, None, None]:
-        if isinstance(whom, ClusterModel):
-            return self._on_cluster(jobs, whom, cache)
-        return self._over_http(jobs, whom, cache)
+        if isinstance(backend, ClusterModel):
+            return self._on_cluster(jobs, backend, cache)
+        return self._over_http(jobs, backend, cache)
 
     def _over_http(
         self, jobs: Iterable[Job], endpoint: ChatEndpoint, cache: AnswerCache
     ) -> Generator[Outcome, None, None]:
         with asyncio.Runner() as runner:
             client = ChatClient(endpoint, cache)
-            self._asked.append((endpoint, client.usage))
+            self._usage.append((endpoint, client.usage))
             outcomes = _outcomes(jobs, client)
             try:
                 while (outcome := runner.run(_next(outcomes))) is not None:
@@ -84,7 +84,7 @@ class LlmClient:
         self, jobs: Iterable[Job], model: ClusterModel, cache: AnswerCache
     ) -> Generator[Outcome, None, None]:
         usage = Usage()
-        self._asked.append((model, usage))
+        self._usage.append((model, usage))
         with connected():
             outcomes = list(run_on_cluster(jobs, model, cache, usage=usage))
         yield from outcomes
@@ -92,26 +92,26 @@ class LlmClient:
     def end(self) -> None:
         """Tell what it came to."""
         self._progress.stop()
-        for bill in self.bills():
-            cost = "" if bill["cost"] is None else f", cost {bill['cost']:.4f}"
+        for entry in self.costs():
+            cost = "" if entry["cost"] is None else f", cost {entry['cost']:.4f}"
             self._progress.say(
-                f"{bill['endpoint']}: {bill['answers']:,} answers, {bill['cached']:,} from {self.cache}; "
-                f"{bill['prompt_tokens']:,} tokens sent, {bill['completion_tokens']:,} got back{cost}"
+                f"{entry['endpoint']}: {entry['answers']:,} answers, {entry['cached']:,} from {self.cache}; "
+                f"{entry['prompt_tokens']:,} tokens sent, {entry['completion_tokens']:,} got back{cost}"
             )
 
-    def bills(self) -> list[dict[str, Any]]:
+    def costs(self) -> list[dict[str, Any]]:
         """What this run sent and got back, one entry for each use of a model; what was in the cache is free."""
         return [
             {
-                "endpoint": str(whom),
+                "endpoint": str(backend),
                 **dataclasses.asdict(usage),
-                "cost": whom.cost(usage) if isinstance(whom, ChatEndpoint) else None,
+                "cost": backend.cost(usage) if isinstance(backend, ChatEndpoint) else None,
             }
-            for whom, usage in self._asked
+            for backend, usage in self._usage
         ]
 
     def _tokens(self) -> int:
-        return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._asked)
+        return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._usage)
 
 
 async def _outcomes(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome, None]:
@@ -140,8 +140,8 @@ def probe(models: Sequence[ChatEndpoint | ClusterModel]) -> None:
             await client.probe(SCHEMA)
 
     async def each() -> list[BaseException | None]:
-        asked = [model for place, model in enumerate(models) if model not in models[:place]]
-        endpoints = [model for model in asked if isinstance(model, ChatEndpoint)]
+        distinct = [model for place, model in enumerate(models) if model not in models[:place]]
+        endpoints = [model for model in distinct if isinstance(model, ChatEndpoint)]
         return await asyncio.gather(*(one(endpoint) for endpoint in endpoints), return_exceptions=True)
 
     found = asyncio.run(each())

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from anytalk.pipelines.recipe.llm import Llm, Reword, Rewrite
-from anytalk.pipelines.source.pair import BadPair, LatePair, Pair
+from anytalk.pipelines.source.pair import BadPair, DeferredPair, Pair
 from anytalk.synth.llm.generate import generation_jobs
 from anytalk.synth.llm.job import Deferred, Rejected, Turn
 from anytalk.synth.llm.rewrite import Written, rewriting_jobs
@@ -19,7 +19,7 @@ from anytalk.synth.seed import digest
 
 from .ask import LlmClient, probe
 
-Found = Pair | BadPair | LatePair
+SourceRow = Pair | BadPair | DeferredPair
 
 
 def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
@@ -36,24 +36,24 @@ def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
             model.template()
         else:
             load_template("rewrite", model.templates, REWRITE_FIELDS)
-    probe([model.whom for model in models])
+    probe([model.backend for model in models])
 
 
-def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[Found]:
+def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[SourceRow]:
     """Ask for conversations.
 
     Raises:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
     jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), llm_client.seed)
-    for outcome in llm_client.ask(jobs, source.whom):
+    for outcome in llm_client.ask(jobs, source.backend):
         if isinstance(outcome, Deferred):
-            yield LatePair(outcome.detail, outcome.source)
+            yield DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
             yield BadPair(outcome.reason, outcome.detail, outcome.source)
         else:
             # Two models that were asked the same do not answer the same.
-            conversation = digest(outcome.conversation, source.whom.model)[:16]
+            conversation = digest(outcome.conversation, source.backend.model)[:16]
             for number, turn in enumerate(outcome.turns):
                 yield Pair(
                     split_name=source.split_name or outcome.split_name,
@@ -66,12 +66,12 @@ def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[Found]:
                 )
 
 
-def rewritten(found: Iterable[Found], rules: Rewrite, llm_client: LlmClient) -> Iterator[Found]:
+def rewritten(source_rows: Iterable[SourceRow], rules: Rewrite, llm_client: LlmClient) -> Iterator[SourceRow]:
     """Have written conversations made speakable.
 
     Args:
-        found: what a source holds; all of it is read before anything is asked.
-        rules: whom to ask, which sides, and how long.
+        source_rows: what a source holds; all of it is read before anything is asked.
+        rules: which model, which sides, and how long.
         llm_client: asks.
 
     Yields:
@@ -81,13 +81,13 @@ def rewritten(found: Iterable[Found], rules: Rewrite, llm_client: LlmClient) -> 
     Raises:
         SetupError: the template is malformed, the key is missing, or the cache cannot be written.
     """
-    rows = list(found)
-    if not any(isinstance(row, LatePair) for row in rows):  # Else there will be no plan this time.
+    rows = list(source_rows)
+    if not any(isinstance(row, DeferredPair) for row in rows):  # Else there will be no plan this time.
         _rewrite(rows, rules, llm_client)
     yield from rows
 
 
-def _rewrite(rows: list[Found], rules: Rewrite, llm_client: LlmClient) -> None:
+def _rewrite(rows: list[SourceRow], rules: Rewrite, llm_client: LlmClient) -> None:
     """Rewrite rows in their places."""
     conversations: dict[tuple[str, str], dict[int, Pair]] = {}
     for place, row in enumerate(rows):
@@ -103,9 +103,9 @@ def _rewrite(rows: list[Found], rules: Rewrite, llm_client: LlmClient) -> None:
         rewriting_jobs(map(_written, bound), answers, llm_client.seed),
     )
     llm_client.begin("rewriting", len(groups))
-    for group, outcome in zip(free + bound, llm_client.ask(jobs, rules.whom), strict=True):
+    for group, outcome in zip(free + bound, llm_client.ask(jobs, rules.backend), strict=True):
         if isinstance(outcome, Deferred):
-            rows[min(group)] = LatePair(outcome.detail, outcome.source)
+            rows[min(group)] = DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
             for place, pair in group.items():
                 rows[place] = BadPair(outcome.reason, outcome.detail, pair.source, pair)

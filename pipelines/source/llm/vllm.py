@@ -26,7 +26,7 @@ from anytalk.synth.llm.job import SCHEMA, Job, Outcome
 class Engine(Protocol):
     """Answers many requests at once."""
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
+    def answer(self, requests: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
         """Answer requests of messages and seed, each with its place, as they are done.
 
         Raises:
@@ -48,14 +48,14 @@ class VllmEngine:
         import_extra("vllm", "generation with vLLM inside the cluster", "vllm")
         self.config = config
 
-    def answer(self, asked: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
+    def answer(self, requests: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
         """See `Engine.answer`."""
         import ray
         from ray.data.llm import build_processor
 
         rows = [
             {"number": number, "messages_json": json.dumps([dict(message) for message in messages]), "seed": seed}
-            for number, (messages, seed) in enumerate(asked)
+            for number, (messages, seed) in enumerate(requests)
         ]
         config = self.config
         chat = {"chat_template_kwargs": dict(config.chat_template)} if config.chat_template else None
@@ -171,7 +171,7 @@ def _last(job: Job, answer: Answer | EngineError) -> Outcome:
 
 
 def _ask(
-    asked: Sequence[tuple[Messages, int]],
+    requests: Sequence[tuple[Messages, int]],
     config: ClusterModel,
     cache: AnswerCache | None,
     engine: Engine,
@@ -179,12 +179,12 @@ def _ask(
 ) -> list[Answer | EngineError]:
     """Answer requests from the cache, and the others with the engine."""
     usage = usage or Usage()
-    keys = [answer_key(config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in asked]
+    keys = [answer_key(config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in requests]
     known = [cache.get(key) if cache is not None else None for key in keys]
     missing = [place for place, answer in enumerate(known) if answer is None]
-    usage.cached += len(asked) - len(missing)
+    usage.cached += len(requests) - len(missing)
     fresh: dict[int, Answer | EngineError] = {}
-    for number, answer in engine.answer([asked[place] for place in missing]) if missing else ():
+    for number, answer in engine.answer([requests[place] for place in missing]) if missing else ():
         fresh[missing[number]] = answer
         if isinstance(answer, Answer):
             usage.count(answer.prompt_tokens, answer.completion_tokens)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.likeness import EvaluationIndex, EvaluationText, contaminations, evaluation_texts
-from anytalk.pipelines.plan.similar import sift
+from anytalk.pipelines.plan.similar import reject_similar
 from anytalk.pipelines.recipe.clean import EvaluationSet
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.source import Pair
@@ -151,7 +151,7 @@ def test_written_and_spoken_forms_meet(tmp_path, fake_recipe, write_jsonl):
     recipe = load_recipe(fake_recipe(decontaminate={"against": [str(exam)]}))
     spoken = pair("Who won in nineteen sixty-nine?")
     written = pair("Who lost that day?", question_written="Who lost on the 2nd of May?")
-    assert sift([[spoken], [written]], recipe) == {
+    assert reject_similar([[spoken], [written]], recipe) == {
         0: ("contaminated", "the question has 1.00 of exam.jsonl:1: 'who won in nineteen sixty nine'"),
         1: ("contaminated", "the question_written has 1.00 of exam.jsonl:2: 'who lost on the 2nd of may'"),
     }
@@ -161,9 +161,9 @@ def test_sides_say_where_they_are_looked_for(tmp_path, fake_recipe, write_jsonl)
     exam = str(write_jsonl([{"question": LONG}], "exam.jsonl"))
     conversations = [[pair("What did he ask?", LONG)]]
     rules = {"against": [exam]}
-    assert list(sift(conversations, load_recipe(fake_recipe(decontaminate=rules)))) == [0]
+    assert list(reject_similar(conversations, load_recipe(fake_recipe(decontaminate=rules)))) == [0]
     rules["sides"] = ["question"]
-    assert sift(conversations, load_recipe(fake_recipe(decontaminate=rules))) == {}
+    assert reject_similar(conversations, load_recipe(fake_recipe(decontaminate=rules))) == {}
 
 
 def test_what_is_contaminated_makes_nothing_a_duplicate(fake_recipe, write_jsonl):
@@ -173,7 +173,9 @@ def test_what_is_contaminated_makes_nothing_a_duplicate(fake_recipe, write_jsonl
         [pair("Well?", "The same answer to both of them.")],
     ]
     recipe = load_recipe(fake_recipe(dedup={"sides": ["answer"]}, decontaminate={"against": [exam]}))
-    assert {place: reason for place, (reason, _) in sift(conversations, recipe).items()} == {0: "contaminated"}
+    assert {place: reason for place, (reason, _) in reject_similar(conversations, recipe).items()} == {
+        0: "contaminated"
+    }
 
 
 def test_a_build_keeps_what_was_contaminated_among_its_rejects_whole(fake_recipe, write_jsonl, tmp_path):

@@ -13,7 +13,7 @@ from anytalk.pipelines.likeness import Document, near_duplicates, spooled
 from anytalk.pipelines.likeness.candidate import HEADS, pairs_here
 from anytalk.pipelines.likeness.gram import HashedTexts, jaccard, shingle_set
 from anytalk.pipelines.likeness.minhash import Bands, bands_for, buckets
-from anytalk.pipelines.plan.similar import sift
+from anytalk.pipelines.plan.similar import reject_similar
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.source import Pair, Recording
 from anytalk.synth.errors import SetupError
@@ -156,8 +156,8 @@ def recipe(fake_recipe):
 
 def test_sides_say_what_is_compared(recipe):
     conversations = [[pair("How late is it now", "Nine.")], [pair("How late is it now?", "Ten o'clock, I think.")]]
-    assert sift(conversations, recipe(dedup=True)) == {}
-    found = sift(conversations, recipe(dedup={"sides": ["question"]}))
+    assert reject_similar(conversations, recipe(dedup=True)) == {}
+    found = reject_similar(conversations, recipe(dedup={"sides": ["question"]}))
     assert found == {1: ("near_duplicate", "1.00 like at How late is it now")}
 
 
@@ -165,7 +165,7 @@ def test_what_is_still_to_be_heard_is_not_compared(recipe):
     def unheard(name):
         return Pair("s", name, 0, None, "Yes.", "en", question_recording=Recording(name, name, name), source=name)
 
-    assert sift([[unheard("a")], [unheard("b")]], recipe(dedup=True)) == {}
+    assert reject_similar([[unheard("a")], [unheard("b")]], recipe(dedup=True)) == {}
 
 
 def test_dedup_can_be_switched_on_and_off_and_is_off_by_default(recipe):
@@ -231,7 +231,7 @@ def test_the_plan_of_a_set_is_the_same_on_ray_and_off_it_by_key(recipe):
 
 def test_copies_of_whole_conversations_are_counted_once_each(recipe):
     questions = [f"{one} {two}" for one, two in itertools.product(sentences(6, 2, 8), ["", "then"])]
-    found = sift(
+    found = reject_similar(
         [[pair(question.strip(), json.dumps(n // 2))] for n, question in enumerate(questions)], recipe(dedup=True)
     )
     assert sorted(found) == [1, 3, 5, 7, 9, 11]

@@ -12,7 +12,7 @@ from anytalk.pipelines.plan.arrange import arrange
 from anytalk.pipelines.plan.voices import split_voices
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.source import Pair
-from anytalk.pipelines.speech.utterance import job
+from anytalk.pipelines.speech.utterance import utterance_of
 from anytalk.synth.errors import SetupError
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(16)]
@@ -36,7 +36,7 @@ def askers(recipe, attempts=8, talks=None):
     """Who may ask in each split, over all rows and attempts."""
     found = {"train": set(), "validation": set(), "test": set()}
     for row in arrange(talks or conversations(), recipe):
-        found[row.split] |= {job(row, "question", attempt, recipe).voice for attempt in range(attempts)}
+        found[row.split] |= {utterance_of(row, "question", attempt, recipe).voice for attempt in range(attempts)}
     return found
 
 
@@ -80,7 +80,7 @@ def test_rows_and_voices_that_are_added_move_no_row_to_another_split(recipe):
 def test_a_voice_that_is_added_for_training_changes_nothing_in_the_test_split(recipe):
     def cast(loaded):
         rows = [row for row in arrange(conversations(), loaded) if row.split == "test"]
-        return [job(row, "question", attempt, loaded) for row in rows for attempt in range(4)]
+        return [utterance_of(row, "question", attempt, loaded) for row in rows for attempt in range(4)]
 
     held_out = {"held_out_voices": ["fake:ann", "fake:dan"]}
     assert cast(recipe(**held_out)) == cast(recipe(["fake:new", *ASKERS], **held_out))

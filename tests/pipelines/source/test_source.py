@@ -21,7 +21,7 @@ from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.plan.arrange import split_of
 from anytalk.pipelines.recipe.dataset import Split
 from anytalk.pipelines.recipe.source import Source
-from anytalk.pipelines.source import BadPair, Keeper, Pair, read_pairs, read_recording, stamp
+from anytalk.pipelines.source import Attachments, BadPair, Pair, read_pairs, read_recording, stamp
 from anytalk.pipelines.source.cut import cut_at_silences, read_in_blocks
 from anytalk.synth.audio import resample
 from anytalk.synth.errors import EngineError, SetupError
@@ -39,9 +39,9 @@ def source_of(value):
 
 
 def read_source(value, folder):
-    keeper = Keeper(Store(folder))
-    pairs = list(read_pairs(source_of(value), keeper))
-    keeper.close()
+    attachments = Attachments(Store(folder))
+    pairs = list(read_pairs(source_of(value), attachments))
+    attachments.close()
     return pairs
 
 

@@ -106,9 +106,9 @@ def source(model="qwen", **more):
 
 def test_a_recipe_names_a_model_inside_the_cluster(fake_recipe):
     recipe = load_recipe(fake_recipe(source=source(replicas=2, engine={"max_model_len": 4096})))
-    assert recipe.source.whom == ClusterModel("qwen", replicas=2, engine={"max_model_len": 4096})
+    assert recipe.source.backend == ClusterModel("qwen", replicas=2, engine={"max_model_len": 4096})
     mixed = fake_recipe(source=[source(), "bundled"], rewrite={"vllm": {"model": "llama"}})
-    assert [str(model.whom) for model in load_recipe(mixed).models()] == ["vLLM (qwen)", "vLLM (llama)"]
+    assert [str(model.backend) for model in load_recipe(mixed).models()] == ["vLLM (qwen)", "vLLM (llama)"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ PLAN = """
         ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
     for out in sys.argv[2:]:
         plan = load_or_make(load_recipe(sys.argv[1]), Store(out))
-        print(json.dumps({"rows": plan.rows, "rejected": plan.rejected, "reasons": plan.reasons, "asked": plan.asked}))
+        print(json.dumps({"rows": plan.rows, "rejected": plan.rejected, "reasons": plan.reasons, "asked": plan.costs}))
 """
 
 

@@ -13,7 +13,7 @@ from anytalk.pipelines import build, check
 from anytalk.pipelines.dataset.store import Store
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.recipe.source import Source
-from anytalk.pipelines.source import BadPair, Keeper, read_pairs
+from anytalk.pipelines.source import Attachments, BadPair, read_pairs
 from anytalk.pipelines.source.voiceassistant import COLUMNS, parse_codes
 from anytalk.synth.codec.snac import write_random_snac
 from anytalk.synth.errors import SampleError, SetupError
@@ -50,9 +50,9 @@ def published(tmp_path):
 
 
 def read(source, folder):
-    keeper = Keeper(Store(folder))
-    pairs = list(read_pairs(TypeAdapter(Source).validate_python(source), keeper))
-    keeper.close()
+    attachments = Attachments(Store(folder))
+    pairs = list(read_pairs(TypeAdapter(Source).validate_python(source), attachments))
+    attachments.close()
     return pairs
 
 

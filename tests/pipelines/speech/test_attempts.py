@@ -16,7 +16,7 @@ GOOD = Measures(0.0, 0.0, 4.0, 0.4, 0.1, 0.1, 0.2, 0.0, -3.0)
 ROW = PlannedRow("row", "row", "train", 0, Pair("s", "c", 0, "What?", "This.", "en"), 0)
 
 
-def take(number, *, wer=0.0, mos=4.0, reason=None):
+def tried(number, *, wer=0.0, mos=4.0, reason=None):
     """An attempt that was measured, or that failed before it could be."""
     if reason is not None:
         return Attempt(number, "fake:a", reason=reason, detail="it is so")
@@ -26,40 +26,40 @@ def take(number, *, wer=0.0, mos=4.0, reason=None):
     return made.judged(Policy())
 
 
-def ended(*questions, answers=(), budget=4):
+def row_of(*questions, answers=(), budget=4):
     return RowAttempts(ROW, {"question": list(questions), "answer": list(answers)}, Check(attempts=budget))
 
 
 def test_the_first_attempt_that_passes_counts():
-    row = ended(take(0, wer=0.5), take(1), take(2, mos=4.5), answers=[take(0)])
+    row = row_of(tried(0, wer=0.5), tried(1), tried(2, mos=4.5), answers=[tried(0)])
     assert row.chosen("question").number == 1
-    assert (row.failed_side, row.attempts, row.is_open) == (None, 2, False)
+    assert (row.failed_side, row.attempt_count, row.is_retryable) == (None, 2, False)
 
 
 def test_where_none_passes_the_fewest_wrong_words_are_named_not_the_last():
-    row = ended(take(0, wer=0.5), take(1, wer=0.25), take(2, wer=0.75), take(3, reason="no_speech"))
+    row = row_of(tried(0, wer=0.5), tried(1, wer=0.25), tried(2, wer=0.75), tried(3, reason="no_speech"))
     assert row.reason == "high_wer"
     assert row.detail == "attempt 2 of 4 was the best: wer 0.25 is over 0.15; heard 'what'"
-    assert best([take(0, wer=0.2, mos=3.0), take(1, wer=0.2, mos=3.5)]).number == 1
-    assert ended(take(0, wer=0.2), take(1, wer=0.0, mos=1.0)).reason == "low_mos"
+    assert best([tried(0, wer=0.2, mos=3.0), tried(1, wer=0.2, mos=3.5)]).number == 1
+    assert row_of(tried(0, wer=0.2), tried(1, wer=0.0, mos=1.0)).reason == "low_mos"
 
 
-def test_a_row_is_open_while_the_budget_holds_an_attempt_that_may_help():
-    assert ended(take(0, wer=0.5), budget=2).is_open
-    assert not ended(take(0, wer=0.5), take(1, wer=0.5), budget=2).is_open
-    assert not ended(take(0, reason="too_long"), budget=2).is_open
-    row = ended(take(0))
-    assert (row.failed_side, row.reason, row.is_open) == ("answer", "unspoken_answer", True)
+def test_a_row_is_retryable_while_the_budget_holds_an_attempt_that_may_help():
+    assert row_of(tried(0, wer=0.5), budget=2).is_retryable
+    assert not row_of(tried(0, wer=0.5), tried(1, wer=0.5), budget=2).is_retryable
+    assert not row_of(tried(0, reason="too_long"), budget=2).is_retryable
+    row = row_of(tried(0))
+    assert (row.failed_side, row.reason, row.is_retryable) == ("answer", "unspoken_answer", True)
 
 
 def test_attempts_beyond_the_budget_are_kept_and_do_not_count():
-    row = ended(take(0, wer=0.5), take(1), answers=[take(0)], budget=1)
+    row = row_of(tried(0, wer=0.5), tried(1), answers=[tried(0)], budget=1)
     assert (row.failed_side, row.reason) == ("question", "high_wer")
 
 
 @pytest.mark.parametrize("wer", [0.15, 0.1501])
 def test_a_stored_attempt_has_the_verdict_that_it_had(wer):
-    made = take(3, wer=wer)
+    made = tried(3, wer=wer)
     rows = table([{"id": "row", "attempts": [stored(made, "question", "row")]}], attempt_schema({}))
     [attempt] = rows.to_pylist()[0]["attempts"]
     again = read_back(attempt, ROW).judged(Policy())
@@ -84,9 +84,9 @@ def test_codes_that_a_source_brought_are_kept_with_the_attempt():
 
 def test_the_gates_of_a_side_add_up_to_the_rows_that_did_not_pass_at_once():
     rows = [
-        ended(take(0), answers=[take(0)]),
-        ended(take(0, wer=0.5), take(1), answers=[take(0, mos=1.0), take(1)]),
-        ended(take(0, wer=0.5), take(1, mos=1.0), answers=[take(0)]),
+        row_of(tried(0), answers=[tried(0)]),
+        row_of(tried(0, wer=0.5), tried(1), answers=[tried(0, mos=1.0), tried(1)]),
+        row_of(tried(0, wer=0.5), tried(1, mos=1.0), answers=[tried(0)]),
     ]
     gates = tally([row.outcomes() for row in rows])
     assert gates["question"] == {

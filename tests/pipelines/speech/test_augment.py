@@ -11,7 +11,7 @@ from datasets import Features
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import schema
-from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.recipes.data.rows import Rows
 from anytalk.synth.audio import read_audio
 from anytalk.synth.errors import SetupError
@@ -153,7 +153,7 @@ def test_what_is_not_understood_any_more_is_drawn_again_and_then_left_as_it_was_
 
     # Judging again changes nothing that was given up, and does not try.
     before = rows_of(tmp_path / "never")
-    monkeypatch.delattr(Speaking, "augment")
+    monkeypatch.delattr(VoiceEngine, "augment")
     assert rejudge(tmp_path / "never", {"check.question.max_seconds_per_word": 9.0}, local=True).rows_accepted == 2
     assert rows_of(tmp_path / "never") == before
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anytalk.pipelines.recipe.dataset import Audio
-from anytalk.pipelines.speech.engines import Speaking
+from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.pipelines.speech.utterance import Utterance
 from anytalk.recipes.codec.ctranslate2_weights import read_weights
 from anytalk.recipes.codec.hearing_loss import HearingLoss, read_encoder
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def spoken():
     """Two words that are all but alike and one that is not, spoken at 24 kHz and padded to one length: (3, S)."""
     texts = ["A bad day.", "A mad day.", "Over there."]
-    speaking = Speaking(["piper:joe"], Audio())
+    speaking = VoiceEngine(["piper:joe"], Audio())
     waveforms = speaking.speak([Utterance(text, "piper:joe", 1, 1.0, 1.0, 24_000, 9.0) for text in texts])
     longest = -(-max(map(len, waveforms)) // 480) * 480
     return torch.from_numpy(np.stack([np.pad(w, (0, longest - len(w))) for w in waveforms]))

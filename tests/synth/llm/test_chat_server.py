@@ -56,4 +56,4 @@ def test_a_real_server_is_asked_and_its_babble_is_rejected(fake_recipe, tmp_path
     assert again == outcomes
     assert cached.cached == 8
     assert (planned.rows, planned.reasons) == (0, {"malformed_answer": 4})
-    assert [(bill["answers"], bill["cached"]) for bill in planned.asked] == [(0, 8)]
+    assert [(bill["answers"], bill["cached"]) for bill in planned.costs] == [(0, 8)]

@@ -1,4 +1,4 @@
-"""Lay aside what rows bring along inside a table: audio bytes, codes, pieces of long recordings.
+"""Store what rows hold inside a table: audio bytes, codes, pieces of long recordings.
 
 A row of a table cannot be read again by itself, least of all from a stream. So while the plan is made its audio goes
 into packs beside it, from where any worker reads it in its turn; the source is read once. A pack is an Arrow file with
@@ -25,13 +25,13 @@ PACK_ROWS = 4096
 _SCHEMA = pa.schema([("content", pa.binary())])
 
 
-class Keeper:
+class Attachments:
     """Writes packs; `close` writes the last one.
 
     The same source gives the same packs, so that a plan that was interrupted overwrites its own.
 
     Args:
-        store: the dataset; None to name what would be laid aside and write nothing.
+        store: the dataset; None to name what would be stored and write nothing.
     """
 
     def __init__(self, store: Store | None) -> None:
@@ -40,8 +40,8 @@ class Keeper:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
-    def keep(self, content: bytes, name: str, holds: Literal["audio", "codes"] = "audio") -> Recording:
-        """Lay some bytes aside.
+    def add(self, content: bytes, name: str, holds: Literal["audio", "codes"] = "audio") -> Recording:
+        """Store some bytes.
 
         Args:
             content: a file of audio, or codes as `codes_bytes` writes them.

@@ -29,7 +29,7 @@ from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_u
 from .utterance import Utterance
 
 
-class Speaking:
+class VoiceEngine:
     """Voices, and all that is done to an utterance before it is stored.
 
     Args:
@@ -78,17 +78,17 @@ class Speaking:
         """Licence, source and consent of every voice."""
         return {name: dataclasses.asdict(terms) for name, terms in self.terms.items()}
 
-    def speak(self, jobs: Sequence[Utterance]) -> list[Waveform | SampleError]:
-        """Speak or read each job; what comes back is exactly what a 16-bit file will hold."""
+    def speak(self, utterances: Sequence[Utterance]) -> list[Waveform | SampleError]:
+        """Speak or read each utterance; what comes back is exactly what a 16-bit file will hold."""
         raw: list[Waveform | SampleError] = [
-            self._read(job) if job.recording else np.zeros(0, np.float32) for job in jobs
+            self._read(utterance) if utterance.recording else np.zeros(0, np.float32) for utterance in utterances
         ]
         for name, voice in self.voices.items():
-            places = [place for place, job in enumerate(jobs) if not job.recording and job.voice == name]
-            requests = [SpeakRequest(j.text, j.seed, j.speed, j.pitch) for j in (jobs[place] for place in places)]
-            for place, spoken in zip(places, voice.speak(requests), strict=True) if requests else ():
-                raw[place] = self._resampled(spoken, voice.sample_rate_hz, jobs[place].rate_hz)
-        return [self._finished(waveform, job) for waveform, job in zip(raw, jobs, strict=True)]
+            own = {place: one for place, one in enumerate(utterances) if not one.recording and one.voice == name}
+            requests = [SpeakRequest(one.text, one.seed, one.speed, one.pitch) for one in own.values()]
+            for place, spoken in zip(own, voice.speak(requests), strict=True) if requests else ():
+                raw[place] = self._resampled(spoken, voice.sample_rate_hz, utterances[place].rate_hz)
+        return [self._finished(waveform, one) for waveform, one in zip(raw, utterances, strict=True)]
 
     def augmentation_fingerprint(self) -> dict[str, str]:
         """Of the files and programs that questions are augmented with."""
@@ -115,26 +115,26 @@ class Speaking:
     def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
         return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
 
-    def _read(self, job: Utterance) -> Waveform | SampleError:
-        assert job.recording is not None
-        content = read_recording(job.recording)
+    def _read(self, utterance: Utterance) -> Waveform | SampleError:
+        assert utterance.recording is not None
+        content = read_recording(utterance.recording)
         try:
             # Silence at the ends does not count, so that a little more than the limit is read.
-            return read_audio(content, job.rate_hz, max_s=job.max_s + 10.0)
+            return read_audio(content, utterance.rate_hz, max_s=utterance.max_s + 10.0)
         except SampleError as error:
             return error
 
-    def _finished(self, waveform: Waveform | SampleError, job: Utterance) -> Waveform | SampleError:
+    def _finished(self, waveform: Waveform | SampleError, utterance: Utterance) -> Waveform | SampleError:
         if isinstance(waveform, SampleError):
             return waveform
         try:
             check_waveform(waveform)
             if self.audio.trim_silence:
-                waveform = trim_silence(waveform, job.rate_hz, self.audio.keep_silence_s)
-            length_s = len(waveform) / job.rate_hz
-            if length_s > job.max_s:
-                raise too_long(length_s, job.max_s)
-            waveform = set_loudness(waveform, job.rate_hz, self.audio.loudness_lufs)
+                waveform = trim_silence(waveform, utterance.rate_hz, self.audio.keep_silence_s)
+            length_s = len(waveform) / utterance.rate_hz
+            if length_s > utterance.max_s:
+                raise too_long(length_s, utterance.max_s)
+            waveform = set_loudness(waveform, utterance.rate_hz, self.audio.loudness_lufs)
         except SampleError as error:
             return error
         return sixteen_bit(waveform)
@@ -151,7 +151,7 @@ def sixteen_bit(waveform: Waveform) -> Waveform:
     return rounded
 
 
-class Hearing:
+class RecogniserEngine:
     """The recogniser.
 
     Args:
@@ -209,7 +209,7 @@ class Sound(NamedTuple):
 MAX_REFERENCE_S = 120.0
 
 
-class Judging:
+class JudgeEngine:
     """Opinion scores, speech spans, and speakers.
 
     Args:
@@ -274,7 +274,7 @@ PUBLISHED_SNAC = {
 """Fingerprint of the SNAC at 24 kHz on the hub, which published codes are of; the hash is of pytorch_model.bin."""
 
 
-class Encoding:
+class CodecEngine:
     """The codec.
 
     Args:
