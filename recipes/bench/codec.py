@@ -9,23 +9,21 @@ matrix products over this machine's measured rate of them.
 
 import functools
 import multiprocessing
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from importlib import resources
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.bundled import BundledCodec
@@ -35,7 +33,20 @@ from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.threads import torch_threads
 from anytalk.synth.voice import SpeakRequest, load_voice
 
-REPEATS = 3
+from .figures import (
+    Figures,
+    bound_line,
+    clock_of,
+    compared,
+    comparison_line,
+    describe,
+    figures,
+    in_turns,
+    matmul_flops_per_s,
+    seconds_of,
+)
+
+EPILOG = "Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30"
 SENTENCES_AN_UTTERANCE = (1, 2, 1, 3)
 """Taken in turn: answers from 2 to 12 seconds."""
 
@@ -43,60 +54,51 @@ Loop = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Encodes waveforms, or decodes codes."""
 
 
-def bench_codec(name: str | None, seconds: float, cores: int, compiled: bool, progress: Reporter) -> dict[str, Any]:
+def bench(
+    codec: Annotated[
+        str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
+    *,
+    progress: Reporter,
+) -> Figures:
     """Measure a codec and the plain loop over its network.
 
-    Args:
-        name: see `load_codec`; None for SNAC at its real size with random weights, which speed does not depend on.
-        seconds: speech to measure on, at least.
-        cores: the plain loop gets as many threads, the codec as many processes of one thread.
-        compiled: see `load_codec`.
-        progress: who is told how far it is.
-
     Returns:
-        Figures under the names that all benchmarks share, those of encoding on top and those of decoding below
-        `decode`. `spread` holds the lowest and the highest of the repeats.
+        Figures of encoding, and those of decoding below `decode`. Speed does not depend on the weights.
 
     Raises:
         SetupError: there is no such codec, or it is none with a network.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
-        if name is None:
+        if codec is None:
             write_random_snac(Path(folder), seed=0)
-        target = name or folder
-        codec = load_codec(target, compiled=compiled)
-        network, plain_encode, plain_decode = plain_loops(codec)
-        encode, decode = (codec.encode, codec.decode) if cores == 1 else _on_processes(target, cores, compiled, pools)
-        waveforms = utterances(seconds, codec.sample_rate_hz)
-        codes = codec.encode(waveforms)
-        speech_s = sum(len(waveform) for waveform in waveforms) / codec.sample_rate_hz
-        progress.start("repeats", 2 * REPEATS)
-        try:
-            encoding = _compare(encode, plain_encode, waveforms, speech_s, cores, progress)
-            decoding = _compare(decode, plain_decode, codes, speech_s, cores, progress)
-        finally:
-            progress.stop()
-        peak = cores * matmul_flops_per_s()
-        for figures, loop, items in ((encoding, plain_encode, waveforms), (decoding, plain_decode, codes)):
-            figures["bound"] = round(peak / (flops(loop, items) / speech_s), 1)
-            figures["share_of_bound"] = round(figures["value"] / figures["bound"], 3)
+        name = codec or folder
+        loaded = load_codec(name, compiled=compiled)
+        network, plain_encode, plain_decode = plain_loops(loaded)
+        encode, decode = (loaded.encode, loaded.decode) if cores == 1 else _on_processes(name, cores, compiled, pools)
+        waveforms = utterances(seconds, loaded.sample_rate_hz)
+        codes = loaded.encode(waveforms)
+        speech_s = sum(len(waveform) for waveform in waveforms) / loaded.sample_rate_hz
+        encoding = _compare(encode, plain_encode, waveforms, speech_s, cores, progress)
+        decoding = _compare(decode, plain_decode, codes, speech_s, cores, progress)
         plain_codes = plain_encode(waveforms)
     same = sum(int((ours == plain).sum()) for ours, plain in zip(codes, plain_codes, strict=True))
-    return {
-        "name": "codec",
-        "unit": f"seconds of speech a second of {'one core' if cores == 1 else f'{cores} cores'}",
-        **encoding,
-        "decode": decoding,
-        "codes_as_plain": round(same / sum(frames.size for frames in codes), 5),
-        "codec": "SNAC at its real size with random weights" if name is None else dict(codec.fingerprint),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "utterances": len(waveforms),
-        "speech_s": round(speech_s, 1),
-        "cores": cores,
-        "compiled": compiled,
-        "machine": machine(),
-        "commit": commit_id(),
-    }
+    return figures(
+        "codec",
+        f"seconds of speech a second of {'one core' if cores == 1 else f'{cores} cores'}",
+        encoding,
+        decode=decoding,
+        codes_as_plain=round(same / sum(frames.size for frames in codes), 5),
+        codec="SNAC at its real size with random weights" if codec is None else dict(loaded.fingerprint),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        utterances=len(waveforms),
+        speech_s=round(speech_s, 1),
+        cores=cores,
+        compiled=compiled,
+    )
 
 
 def utterances(seconds: float, rate_hz: int) -> list[Waveform]:
@@ -152,31 +154,20 @@ def _decode_each(network: Any, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _compare(
     ours: Loop, plain: Loop, items: Sequence[np.ndarray], speech_s: float, cores: int, progress: Reporter
-) -> dict[str, Any]:
+) -> Figures:
     """Run both in turn, after one call each to warm up."""
-    clock = time.process_time if cores == 1 else time.perf_counter
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    clock = clock_of(cores)
     with torch.inference_mode(), torch_threads(cores):
         ours(items[:1])
         plain(items[:1])
-        for _ in range(REPEATS):
-            for label, loop in (("plain", plain), ("ours", ours)):
-                started = clock()
-                loop(items)
-                seconds[label].append(clock() - started)
-            progress.advance(1)
-    rates = {label: [speech_s / each for each in measured] for label, measured in seconds.items()}
-    ratios = [slow / fast for slow, fast in zip(seconds["plain"], seconds["ours"], strict=True)]
-    return {
-        "value": round(statistics.median(rates["ours"]), 2),
-        "naive": round(statistics.median(rates["plain"]), 2),
-        "ratio": round(statistics.median(ratios), 2),
-        "spread": {
-            "value": [round(min(rates["ours"]), 2), round(max(rates["ours"]), 2)],
-            "naive": [round(min(rates["plain"]), 2), round(max(rates["plain"]), 2)],
-            "ratio": [round(min(ratios), 2), round(max(ratios), 2)],
-        },
-    }
+        values, naives = in_turns(
+            lambda: speech_s / seconds_of(lambda: ours(items), clock),
+            lambda: speech_s / seconds_of(lambda: plain(items), clock),
+            progress,
+        )
+    with torch_threads(1):
+        peak = cores * matmul_flops_per_s()
+    return compared(values, naives, peak / (flops(plain, items) / speech_s))
 
 
 def flops(loop: Loop, items: Sequence[np.ndarray]) -> float:
@@ -188,18 +179,6 @@ def flops(loop: Loop, items: Sequence[np.ndarray]) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         loop([shortest])
     return float(counter.get_total_flops()) * sum(len(item) for item in items) / len(shortest)
-
-
-def matmul_flops_per_s(size: int = 1024) -> float:
-    """Rate of float32 matrix products on one thread: the best of a few."""
-    a, b = torch.ones(size, size), torch.ones(size, size)
-    best_s = float("inf")
-    with torch.inference_mode(), torch_threads(1):
-        for _ in range(8):
-            started = time.process_time()
-            torch.mm(a, b)
-            best_s = min(best_s, time.process_time() - started)
-    return 2 * size**3 / best_s
 
 
 def _on_processes(name: str, count: int, compiled: bool, pools: ExitStack) -> tuple[Loop, Loop]:
@@ -231,21 +210,16 @@ def _decode_in_process(frames: np.ndarray) -> np.ndarray:
     return _codec_of_process.decode([frames])[0]
 
 
-def text(figures: dict[str, Any]) -> str:
+def text(found: Figures) -> str:
     """The figures as lines for a person."""
-    what = figures["codec"]
+    what = found["codec"]
     what = what if isinstance(what, str) else f"{what['name']} ({what['revision']})"
-    per = "one core" if figures["cores"] == 1 else f"{figures['cores']} cores"
-    per += ", compiled" if figures["compiled"] else ""
-    lines = [
-        f"{what}: {figures['speech_s']:.0f} s of speech in {figures['utterances']} utterances on {per}",
-        "           x real time   plain loop   ratio (lowest to highest)   bound   share",
-    ]
-    for side, row in (("encode", figures), ("decode", figures["decode"])):
-        low, high = row["spread"]["ratio"]
-        lines.append(
-            f"  {side}   {row['value']:>11.1f}   {row['naive']:>10.1f}   {row['ratio']:.2f} ({low:.2f} to {high:.2f})"
-            f"         {row['bound']:>5.0f}   {row['share_of_bound']:.1%}"
-        )
-    lines.append(f"  {figures['codes_as_plain']:.3%} of the codes are those of the plain loop")
-    return "\n".join(lines)
+    network = "the multiplications of its network"
+    return describe(
+        found | {"name": "encode"},
+        network,
+        comparison_line("decode", found["decode"], found["unit"]),
+        f"{bound_line(found['decode'], network)}",
+        f"{what}{', compiled' if found['compiled'] else ''}: {found['speech_s']:.0f} s of speech in "
+        f"{found['utterances']} utterances; {found['codes_as_plain']:.3%} of the codes are those of the plain loop",
+    )

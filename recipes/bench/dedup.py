@@ -11,15 +11,19 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from anytalk.pipelines.likeness import Document, near_duplicates, spooled
 from anytalk.pipelines.likeness.gram import HashedTexts, jaccard, shingle_set
 from anytalk.pipelines.likeness.minhash import Bands, bands_for
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.machine import commit_id, machine
+
+from .figures import Figures, compared, describe, figures, in_turns, seconds_of
+
+EPILOG = "Example:  anytalk bench dedup --conversations 100000"
 
 THRESHOLD, WIDTH = 0.7, 2
 QUESTION_WORDS, ANSWER_WORDS = 12, 24
@@ -28,56 +32,50 @@ COPIES = 0.1
 PRIME = np.uint64((1 << 61) - 1)
 
 
-def bench_dedup(conversations: int, progress: Reporter, seed: int = 0) -> dict[str, Any]:
+def bench(
+    conversations: Annotated[int, typer.Option(min=100, help="How many, a tenth of them copies.")] = 20_000,
+    *,
+    progress: Reporter,
+    seed: int = 0,
+) -> Figures:
     """Measure near-duplicate removal in this process and the plain script, by the processor time that they take.
 
-    Args:
-        conversations: how many.
-        progress: who is told how far it is.
-        seed: of the texts.
-
     Returns:
-        Figures under the names that all benchmarks share; `recall` of the copies that reach the threshold, by their
-        exact similarity, and `precision`, of what was found.
+        Figures with `recall` of the copies that reach the threshold, by their exact similarity, and `precision`, of
+        what was found.
     """
     texts, originals = _texts(conversations, random.Random(seed))
-    progress.start("ways", 2)
-    try:
-        started = time.process_time()
+    bands = bands_for(THRESHOLD)
+    found: set[int] = set()
+    plain: set[int] = set()
+
+    def ours() -> None:
         with spooled(Document("", text) for text in texts) as spool:
-            found = {one.place for one in near_duplicates(spool, THRESHOLD, WIDTH)}
-        ours_s = time.process_time() - started
-        progress.advance(1)
-        started = time.process_time()
-        plain = _plain(texts, bands_for(THRESHOLD))
-        plain_s = time.process_time() - started
-        progress.advance(1)
-    finally:
-        progress.stop()
-    bound_s = _bound_s(texts, bands_for(THRESHOLD))
+            found.update(one.place for one in near_duplicates(spool, THRESHOLD, WIDTH))
+
+    values, naives = in_turns(
+        lambda: conversations / seconds_of(ours, time.process_time),
+        lambda: conversations / seconds_of(lambda: plain.update(_plain(texts, bands)), time.process_time),
+        progress,
+        repeats=1,
+    )
     alike = {
         copy
         for copy, original in originals.items()
         if jaccard(shingle_set(texts[copy], WIDTH), shingle_set(texts[original], WIDTH)) >= THRESHOLD
     }
-    return {
-        "name": "dedup",
-        "value": round(conversations / ours_s, 1),
-        "unit": "conversations a second of one core",
-        "naive": round(conversations / plain_s, 1),
-        "ratio": round(plain_s / ours_s, 2),
-        "bound": round(conversations / bound_s, 1),
-        "share_of_bound": round(bound_s / ours_s, 3),
-        "seconds": round(ours_s, 2),
-        "conversations": conversations,
-        "found": len(found),
-        "found_by_plain": len(plain),
-        "copies_alike": len(alike),
-        "recall": round(len(alike & found) / max(1, len(alike)), 5),
-        "precision": round(len(alike & found) / max(1, len(found)), 5),
-        "machine": machine(),
-        "commit": commit_id(),
-    }
+    return figures(
+        "dedup",
+        "conversations a second of one core",
+        compared(values, naives, conversations / _bound_s(texts, bands)),
+        seconds=round(conversations / values[0], 2),
+        conversations=conversations,
+        found=len(found),
+        found_by_plain=len(plain),
+        copies_alike=len(alike),
+        recall=round(len(alike & found) / max(1, len(alike)), 5),
+        precision=round(len(alike & found) / max(1, len(found)), 5),
+    )
 
 
 def _texts(count: int, rng: random.Random) -> tuple[list[tuple[str, str]], dict[int, int]]:
@@ -142,15 +140,11 @@ def _bound_s(texts: Sequence[tuple[str, str]], bands: Bands) -> float:
     return seconds
 
 
-def text(figures: dict[str, Any]) -> str:
-    """The figures for a person."""
-    return "\n".join(
-        [
-            f"dedup: {figures['value']:,} {figures['unit']}, naive {figures['naive']:,}, "
-            f"{figures['ratio']} times as fast",
-            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,}: the hash functions alone",
-            f"  {figures['conversations']:,} conversations in {figures['seconds']} s; found {figures['recall']:.2%} of "
-            f"{figures['copies_alike']:,} copies that are alike; {figures['precision']:.2%} of what was found is alike",
-            f"  {figures['machine']}; commit {figures['commit']}",
-        ]
+def text(found: Figures) -> str:
+    """The figures as lines for a person."""
+    return describe(
+        found,
+        "the hash functions alone",
+        f"{found['conversations']:,} conversations in {found['seconds']} s; found {found['recall']:.2%} of "
+        f"{found['copies_alike']:,} copies that are alike; {found['precision']:.2%} of what was found is alike",
     )

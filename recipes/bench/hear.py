@@ -2,12 +2,13 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from statistics import fmean, median
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from anytalk.pipelines.dataset.schema import QUESTION_RATE_HZ
 from anytalk.pipelines.dataset.store import Store
@@ -17,71 +18,65 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
 from anytalk.pipelines.speech.engine import VoiceEngine
 from anytalk.pipelines.speech.utterance import utterance_of
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
-from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.hearing import Heard, Whisper, load_whisper
 from anytalk.synth.hearing.contract import CONTEXT_SAMPLES
 from anytalk.synth.hearing.window import window_samples
 from anytalk.synth.judge.measure import word_error_rate
+
+from .figures import Figures, compared, describe, figures, in_turns
+
+EPILOG = "Example:  anytalk bench hear --questions 32"
 
 TURN = 10
 """Questions heard in one way before it is the other's turn, so that both meet the same load of the machine."""
 
 
-def bench_hear(recipe_name: str, questions: int, whisper: str, progress: Reporter) -> dict[str, Any]:
-    """Listen to the questions of a recipe in the full and in the short context.
+def bench(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Whose source is text: a name, or a YAML file.")] = (
+        "quickstart"
+    ),
+    questions: Annotated[int, typer.Option(min=1, help="How many of the recipe's questions.")] = 60,
+    whisper: Annotated[str, typer.Option(help="A Whisper, as features.model names it.")] = "tiny.en",
+    *,
+    progress: Reporter,
+) -> Figures:
+    """Listen to the questions of a recipe in the short context, which is ours, and in the full one."""
+    rows, sounds = _spoken(load_recipe(find(recipe, "build")), questions)
+    turns = [sounds[first : first + TURN] for first in range(0, len(sounds), TURN)]
+    heard: dict[str, list[Heard]] = {"full": [], "short": []}
+    full = _listening(load_whisper(whisper, context="full"), turns, heard["full"])
+    short = _listening(load_whisper(whisper, context="short"), turns, heard["short"])
+    values, naives = in_turns(short, full, progress, repeats=len(turns))
+    shown = sum(window_samples(len(sound)) for sound in sounds)
+    return figures(
+        "hear",
+        "seconds of speech a second of processor time",
+        compared(values, naives, median(naives) * len(sounds) * CONTEXT_SAMPLES / shown),
+        wer={context: _wer(rows, kept) for context, kept in heard.items()},
+        cosine=round(_cosine(heard["full"], heard["short"]), 4),
+        questions=len(sounds),
+        speech_s=round(sum(map(len, sounds)) / QUESTION_RATE_HZ, 1),
+        whisper=whisper,
+    )
 
-    Args:
-        recipe_name: a recipe whose source is text.
-        questions: how many, spoken as the recipe says.
-        whisper: what `load_whisper` takes.
-        progress: who is told how far it is.
 
-    Returns:
-        Figures under the names that all benchmarks share; `value` and `naive` are seconds of speech a second of
-        processor time of one core, in the short and in the full context.
-    """
-    recipe = load_recipe(find(recipe_name, "build"))
-    rows, sounds = _spoken(recipe, questions)
-    engines = {context: load_whisper(whisper, context=context) for context in ("full", "short")}
-    for engine in engines.values():
-        engine.listen([np.zeros(QUESTION_RATE_HZ, np.float32)])
-    heard: dict[str, list[Heard]] = {context: [] for context in engines}
-    seconds: dict[str, list[float]] = {context: [] for context in engines}
-    progress.start("questions", len(sounds))
-    try:
-        for first in range(0, len(sounds), TURN):
-            some = sounds[first : first + TURN]
-            for context, engine in engines.items():
-                started = time.process_time()
-                heard[context] += [each for each in engine.listen(some) if isinstance(each, Heard)]
-                seconds[context].append(time.process_time() - started)
-            progress.advance(len(some))
-    finally:
-        progress.stop()
-    speech_s = sum(map(len, sounds)) / QUESTION_RATE_HZ
-    rates = {context: speech_s / sum(spent) for context, spent in seconds.items()}
-    ratios = [full / short for full, short in zip(seconds["full"], seconds["short"], strict=True)]
-    bound = rates["full"] * len(sounds) * CONTEXT_SAMPLES / sum(window_samples(len(sound)) for sound in sounds)
-    return {
-        "name": "hear",
-        "value": round(rates["short"], 2),
-        "unit": "seconds of speech a second of processor time",
-        "naive": round(rates["full"], 2),
-        "ratio": round(rates["short"] / rates["full"], 2),
-        "bound": round(bound, 2),
-        "share_of_bound": round(rates["short"] / bound, 3),
-        "wer": {context: _wer(rows, heard[context]) for context in engines},
-        "cosine": round(_cosine(heard["full"], heard["short"]), 4),
-        "questions": len(sounds),
-        "speech_s": round(speech_s, 1),
-        "whisper": whisper,
-        "machine": machine(),
-        "commit": commit_id(),
-        "spread": {"ratio": [round(min(ratios), 2), round(max(ratios), 2)]},
-    }
+def _listening(engine: Whisper, turns: list[list[Waveform]], heard: list[Heard]) -> Callable[[], float]:
+    """Give what listens to one turn after the other, and says how many seconds of speech it took in a second."""
+    engine.listen([np.zeros(QUESTION_RATE_HZ, np.float32)])
+    left = iter(turns)
+
+    def listen() -> float:
+        sounds = next(left)
+        started = time.process_time()
+        found = engine.listen(sounds)
+        spent_s = time.process_time() - started
+        heard.extend(each for each in found if isinstance(each, Heard))
+        return sum(map(len, sounds)) / QUESTION_RATE_HZ / spent_s
+
+    return listen
 
 
 def _spoken(recipe: Recipe, count: int) -> tuple[list[PlannedRow], list[Waveform]]:
@@ -112,17 +107,13 @@ def _cosine(full: list[Heard], short: list[Heard]) -> float:
     return fmean(cosines)
 
 
-def text(figures: Mapping[str, Any]) -> str:
-    """The figures as lines for a person."""
-    low, high = figures["spread"]["ratio"]
-    return "\n".join(
-        [
-            f"hear: short {figures['value']}, full {figures['naive']} {figures['unit']}, {figures['ratio']} times as "
-            f"fast ({low} to {high})",
-            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']}: full, by how much less is shown",
-            f"  WER short {figures['wer']['short']:.2%}, full {figures['wer']['full']:.2%}; cosine of the features "
-            f"{figures['cosine']}",
-            f"  {figures['questions']} questions, {figures['speech_s']} s of speech, {figures['whisper']}",
-            f"  {figures['machine']}; commit {figures['commit']}",
-        ]
+def text(found: Figures) -> str:
+    """The figures as lines for a person; ours is the short context, naive the full one."""
+    return describe(
+        found,
+        "the full context, by how much less is shown",
+        "ours listens in the short context, naive in the full one",
+        f"WER short {found['wer']['short']:.2%}, full {found['wer']['full']:.2%}; cosine of the features "
+        f"{found['cosine']}",
+        f"{found['questions']} questions, {found['speech_s']} s of speech, {found['whisper']}",
     )

@@ -9,16 +9,18 @@ Shapes: B = batch, K = streams, L = codec layers, T = positions, F = feature wid
 """
 
 import itertools
-import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,87 +29,61 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.data.loader import Loader
 from anytalk.recipes.data.rows import Encode, shard_paths
 from anytalk.recipes.data.tokenizer import encoder
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.train.stage import StageTraining
 from anytalk.synth.threads import torch_threads
 
-from .train import SHAPE, TASK, clock_of, open_rows, our_steps, random_model, stage
+from .figures import Figures, best_rate, clock_of, compared, describe, figures, in_turns
+from .train import SHAPE, TASK, open_rows, our_steps, random_model, stage
+
+EPILOG = "Example:  anytalk bench load out/quickstart/dataset"
 
 WORKERS = 2  # threads of `Loader`
-REPEATS = 3
 
 Features = list[list[tuple[int, Tensor]]]
 
 
-def bench_load(
-    dataset: str,
-    seconds: float,
-    positions: int,
-    cores: int,
-    progress: Reporter,
+def bench(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each repeat of each way.")] = 5.0,
+    positions: Annotated[int, typer.Option(min=64, help="Largest batch, padding included.")] = 8192,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of the model whose appetite is measured.")] = 1,
     *,
+    progress: Reporter,
     shape: Mapping[str, Any] = SHAPE,
     layout: Layout = MINI_OMNI,
-) -> dict[str, Any]:
-    """Load a dataset's training split over and over, ours and the naive way in turn.
-
-    Args:
-        dataset: folder that anytalk build wrote.
-        seconds: how long each repeat of each way lasts.
-        positions: of a batch, padding included.
-        cores: threads of the model whose appetite is measured; a GPU is used where there is one.
-        progress: who is told how far it is.
-        shape: fields of its Qwen2 config.
-        layout: the ids.
+) -> Figures:
+    """Load a dataset's training split over and over.
 
     Returns:
-        Figures under the names that all benchmarks share; `value`, `naive` and `training`, what training eats, are
-        positions a second that are no padding.
+        Figures with `training`, what training eats; a GPU is used where there is one.
 
     Raises:
         SetupError: the dataset is none, or no row of it suits the task.
-        MissingExtra: `datasets` is not installed.
     """
     tokenizer, rows = open_rows(dataset, layout)
     loader = Loader(rows, {TASK: 1.0}, layout, seed=1, positions=positions, max_positions=min(positions, 2048))
     found = loader.found[TASK]
-    rates: dict[str, list[float]] = {"naive": [], "value": []}
     with tempfile.TemporaryDirectory() as folder:
         size = max(1, round(positions / found.lengths.mean()))
         naive = naive_batches(dataset, encoder(tokenizer), layout, size, folder)
-        ways = (("naive", naive), ("value", _ours(loader)))
-        progress.start("repeats", 2 * REPEATS)
         try:
-            for _ in range(REPEATS):
-                for name, batches in ways:
-                    rates[name].append(_rate(batches, seconds))
-                    progress.advance(1)
+            values, naives = in_turns(partial(_rate, _ours(loader), seconds), partial(_rate, naive, seconds), progress)
         finally:
-            progress.stop()
             loader.close()
         with torch_threads(cores):
             model = random_model(shape, layout, rows)
             eaten = _appetite(stage(model, rows, tokenizer, min(positions, 1024), Path(folder)), cores)
-    rates["ratio"] = [fast / slow for fast, slow in zip(rates["value"], rates["naive"], strict=True)]
-    value = statistics.median(rates["value"])
     frames = rows.counts.features[found.rows].sum() / found.lengths.sum()
     bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.origin.feature_width or 0) * frames)
-    return {
-        "name": "load",
-        "value": round(value, 1),
-        "unit": "positions a second that are no padding",
-        "naive": round(statistics.median(rates["naive"]), 1),
-        "ratio": round(statistics.median(rates["ratio"]), 2),
-        "bound": round(bound, 1),
-        "share_of_bound": round(value / bound, 4),
-        "training": round(eaten, 1),
-        "training_ratio": round(value / eaten, 2),
-        "rows": len(found.rows),
-        "workers": WORKERS,
-        "machine": machine(),
-        "commit": commit_id(),
-        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in rates.items()},
-    }
+    return figures(
+        "load",
+        "positions a second that are no padding",
+        compared(values, naives, bound),
+        training=round(eaten, 1),
+        training_ratio=round(median(values) / eaten, 2),
+        rows=len(found.rows),
+        workers=WORKERS,
+    )
 
 
 def _ours(loader: Loader) -> Iterator[int]:
@@ -137,14 +113,9 @@ def _appetite(training: StageTraining, cores: int) -> float:
 
 
 def copy_rate(size: int = 1 << 26) -> float:
-    """Bytes that one core copies in a second: the best of a few."""
+    """Measure the bytes that one core copies in a second."""
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
-    best = float("inf")
-    for _ in range(5):
-        started = time.process_time()
-        np.copyto(target, source)
-        best = min(best, time.process_time() - started)
-    return size / best
+    return best_rate(size, lambda: np.copyto(target, source))
 
 
 # The naive way
@@ -222,16 +193,11 @@ class PaddingCollate:
         streams_KT[-1, first:end] = written[: end - first]
 
 
-def text(figures: Mapping[str, Any]) -> str:
+def text(found: Figures) -> str:
     """The figures as lines for a person."""
-    low, high = figures["spread"]["ratio"]
-    return "\n".join(
-        [
-            f"load: {figures['value']:,.0f} {figures['unit']}, naive {figures['naive']:,.0f}, "
-            f"{figures['ratio']} times as fast ({low} to {high})",
-            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,.0f}: copying the batches on one core",
-            f"  training eats {figures['training']:,.0f}: loading is {figures['training_ratio']} times as fast",
-            f"  {figures['rows']} rows, {figures['workers']} workers",
-            f"  {figures['machine']}; commit {figures['commit']}",
-        ]
+    return describe(
+        found,
+        "copying the batches on one core",
+        f"training eats {found['training']:,.0f}: loading is {found['training_ratio']} times as fast",
+        f"{found['rows']} rows, {found['workers']} workers",
     )

@@ -15,11 +15,12 @@ Shapes: B = rows, K = streams, T = positions, F = feature width.
 """
 
 import copy
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Annotated
 
 import torch
+import typer
 from torch import Tensor, nn
 
 from anytalk.model.decoding import Request, decode
@@ -27,88 +28,84 @@ from anytalk.model.layout import Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni, mini_omni_0_5b
 from anytalk.model.quantise import QuantisedBlock, QuantisedLinear, quantise
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
-from .train import clock_of
+from .figures import Clock, Figures, best_rate, clock_of, compared, describe, figures, in_turns
+
+EPILOG = "Examples:  anytalk bench talk --cores 2  |  anytalk bench talk out/talker/best"
 
 QUESTION_FRAMES = 150  # 3 s
 STEP_MS = 2048 / 24_000 * 1000
-REPEATS = 3
 
 Column = tuple[int, ...]
 
 
-def bench_talk(
-    checkpoint: str | None, steps: int, cores: int, progress: Reporter, model: MiniOmni | None = None
-) -> dict[str, Any]:
-    """Decode with a model and with its fast copy.
+def bench(
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="CHECKPOINT", help="A model's folder; the 0.5B shape with random weights by default."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, max=1500, help="Of each repeat, and to compare tokens over.")] = 50,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
+    *,
+    progress: Reporter,
+    model: MiniOmni | None = None,
+) -> Figures:
+    """Decode with a model and with its fast copy; a GPU is used where there is one.
 
     Args:
-        checkpoint: a MiniOmni's folder; None for the 0.5B shape with random weights, which speed does not depend on.
-        steps: whose tokens are compared; also those of each repeat.
-        cores: threads of both; a GPU is used where there is one.
+        checkpoint: speed does not depend on its weights.
+        steps: see above.
+        cores: see above.
         progress: who is told how far it is.
         model: measured instead of a checkpoint, if given; float32 and in eval mode.
-
-    Returns:
-        Figures under the names that all benchmarks share; `value`, `naive` and `bound` are milliseconds a step, less
-        is better, and `ratio` and `share_of_bound` are turned so that more is better.
 
     Raises:
         SetupError: the checkpoint is none.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = clock_of(cores, device)
-    times: dict[str, list[float]] = {"naive": [], "value": []}
+    said: list[Column] = []
+    answered: list[Column] = []
     with torch_threads(cores), torch.inference_mode():
         plain_model = (model or _load(checkpoint)).to(device)
         fast_model = _fast(copy.deepcopy(plain_model), device)
         request = question(plain_model)
-        progress.start("repeats", REPEATS)
-        try:
-            for _ in range(REPEATS):
-                said, each_ms = _timed(_plainly(plain_model, request), steps, clock)
-                times["naive"].append(each_ms)
-                ours = _columns(fast_model, request, steps + 1, fixed_shapes=device.type == "cuda")
-                answered, each_ms = _timed(ours, steps, clock)
-                times["value"].append(each_ms)
-                progress.advance(1)
-        finally:
-            progress.stop()
+
+        def ours() -> float:
+            columns = _columns(fast_model, request, steps + 1, fixed_shapes=device.type == "cuda")
+            answered[:], each_ms = _timed(columns, steps, clock)
+            return each_ms
+
+        def naive() -> float:
+            said[:], each_ms = _timed(_plainly(plain_model, request), steps, clock)
+            return each_ms
+
+        values, naives = in_turns(ours, naive, progress)
         forced = PlainLoop(fast_model, request)
         repeated = [forced.column, *(forced.step(column) for column in said[:-1])]
         read_bytes = weight_bytes(fast_model)
         bytes_per_s = read_rate(device, clock)
-    times["ratio"] = [slow / fast for slow, fast in zip(times["naive"], times["value"], strict=True)]
-    value, bound = statistics.median(times["value"]), read_bytes / bytes_per_s * 1000
-    return {
-        "name": "talk",
-        "value": round(value, 2),
-        "unit": "ms a step",
-        "naive": round(statistics.median(times["naive"]), 2),
-        "ratio": round(statistics.median(times["ratio"]), 2),
-        "bound": round(bound, 2),
-        "share_of_bound": round(bound / value, 3),
-        "real_time": round(STEP_MS / value, 2),
-        "agreement": {
+    return figures(
+        "talk",
+        "ms a step",
+        compared(values, naives, read_bytes / bytes_per_s * 1000, less_is_better=True),
+        real_time=round(STEP_MS / median(values), 2),
+        agreement={
             "steps": len(said),
             "forced_text": agreement(said, repeated, slice(-1, None)),
             "forced_audio": agreement(said, repeated, slice(0, -1)),
             "free_text": agreement(said, answered, slice(-1, None)),
             "free_audio": agreement(said, answered, slice(0, -1)),
         },
-        "model": checkpoint or "random weights",
-        "arithmetic": "int8" if device.type == "cpu" else "bfloat16, CUDA graphs",
-        "weights_mb": round(read_bytes / 1e6, 1),
-        "read_gb_per_s": round(bytes_per_s / 1e9, 1),
-        "device": device.type,
-        "cores": cores,
-        "machine": machine(),
-        "commit": commit_id(),
-        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in times.items()},
-    }
+        model=checkpoint or "random weights",
+        arithmetic="int8" if device.type == "cpu" else "bfloat16, CUDA graphs",
+        weights_mb=round(read_bytes / 1e6, 1),
+        read_gb_per_s=round(bytes_per_s / 1e9, 1),
+        device=device.type,
+        cores=cores,
+    )
 
 
 def _load(checkpoint: str | None) -> MiniOmni:
@@ -193,14 +190,14 @@ def _columns(model: MiniOmni, request: Request, steps: int, *, fixed_shapes: boo
         yield (*([model.layout.pad_a] * model.layout.layers), model.layout.pad_t)
 
 
-def _timed(columns: Iterator[Column], steps: int, clock: Callable[[], float]) -> tuple[list[Column], float]:
+def _timed(columns: Iterator[Column], steps: int, clock: Clock) -> tuple[list[Column], float]:
     """Take the column that answers the prompt and those of so many steps; give the median of their milliseconds."""
     said, passed = [next(columns)], []
     for _ in range(steps):
         started = clock()
         said.append(next(columns))
         passed.append(clock() - started)
-    return said, statistics.median(passed) * 1000
+    return said, median(passed) * 1000
 
 
 def agreement(said: Sequence[Column], other: Sequence[Column], streams: slice) -> float:
@@ -218,30 +215,20 @@ def weight_bytes(model: MiniOmni) -> int:
     return quantised + sum(weight.numel() * weight.element_size() for weight in plain)
 
 
-def read_rate(device: torch.device, clock: Callable[[], float]) -> float:
-    """Bytes a second that a sum over much memory reads: the best of a few."""
+def read_rate(device: torch.device, clock: Clock) -> float:
+    """Measure the bytes a second that a sum over much memory reads."""
     x = torch.ones(1 << 26, device=device)
-    best = float("inf")
-    for _ in range(5):
-        started = clock()
-        x.sum()
-        best = min(best, clock() - started)
-    return x.numel() * x.element_size() / best
+    return best_rate(x.numel() * x.element_size(), x.sum, clock)
 
 
-def text(figures: Mapping[str, Any]) -> str:
+def text(found: Figures) -> str:
     """The figures as lines for a person."""
-    low, high = figures["spread"]["ratio"]
-    agreed = figures["agreement"]
-    return "\n".join(
-        [
-            f"talk: {figures['value']} ms a step, plain loop {figures['naive']} ms, {figures['ratio']} times as fast "
-            f"({low} to {high})",
-            f"  {figures['real_time']} times real time, {figures['share_of_bound']:.0%} of the bound "
-            f"{figures['bound']} ms: {figures['weights_mb']} MB of weights at {figures['read_gb_per_s']} GB/s",
-            f"  same tokens as float32 in {agreed['steps']} steps: forced text {agreed['forced_text']:.1%}, audio "
-            f"{agreed['forced_audio']:.1%}; free text {agreed['free_text']:.1%}, audio {agreed['free_audio']:.1%}",
-            f"  {figures['model']}, {figures['arithmetic']}, batch 2, {figures['device']}, {figures['cores']} threads",
-            f"  {figures['machine']}; commit {figures['commit']}",
-        ]
+    agreed = found["agreement"]
+    return describe(
+        found,
+        f"{found['weights_mb']} MB of weights at {found['read_gb_per_s']} GB/s",
+        f"{found['real_time']} times real time",
+        f"same tokens as float32 in {agreed['steps']} steps: forced text {agreed['forced_text']:.1%}, audio "
+        f"{agreed['forced_audio']:.1%}; free text {agreed['free_text']:.1%}, audio {agreed['free_audio']:.1%}",
+        f"{found['model']}, {found['arithmetic']}, batch 2, {found['device']}, {found['cores']} threads",
     )

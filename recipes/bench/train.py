@@ -11,16 +11,16 @@ Shapes: B = batch, K = streams, L = codec layers, T = positions, V = vocabulary 
 """
 
 import copy
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
@@ -34,7 +34,6 @@ from anytalk.recipes.data.loader import candidates
 from anytalk.recipes.data.rows import Rows, texts
 from anytalk.recipes.data.sample import Batch, collate
 from anytalk.recipes.data.tokenizer import encoder, train_tokenizer
-from anytalk.recipes.machine import commit_id, machine
 from anytalk.recipes.train.checkpoint import Progress
 from anytalk.recipes.train.recipe import TrainingRecipe
 from anytalk.recipes.train.speed import matmul_rate
@@ -43,7 +42,9 @@ from anytalk.recipes.train.workers import Group
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
-from .codec import matmul_flops_per_s
+from .figures import Clock, Figures, clock_of, compared, describe, figures, in_turns, matmul_flops_per_s
+
+EPILOG = "Example:  anytalk bench train out/quickstart/dataset --cores 2"
 
 SHAPE: Mapping[str, Any] = {
     "hidden_size": 256,
@@ -57,32 +58,19 @@ SHAPE: Mapping[str, Any] = {
 
 TASK = Task.A1A2
 WORDS = 4096  # tokens of the text that is read; the text table has all its rows all the same
-REPEATS = 3
 LEARNING_RATE = 1e-4
 
 
-def bench_train(
-    dataset: str,
-    positions: int,
-    cores: int,
-    progress: Reporter,
+def bench(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    positions: Annotated[int, typer.Option(min=64, help="Of a batch; 1024 suit a processor, 16384 a GPU.")] = 1024,
+    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
     *,
+    progress: Reporter,
     shape: Mapping[str, Any] = SHAPE,
     layout: Layout = MINI_OMNI,
-) -> dict[str, Any]:
-    """Train on a dataset for some steps, and run the plain loop on the same rows.
-
-    Args:
-        dataset: folder that anytalk build wrote; spoken questions with spoken answers are used.
-        positions: of a batch, padding included; one batch is one step.
-        cores: threads of both; a GPU is used where there is one.
-        progress: who is told how far it is.
-        shape: fields of a Qwen2 config.
-        layout: the ids.
-
-    Returns:
-        Figures under the names that all benchmarks share; `value` and `naive` are positions a second, and `spread`
-        holds the lowest and the highest of the repeats.
+) -> Figures:
+    """Train on a dataset's spoken questions and answers for some steps; a GPU is used where there is one.
 
     Raises:
         SetupError: the dataset is none, or no row of it suits the task.
@@ -92,27 +80,22 @@ def bench_train(
     with tempfile.TemporaryDirectory() as folder, torch_threads(cores):
         model = random_model(shape, layout, rows)
         plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), device)
-        progress.start("repeats", REPEATS)
-        try:
-            with stage(model, rows, tokenizer, positions, Path(folder)) as training:
-                measured = _compare(training, plain, clock_of(cores, device), progress)
-        finally:
-            progress.stop()
-        peak = matmul_rate(device, torch.bfloat16) if device.type == "cuda" else cores * matmul_flops_per_s()
-    bound = peak / measured.pop("flops_a_position")
-    return {
-        "name": "train",
-        "unit": "positions a second that are no padding",
-        **measured,
-        "bound": round(bound, 1),
-        "share_of_bound": round(measured["value"] / bound, 4),
-        "parameters": sum(x.numel() for x in model.parameters()),
-        "positions": positions,
-        "device": device.type,
-        "cores": cores,
-        "machine": machine(),
-        "commit": commit_id(),
-    }
+        with stage(model, rows, tokenizer, positions, Path(folder)) as training:
+            values, naives, flops = _measure(training, plain, clock_of(cores, device), progress)
+    if device.type == "cuda":
+        peak = matmul_rate(device, torch.bfloat16)
+    else:
+        with torch_threads(1):
+            peak = cores * matmul_flops_per_s()
+    return figures(
+        "train",
+        "positions a second that are no padding",
+        compared(values, naives, peak / flops),
+        parameters=sum(x.numel() for x in model.parameters()),
+        positions=positions,
+        device=device.type,
+        cores=cores,
+    )
 
 
 def open_rows(dataset: str, layout: Layout) -> tuple[Tokenizer, Rows]:
@@ -219,55 +202,36 @@ def our_steps(training: StageTraining) -> Iterator[tuple[int, float]]:
         yield metrics["positions"], metrics["share_of_peak"] * metrics["seconds"] / metrics["positions"]
 
 
-def clock_of(cores: int, device: torch.device) -> Callable[[], float]:
-    """Give the clock to time with, in seconds: the processor's time on one core, else the wall's."""
-    if device.type == "cuda":
-
-        def synchronised() -> float:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-
-        return synchronised
-    return time.process_time if cores == 1 else time.perf_counter
-
-
-def _compare(
-    training: StageTraining, plain: PlainLoop, clock: Callable[[], float], progress: Reporter
-) -> dict[str, Any]:
-    """Let both step in turn, after one step each to warm up."""
-    ours = our_steps(training)
-    next(ours)
+def _measure(
+    training: StageTraining, plain: PlainLoop, clock: Clock, progress: Reporter
+) -> tuple[list[float], list[float], float]:
+    """Let both step in turn, after one step each to warm up; give their rates, and operations a position of ours."""
+    steps = our_steps(training)
+    next(steps)
     plain.step()
-    rates: dict[str, list[float]] = {"naive": [], "value": []}
     flops = []
-    for _ in range(REPEATS):
+
+    def ours() -> float:
+        started = clock()
+        positions, each = next(steps)
+        passed_s = clock() - started
+        flops.append(each)
+        return positions / passed_s
+
+    def naive() -> float:
         started = clock()
         positions = plain.step()
-        stepped = clock()
-        rates["naive"].append(positions / (stepped - started))
-        started = clock()
-        positions, each = next(ours)
-        rates["value"].append(positions / (clock() - started))
-        flops.append(each)
-        progress.advance(1)
-    rates["ratio"] = [fast / slow for fast, slow in zip(rates["value"], rates["naive"], strict=True)]
-    return {
-        **{key: round(statistics.median(rates[key]), 2) for key in ("value", "naive", "ratio")},
-        "spread": {key: [round(min(each), 2), round(max(each), 2)] for key, each in rates.items()},
-        "flops_a_position": statistics.mean(flops),
-    }
+        return positions / (clock() - started)
+
+    values, naives = in_turns(ours, naive, progress)
+    return values, naives, mean(flops)
 
 
-def text(figures: Mapping[str, Any]) -> str:
+def text(found: Figures) -> str:
     """The figures as lines for a person."""
-    low, high = figures["spread"]["ratio"]
-    return "\n".join(
-        [
-            f"train: {figures['value']:,.0f} {figures['unit']}, plain loop {figures['naive']:,.0f}, "
-            f"{figures['ratio']} times as fast ({low} to {high})",
-            f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']:,.0f}: the matrix products it needs",
-            f"  {figures['parameters'] / 1e6:.1f} M parameters, batches of {figures['positions']} positions, "
-            f"{figures['device']}, {figures['cores']} threads",
-            f"  {figures['machine']}; commit {figures['commit']}",
-        ]
+    return describe(
+        found,
+        "the matrix products it needs",
+        f"{found['parameters'] / 1e6:.1f} M parameters, batches of {found['positions']} positions, "
+        f"{found['device']}, {found['cores']} threads",
     )

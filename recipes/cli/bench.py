@@ -1,127 +1,50 @@
-"""`anytalk bench`: the benchmarks."""
+"""`anytalk bench`: a command for each benchmark, whose module is loaded when it is run."""
 
-from typing import Annotated
+import inspect
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
-from .console import Json, RecipeName, emit
+from anytalk.recipes.bench import BENCHMARKS
+
+from .console import Json, emit
 
 app = typer.Typer(name="bench", help="Measure speed beside the naive way, in one run.", no_args_is_help=True)
 
 
-@app.command("build", epilog="Example:  anytalk bench build --conversations 24")
-def bench_build(
-    recipe: RecipeName = "quickstart",
-    conversations: Annotated[int, typer.Option(min=1, help="How many of the recipe's conversations.")] = 24,
-    local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure a build in seconds of speech a second, beside the plain script that does one row at a time."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import build as bench
+class Benchmark(TyperCommand):
+    """A command with the options of its module: loading those costs seconds, and `--help` of others goes without."""
 
-    figures = bench.bench_build(recipe, conversations, local, reporter())
-    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in figures["seconds"].items())
-    naive = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in figures["naive_seconds"].items())
-    lines = [
-        f"build: {figures['value']} {figures['unit']}, naive {figures['naive']}, {figures['ratio']} times as fast",
-        f"  {figures['share_of_bound']:.0%} of the bound {figures['bound']}: all stage seconds spread over all cores",
-        f"  {figures['rows']} rows, {figures['speech_s']} s of speech; stages: {stages}; naive: {naive}",
-        f"  {figures['machine']}; commit {figures['commit']}",
-    ]
-    emit(figures, as_json, "\n".join(lines))
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the command line with the options of the module."""
+        assert self.name is not None
+        return _command(self.name).make_context(info_name, args, parent, **extra)
 
 
-@app.command("codec", epilog="Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30")
-def bench_codec(
-    codec: Annotated[
-        str | None, typer.Argument(metavar="CODEC", help="See anytalk codec eval; SNAC with random weights by default.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
-    cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
-    compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure a codec in seconds of speech a second, beside the plain loop over its network."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import codec as bench
+def _command(name: str) -> Any:
+    """Make the command of a benchmark: the parameters of its `bench`, and --json."""
+    benchmark = import_module(f"anytalk.recipes.bench.{name}")
 
-    figures = bench.bench_codec(codec, seconds, cores, compiled, reporter())
-    emit(figures, as_json, bench.text(figures))
+    def run(as_json: bool, **options: Any) -> None:
+        from anytalk.pipelines.progress import reporter
 
+        found = benchmark.bench(**options, progress=reporter())
+        emit(found, as_json, benchmark.text(found))
 
-@app.command("dedup", epilog="Example:  anytalk bench dedup --conversations 100000")
-def bench_dedup(
-    conversations: Annotated[int, typer.Option(min=100, help="How many, a tenth of them copies.")] = 20_000,
-    as_json: Json = False,
-) -> None:
-    """Measure near-duplicate removal in conversations a second, beside a plain script, and how much it finds."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import dedup as bench
-
-    figures = bench.bench_dedup(conversations, reporter())
-    emit(figures, as_json, bench.text(figures))
+    parameters = inspect.signature(benchmark.bench, eval_str=True).parameters.values()
+    options = [each for each in parameters if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+    run.__signature__ = inspect.Signature([*options, as_json])  # type: ignore[attr-defined]
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, help=BENCHMARKS[name], epilog=benchmark.EPILOG)(run)
+    return typer.main.get_command(alone)
 
 
-@app.command("hear", epilog="Example:  anytalk bench hear --questions 32")
-def bench_hear(
-    recipe: RecipeName = "quickstart",
-    questions: Annotated[int, typer.Option(min=1, help="How many of the recipe's questions.")] = 60,
-    whisper: Annotated[str, typer.Option(help="A Whisper, as features.model names it.")] = "tiny.en",
-    as_json: Json = False,
-) -> None:
-    """Measure hearing in seconds of speech a second with features.context short, beside full, and what it costs."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import hear as bench
-
-    figures = bench.bench_hear(recipe, questions, whisper, reporter())
-    emit(figures, as_json, bench.text(figures))
+def _loaded_later() -> None:
+    """Stand for a command until it is run."""
 
 
-@app.command("load", epilog="Example:  anytalk bench load out/quickstart/dataset")
-def bench_load(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of each repeat of each way.")] = 5.0,
-    positions: Annotated[int, typer.Option(min=64, help="Largest batch, padding included.")] = 8192,
-    cores: Annotated[int, typer.Option(min=1, help="Threads of the model whose appetite is measured.")] = 1,
-    as_json: Json = False,
-) -> None:
-    """Measure the loader in positions a second, beside the datasets library and what training eats."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import load as bench
-
-    figures = bench.bench_load(dataset, seconds, positions, cores, reporter())
-    emit(figures, as_json, bench.text(figures))
-
-
-@app.command("train", epilog="Example:  anytalk bench train out/quickstart/dataset --cores 2")
-def bench_train(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
-    positions: Annotated[int, typer.Option(min=64, help="Of a batch; 1024 suit a processor, 16384 a GPU.")] = 1024,
-    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
-    as_json: Json = False,
-) -> None:
-    """Measure training in positions a second that are no padding, beside a plain padded loop with all logits."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import train as bench
-
-    figures = bench.bench_train(dataset, positions, cores, reporter())
-    emit(figures, as_json, bench.text(figures))
-
-
-@app.command("talk", epilog="Examples:  anytalk bench talk --cores 2  |  anytalk bench talk out/talker/best")
-def bench_talk(
-    checkpoint: Annotated[
-        str | None,
-        typer.Argument(metavar="CHECKPOINT", help="A model's folder; the 0.5B shape with random weights by default."),
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1500, help="Of each repeat, and to compare tokens over.")] = 50,
-    cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
-    as_json: Json = False,
-) -> None:
-    """Measure decoding in milliseconds a step, beside a plain float32 loop, and how far int8 says the same."""
-    from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.bench import talk as bench
-
-    figures = bench.bench_talk(checkpoint, steps, cores, reporter())
-    emit(figures, as_json, bench.text(figures))
+for benchmark, said in BENCHMARKS.items():
+    app.command(benchmark, help=said, cls=Benchmark)(_loaded_later)

@@ -128,7 +128,7 @@ def test_the_naive_collate_makes_the_same_tensors():
 
 @pytest.mark.filterwarnings("default")  # of third parties: deprecations in datasets and what it imports
 def test_bench_load_gives_every_figure(write_dataset):
-    figures = bench_load.bench_load(str(write_dataset()), 0.05, 300, 1, Quiet(), shape=TINY, layout=LAYOUT)
+    figures = bench_load.bench(str(write_dataset()), 0.05, 300, 1, progress=Quiet(), shape=TINY, layout=LAYOUT)
     has_all_keys(figures, "load")
     assert figures["training"] > 0
     assert figures["rows"] == 20
@@ -145,7 +145,7 @@ def test_a_tokenizer_that_is_too_large_for_the_model_is_refused(write_dataset):
 
 
 def test_bench_train_gives_every_figure(write_dataset):
-    figures = bench_train.bench_train(str(write_dataset()), 300, 1, Quiet(), shape=TINY, layout=LAYOUT)
+    figures = bench_train.bench(str(write_dataset()), 300, 1, progress=Quiet(), shape=TINY, layout=LAYOUT)
     has_all_keys(figures, "train")
     assert figures["parameters"] > 0
 
@@ -163,7 +163,7 @@ def test_the_plain_loop_minimises_what_the_trainer_minimises(write_dataset):
 
 
 def test_bench_talk_gives_every_figure():
-    figures = bench_talk.bench_talk(None, 6, 1, Quiet(), model=tiny_model())
+    figures = bench_talk.bench(None, 6, 1, progress=Quiet(), model=tiny_model())
     has_all_keys(figures, "talk")
     assert figures["agreement"]["steps"] == 7
     assert all(
