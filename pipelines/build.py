@@ -8,20 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.dataset.policy import current
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.plan.plan import Plan, PlannedRow
-from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
-from anytalk.pipelines.speech.pool import STAGES, Engines, open_engines
-from anytalk.pipelines.speech.reword import open_reworder
-from anytalk.pipelines.speech.rows import UnitRows
-from anytalk.pipelines.speech.unit import make_unit
+from anytalk.pipelines.dataset import Store, commit, current_judgement, schema
+from anytalk.pipelines.plan import Plan, PlannedRow, load_or_make
+from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.pipelines.speech import STAGES, Engines, UnitRows, make_unit, open_engines, open_reworder
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.seed import digest
 
 from .close import CHECKSUMS, close, totals_of, versions
-from .dataset import commit, schema
 from .progress import Quiet, Reporter
 
 
@@ -85,7 +79,7 @@ def build(
 
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
-    judgement = current(store)
+    judgement = current_judgement(store)
     async with open_engines(recipe, local) as engines, open_reworder(recipe, store) as reworder:
         fingerprints = await _fingerprints(recipe, engines)
         await engines.call("hearing", "require", sorted(plan.languages))

@@ -14,14 +14,12 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from anytalk.pipelines.dataset.policy import PLAN, current
-from anytalk.pipelines.dataset.store import Store, sha256
-from anytalk.pipelines.plan.plan import Plan, load_committed
+from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, schema, sha256
+from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
 from .close import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
-from .dataset import commit, schema
 from .progress import Quiet, Reporter
 
 MAX_FEATURE_FRAMES = 1500
@@ -57,7 +55,7 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
     if not store.exists(MANIFEST) or not store.exists(CHECKSUMS):
         if not store.exists(PLAN):
             raise SetupError(f"{store} holds no anytalk dataset")
-        command = f"judge {store}" if current(store).number else "build"
+        command = f"judge {store}" if current_judgement(store).number else "build"
         raise SetupError(f"{store} holds an unfinished dataset; run anytalk {command} again")
     problems = list(_checksum_problems(store, progress))
     files = len(store.files())

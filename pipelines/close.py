@@ -5,15 +5,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from anytalk.pipelines.dataset.card import dataset_card
-from anytalk.pipelines.dataset.policy import PLAN, Judgement
-from anytalk.pipelines.dataset.store import Store, sha256
-from anytalk.pipelines.dataset.tally import total
-from anytalk.pipelines.plan.plan import Plan
-from anytalk.pipelines.speech.pool import STAGES
-from anytalk.pipelines.speech.reword import costs
-
-from .dataset import commit, schema
+from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, schema, sha256, tally
+from anytalk.pipelines.plan import Plan
+from anytalk.pipelines.speech import STAGES, costs
 
 MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
 
@@ -106,7 +100,7 @@ def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, A
         "rows_accepted": sum(splits.values()),
         "rows_rerolled": sum(sidecar["rerolled"] for sidecar in finished.values()),
         "rows_rejected": sum(reasons.values()),
-        "gates": total([sidecar["gates"] for sidecar in finished.values()]),
+        "gates": tally.total([sidecar["gates"] for sidecar in finished.values()]),
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "splits": splits,
         "speech_hours": round(sum(sidecar["speech_s"] for sidecar in finished.values()) / 3600, 4),

@@ -19,23 +19,41 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset.policy import PLAN, Judgement, announce, current, differences, may_be_rejudged
-from anytalk.pipelines.dataset.schema import SIDES, matrix
-from anytalk.pipelines.dataset.store import Store, sha256
-from anytalk.pipelines.dataset.tally import total
-from anytalk.pipelines.plan.plan import Plan, PlannedRow, load_committed
-from anytalk.pipelines.recipe.dataset import REJUDGED_KEYS, Recipe, both_sides
-from anytalk.pipelines.recipe.file import resolve
-from anytalk.pipelines.speech.attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
-from anytalk.pipelines.speech.pool import STAGES, Engines, open_engines
-from anytalk.pipelines.speech.reword import added_up, open_reworder
-from anytalk.pipelines.speech.rows import facts_of
-from anytalk.pipelines.speech.unit import make_unit
+from anytalk.pipelines.dataset import (
+    PLAN,
+    SIDES,
+    Judgement,
+    Store,
+    announce_judgement,
+    commit,
+    current_judgement,
+    differences,
+    matrix,
+    may_be_rejudged,
+    sha256,
+    tally,
+)
+from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
+from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
+from anytalk.pipelines.speech import (
+    STAGES,
+    Attempt,
+    Attempts,
+    Engines,
+    RowAttempts,
+    added_up,
+    facts_of,
+    make_unit,
+    open_engines,
+    open_reworder,
+    read_back,
+    read_change,
+    read_chosen,
+)
 from anytalk.synth.errors import EngineError, SetupError
 
 from .build import commit_rows, make_units, timings, unit_key
 from .close import CARD, CHECKSUMS, MANIFEST, close
-from .dataset import commit
 from .progress import Quiet, Reporter
 
 
@@ -110,7 +128,7 @@ def _targeted(store: Store, settings: Mapping[str, object] | None, reroll: bool)
     """The judgement that was announced last, and the one that is wanted, which may be the same."""
     if not store.exists(PLAN):
         raise SetupError(f"{store} holds no anytalk dataset")
-    before = current(store)
+    before = current_judgement(store)
     if before.number == 0 and not (store.exists(MANIFEST) and store.exists(CHECKSUMS)):
         raise SetupError(f"{store} holds an unfinished dataset; run anytalk build again, then judge it")
     tree = before.recipe.model_dump(mode="json")
@@ -148,7 +166,7 @@ async def _judge(
     ):
         if todo:
             await _refuse_other_engines(target, plan, sidecars, store, engines)
-        announce(target, store)
+        announce_judgement(target, store)
         for path in (CHECKSUMS, MANIFEST, CARD):
             if store.exists(path):
                 store.delete(path)
@@ -340,7 +358,7 @@ def _summarise(
         went_out=sum(unit.get("went_out", 0) for unit in units),
         rows_deferred=sum(len(plan.units[number]) for number in deferred),
         reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        gates=total([unit["gates"] for unit in units]),
+        gates=tally.total([unit["gates"] for unit in units]),
         open=[need for unit in units for need in unit["open"]],
         deferred=list(dict.fromkeys(deferred.values())),
     )

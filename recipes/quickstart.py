@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import typer
 
-from anytalk.pipelines.dataset.commit import json_bytes
+from anytalk.pipelines.dataset import json_bytes
 from anytalk.recipes.cli.evaluate import PAGE
 
 SUMMARY = "summary.json"

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
+from anytalk.pipelines.recipe import Recipe, load_recipe
 from anytalk.recipes.train.recipe import Checkpoints, Data, Loading, Model, Optim, Stage, TrainingRecipe
 
 ROOT = Path(__file__).resolve().parents[1]

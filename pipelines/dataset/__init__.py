@@ -1,1 +1,52 @@
-"""A dataset on disk: the schema, the store, units committed, the card, and reading it back."""
+"""The dataset on disk: its store, its schema, commits of units, the policy that it is judged by, its card."""
+
+from . import commit, schema, tally
+from .card import dataset_card
+from .commit import arrow_bytes, json_bytes
+from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, may_be_rejudged
+from .read import MANIFEST, is_dataset, opened, rows_of
+from .schema import (
+    ANSWER_RATE_HZ,
+    CODE_LAYERS,
+    FRAME_SAMPLES,
+    MEASURES,
+    QUESTION_RATE_HZ,
+    RATES_HZ,
+    SCHEMA_VERSION,
+    SIDES,
+    matrix,
+)
+from .store import StorageError, Store, sha256
+from .tally import Outcome
+
+__all__ = [
+    "ANSWER_RATE_HZ",
+    "CODE_LAYERS",
+    "FRAME_SAMPLES",
+    "MANIFEST",
+    "MEASURES",
+    "PLAN",
+    "QUESTION_RATE_HZ",
+    "RATES_HZ",
+    "SCHEMA_VERSION",
+    "SIDES",
+    "Judgement",
+    "Outcome",
+    "StorageError",
+    "Store",
+    "announce_judgement",
+    "arrow_bytes",
+    "commit",
+    "current_judgement",
+    "dataset_card",
+    "differences",
+    "is_dataset",
+    "json_bytes",
+    "matrix",
+    "may_be_rejudged",
+    "opened",
+    "rows_of",
+    "schema",
+    "sha256",
+    "tally",
+]

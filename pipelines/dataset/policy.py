@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from anytalk.pipelines.recipe.dataset import ENDPOINT_ACCESS_KEYS, REJUDGED_KEYS, VOICE_TERMS_KEYS, Recipe
+from anytalk.pipelines.recipe import ENDPOINT_ACCESS_KEYS, REJUDGED_KEYS, VOICE_TERMS_KEYS, Recipe
 from anytalk.synth.errors import SetupError
 
 from . import commit
@@ -44,7 +44,7 @@ def path_of(number: int) -> str:
     return f"plan/judgement-{number:06d}.json"
 
 
-def current(store: Store) -> Judgement:
+def current_judgement(store: Store) -> Judgement:
     """The judgement that was announced last.
 
     Raises:
@@ -65,7 +65,7 @@ def current(store: Store) -> Judgement:
     return Judgement(announced["number"], recipe, announced["rerolls"], announced["made_with"])
 
 
-def announce(judgement: Judgement, store: Store) -> None:
+def announce_judgement(judgement: Judgement, store: Store) -> None:
     """Announce a judgement; the build's is in its plan.
 
     Raises:
@@ -81,7 +81,7 @@ def announce(judgement: Judgement, store: Store) -> None:
     }
     if store.create(path_of(judgement.number), commit.json_bytes(content)):
         return
-    first = current(store)
+    first = current_judgement(store)
     same = (first.number, first.rerolls, first.recipe.check)
     if same != (judgement.number, judgement.rerolls, judgement.recipe.check):
         raise SetupError(f"{store} is being judged by another policy at this moment; try again when that has ended")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.recipe import Side
 
 SCHEMA_VERSION = 1
 QUESTION_RATE_HZ = 16_000

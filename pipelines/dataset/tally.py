@@ -7,7 +7,7 @@ pass at the first attempt.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.recipe import Side
 
 from .schema import SIDES
 

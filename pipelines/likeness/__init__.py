@@ -5,18 +5,23 @@ What is done to texts is in `words` of `synth.text.word`; why the signatures are
 
 from .evaluation import evaluation_stamp, evaluation_texts, index_of
 from .finding import Finding, find_contamination, find_duplicates
+from .gram import HashedTexts, jaccard, shingle_set
+from .minhash import Bands, bands_for
 from .near_duplicate import Likeness, near_duplicates
 from .ngram import Contamination, EvaluationIndex, EvaluationText, contaminations
 from .spool import Document, Spool, conversations_of, spooled
 
 __all__ = [
+    "Bands",
     "Contamination",
     "Document",
     "EvaluationIndex",
     "EvaluationText",
     "Finding",
+    "HashedTexts",
     "Likeness",
     "Spool",
+    "bands_for",
     "contaminations",
     "conversations_of",
     "evaluation_stamp",
@@ -24,6 +29,8 @@ __all__ = [
     "find_contamination",
     "find_duplicates",
     "index_of",
+    "jaccard",
     "near_duplicates",
+    "shingle_set",
     "spooled",
 ]

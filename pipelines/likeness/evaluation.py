@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.dataset.read import MANIFEST, is_dataset, rows_of
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.recipe.clean import Decontaminate, EvaluationSet
-from anytalk.pipelines.recipe.source import TABLE_SUFFIXES, Hub
+from anytalk.pipelines.dataset import MANIFEST, Store, is_dataset, rows_of
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, Decontaminate, EvaluationSet, Hub
 from anytalk.pipelines.source import BadPair, hub_rows, table_rows
 from anytalk.synth.errors import SetupError
 

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from anytalk.pipelines.dataset.read import MANIFEST, opened, rows_of
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
+from anytalk.pipelines.dataset import MANIFEST, Store, opened, rows_of
+from anytalk.pipelines.recipe import Decontaminate, Dedup
 from anytalk.synth.text import load_normaliser
 
 from .evaluation import index_of

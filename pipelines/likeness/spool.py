@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset.read import rows_of
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store, rows_of
 
 BATCH_DOCUMENTS = 2048
 _SCHEMA = pa.schema([("name", pa.string()), ("texts", pa.list_(pa.string()))])

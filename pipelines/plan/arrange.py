@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from anytalk.pipelines.recipe.dataset import Recipe, Split
+from anytalk.pipelines.recipe import Recipe, Split
 from anytalk.pipelines.source import Pair
 from anytalk.synth.seed import digest
 
-from .plan import PlannedRow, _id
+from .plan import PlannedRow, name_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,7 +31,7 @@ def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[Planned
                 unit, filled = unit + 1, 0
             for variant in range(_variants(turns, recipe)):
                 for pair in turns:
-                    yield PlannedRow(_id(pair, variant), _id(pair, 0), split, unit, pair, variant)
+                    yield PlannedRow(name_of(pair, variant), name_of(pair, 0), split, unit, pair, variant)
                     filled += 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from anytalk.pipelines.recipe.dataset import Clean
+from anytalk.pipelines.recipe import Clean
 from anytalk.pipelines.source import (
     BadPair,
     Pair,

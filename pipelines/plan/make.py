@@ -3,13 +3,19 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from anytalk.pipelines.dataset import commit, schema
-from anytalk.pipelines.dataset.policy import PLAN, current, differences, may_be_rejudged
-from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.dataset import (
+    PLAN,
+    Store,
+    commit,
+    current_judgement,
+    differences,
+    may_be_rejudged,
+    schema,
+    sha256,
+)
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Quiet, Reporter
-from anytalk.pipelines.recipe.dataset import Recipe
-from anytalk.pipelines.recipe.llm import Llm
+from anytalk.pipelines.recipe import Llm, Recipe
 from anytalk.pipelines.source import (
     Attachments,
     BadPair,
@@ -27,7 +33,7 @@ from anytalk.synth.errors import EngineError, SetupError
 
 from .arrange import arrange, split_of
 from .clean import clean, reject
-from .plan import Plan, _plan_table, load_committed
+from .plan import Plan, load_committed, plan_table
 from .similar import reject_similar
 from .voices import refuse_unheard, refuse_unspoken
 
@@ -68,7 +74,7 @@ def _refuse_foreign(store: Store) -> None:
 
 
 def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
-    changed = differences(recipe, current(store).recipe)
+    changed = differences(recipe, current_judgement(store).recipe)
     if changed and all(may_be_rejudged(key) for key in changed):
         settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in changed.items())
         raise SetupError(
@@ -106,7 +112,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
     refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
-    content = commit.arrow_bytes(_plan_table(rows), batch_rows=1024)
+    content = commit.arrow_bytes(plan_table(rows), batch_rows=1024)
     files[f"plan/plan-{sha256(content)[:16]}.arrow"] = sha256(content)
     store.write(next(iter(files)), content)
     if rejects:

@@ -11,9 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import schema
-from anytalk.pipelines.dataset.policy import PLAN
-from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.dataset import PLAN, Store, schema, sha256
 from anytalk.pipelines.source import (
     Pair,
     Recording,
@@ -65,7 +63,7 @@ class PlannedRow:
 
     def named(self) -> str:
         """The name that follows from the row's content, which `id` must be."""
-        return _id(self.pair, self.variant)
+        return name_of(self.pair, self.variant)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +111,8 @@ def load_committed(store: Store) -> Plan:
     return Plan(units, announced["rejected"], announced["reasons"], announced["files"], announced.get("asked", []))
 
 
-def _plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
+def plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
+    """Rows as they are stored in a plan."""
     values = []
     for row in rows:
         flat = dataclasses.asdict(row.pair) | {"id": row.id, "first_id": row.first_id, "split": row.split}
@@ -131,7 +130,8 @@ def _planned(row: dict[str, Any], store: Store) -> PlannedRow:
     return PlannedRow(pair=Pair(**row), **own)
 
 
-def _id(pair: Pair, variant: int) -> str:
+def name_of(pair: Pair, variant: int) -> str:
+    """Name of a row, which follows from its content."""
     hashes = pair.recording_hashes()
     question, answer = (getattr(pair, f"{side}_written") or getattr(pair, side) for side in ("question", "answer"))
     return row_id(pair.split_name, pair.conversation, pair.turn, question or "", answer, hashes, variant)

@@ -3,10 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
-from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
-from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.recipe import Decontaminate, Dedup, Recipe
 from anytalk.pipelines.source import Pair
 from anytalk.synth.text import load_normaliser
 

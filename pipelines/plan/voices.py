@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from anytalk.pipelines.recipe.dataset import QuestionVoice, Recipe, VoiceChoice
+from anytalk.pipelines.recipe import QuestionVoice, Recipe, VoiceChoice
 from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import only_english_by_name

@@ -1,11 +1,69 @@
-"""What a recipe says of texts that are alike: near-duplicates, and evaluation sets that must not be trained on."""
+"""Which pairs of a source stay, and in which split.
 
-from typing import Annotated, Any
+What can be spoken at all, near-duplicates, evaluation texts that must not be trained on, and shares of the splits.
+"""
 
-from pydantic import BeforeValidator, Field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .file import Section, Shorthand
 from .source import Side
+
+
+class Clean(Section):
+    """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
+
+    max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
+    max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
+    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
+    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
+    normalise: Literal["rules", "nemo", "none"] = Field(
+        "rules", description="who writes numbers, abbreviations and symbols out as they are said"
+    )
+    refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
+    identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
+    drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
+
+
+class Split(Section):
+    """Shares of conversations, by hash: a conversation stays in its split however the set grows."""
+
+    validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
+        {}, description="voices that ask all of a split and nothing else; a list is for test"
+    )
+
+    @field_validator("held_out_voices", mode="before")
+    @classmethod
+    def of_test(cls, value: Any) -> Any:
+        """A list of voices, or one of them, is held out for the test split."""
+        if isinstance(value, str | list | tuple):
+            return {"test": [value] if isinstance(value, str) else value}
+        return value
+
+    def voices_of(self, split: str) -> tuple[str, ...]:
+        """Voices that are held out for a split."""
+        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
+
+    @model_validator(mode="after")
+    def leaves_training(self) -> "Split":
+        """Some share must be left to train on."""
+        if self.validation + self.test >= 1.0:
+            raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
+        return self
+
+    @model_validator(mode="after")
+    def holds_out_for_something(self) -> "Split":
+        """Voices that are held out have conversations to ask, and each has one split to ask in."""
+        for split, voices in self.held_out_voices.items():
+            if voices and not getattr(self, split):
+                raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
+        names = [name for voices in self.held_out_voices.values() for name in set(voices)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"held_out_voices: {', '.join(twice)} can be held out for one split only")
+        return self
 
 
 class Dedup(Section):

@@ -1,6 +1,6 @@
 """The recipe of a dataset: what to read, how to speak it, what to keep.
 
-How the file is read is in `recipe_file`, where pairs come from in `recipe_source`.
+How the file is read is in `file`; sections that need more room have files of their own beside this one.
 """
 
 import dataclasses
@@ -8,141 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from anytalk.synth.hearing import Context
-from anytalk.synth.http import HttpEndpoint
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
-from anytalk.synth.voice import SpeechServer, Terms, voice_language
 
 from .augment import Augment, augment_from_short
-from .clean import Decontaminate, Dedups
-from .file import Section, Shorthand, read_recipe
+from .clean import Clean, Decontaminate, Dedups, Split
+from .file import Section, read_recipe
 from .llm import Llm, Reword, Rewrite
 from .source import Source, sources_of
-
-
-class Clean(Section):
-    """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
-
-    max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
-    max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
-    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
-    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
-    normalise: Literal["rules", "nemo", "none"] = Field(
-        "rules", description="who writes numbers, abbreviations and symbols out as they are said"
-    )
-    refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
-    identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
-    drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
-
-
-class Split(Section):
-    """Shares of conversations, by hash: a conversation stays in its split however the set grows."""
-
-    validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
-    test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
-    held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
-        {}, description="voices that ask all of a split and nothing else; a list is for test"
-    )
-
-    @field_validator("held_out_voices", mode="before")
-    @classmethod
-    def of_test(cls, value: Any) -> Any:
-        """A list of voices, or one of them, is held out for the test split."""
-        if isinstance(value, str | list | tuple):
-            return {"test": [value] if isinstance(value, str) else value}
-        return value
-
-    def voices_of(self, split: str) -> tuple[str, ...]:
-        """Voices that are held out for a split."""
-        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
-
-    @model_validator(mode="after")
-    def leaves_training(self) -> "Split":
-        """Some share must be left to train on."""
-        if self.validation + self.test >= 1.0:
-            raise ValueError(f"validation + test must stay below 1; got {self.validation + self.test:g}")
-        return self
-
-    @model_validator(mode="after")
-    def holds_out_for_something(self) -> "Split":
-        """Voices that are held out have conversations to ask, and each has one split to ask in."""
-        for split, voices in self.held_out_voices.items():
-            if voices and not getattr(self, split):
-                raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
-        names = [name for voices in self.held_out_voices.values() for name in set(voices)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"held_out_voices: {', '.join(twice)} can be held out for one split only")
-        return self
-
-
-Speed = Annotated[float, Field(ge=0.5, le=2.0)]
-Pitch = Annotated[float, Field(ge=0.8, le=1.25)]
-
-
-class VoiceChoice(Shorthand):
-    """One voice and the ranges that its speed and pitch are drawn from."""
-
-    voice: str = Field(description="engine and voice, such as hibari:heart; see anytalk doctor")
-    speed: tuple[Speed, Speed] = Field((1.0, 1.0), description="range of speeds, 0.5 to 2")
-    pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
-    language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
-    terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
-    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
-
-    @classmethod
-    def spell_out(cls, value: str) -> dict[str, Any]:
-        """A bare name is a voice at its natural speed."""
-        return {"voice": value}
-
-    @field_validator("speed", "pitch", mode="before")
-    @classmethod
-    def range_of_one(cls, value: Any) -> Any:
-        """A single number is a range of its own."""
-        return (value, value) if isinstance(value, int | float) else value
-
-
-class QuestionVoice(VoiceChoice):
-    """One of the voices that take turns at questions."""
-
-    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
-
-
-class Voices(Section):
-    """Who asks and who answers."""
-
-    question: tuple[QuestionVoice, ...] = Field(min_length=1)
-    answer: VoiceChoice
-    answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
-    servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")
-    allow_unknown_terms: tuple[str, ...] = Field((), description="voices that may speak though their terms are unknown")
-    variants: int = Field(1, ge=1, le=1000, description="times each pair is spoken, in other voices")
-
-    def choices(self) -> tuple[VoiceChoice, ...]:
-        """All of them, askers first."""
-        return (*self.question, self.answer, *self.answer_by_language.values())
-
-    def names(self) -> tuple[str, ...]:
-        """Each voice once."""
-        return tuple(dict.fromkeys(choice.voice for choice in self.choices()))
-
-    def declared_terms(self) -> dict[str, Terms]:
-        """Terms that the recipe says, by voice."""
-        return {choice.voice: choice.terms for choice in self.choices() if choice.terms is not None}
-
-    def references(self) -> dict[str, str]:
-        """Recordings of the speakers, by voice."""
-        return {choice.voice: choice.reference for choice in self.choices() if choice.reference is not None}
-
-    def language_of(self, choice: VoiceChoice) -> str:
-        """What a choice speaks.
-
-        Raises:
-            SetupError: there is no such voice or server.
-        """
-        return choice.language or voice_language(choice.voice, self.servers)
+from .voices import VOICE_TERMS_KEYS, Voices
 
 
 class Audio(Section):
@@ -223,23 +100,6 @@ class Resources(Section):
     compared_in_process: int = Field(
         1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
     )
-
-
-VOICE_TERMS_KEYS: Any = {
-    "question": {"__all__": {"terms"}},
-    "answer": {"terms"},
-    "answer_by_language": {"__all__": {"terms"}},
-    "servers": True,
-    "allow_unknown_terms": True,
-}
-"""Keys of `voices` that change no byte; what decides what a server says is in its voice's fingerprint."""
-
-
-ENDPOINT_ACCESS_KEYS: Any = {
-    "endpoint": {field.name for field in dataclasses.fields(HttpEndpoint)} - {"model"}
-    | {"price_in_per_million", "price_out_per_million"}
-}
-"""Keys of `reword` that change no word: where the model is, and how patient one is with it."""
 
 
 REJUDGED_KEYS: Any = {"attempts", "question", "answer"}

@@ -1,13 +1,14 @@
 """What a recipe says of language models: conversations, written pairs made speakable, other words for what fails."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.http import HttpEndpoint
 from anytalk.synth.llm.draw import shares_of
 from anytalk.synth.llm.endpoint import ChatEndpoint
 from anytalk.synth.llm.generate import Generation
@@ -162,3 +163,10 @@ class Reword(Section):
         """
         words = {"template": self.template().name, "model": self.endpoint.model, **self.endpoint.sampling()}
         return words | {"after": self.after, "sides": self.sides}
+
+
+ENDPOINT_ACCESS_KEYS: Any = {
+    "endpoint": {field.name for field in fields(HttpEndpoint)} - {"model"}
+    | {"price_in_per_million", "price_out_per_million"}
+}
+"""Keys of `reword` that change no word: where the model is, and how patient one is with it."""

@@ -5,11 +5,9 @@ reason, so that nothing of the source is lost without a word. Readers hold one r
 inside a table, such as audio, is stored by `Attachments`.
 """
 
-from anytalk.pipelines.source.llm.ask import LlmClient, cache_of
-from anytalk.pipelines.source.llm.pairs import SourceRow, examine, rewritten
-
 from .attachment import Attachments, codes_of, read_recording
 from .hub import hub_rows
+from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES

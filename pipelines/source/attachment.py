@@ -13,9 +13,7 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.dataset.commit import arrow_bytes
-from anytalk.pipelines.dataset.schema import CODE_LAYERS
-from anytalk.pipelines.dataset.store import Store, sha256
+from anytalk.pipelines.dataset import CODE_LAYERS, Store, arrow_bytes, sha256
 from anytalk.synth.errors import EngineError
 
 from .pair import Recording

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from anytalk.pipelines.recipe.source import Hub, VoiceAssistant
+from anytalk.pipelines.recipe import Hub, VoiceAssistant
 from anytalk.synth.errors import EngineError, SetupError
 
 from .attachment import Attachments

@@ -3,14 +3,23 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anytalk.pipelines.recipe.llm import Llm, Rewrite
-from anytalk.pipelines.recipe.source import Bundled, Hub, Mix, OneSource, Source, Table, VoiceAssistant, sources_of
-from anytalk.pipelines.source.llm.ask import LlmClient
-from anytalk.pipelines.source.llm.pairs import SourceRow, llm_pairs
+from anytalk.pipelines.recipe import (
+    Bundled,
+    Hub,
+    Llm,
+    Mix,
+    OneSource,
+    Rewrite,
+    Source,
+    Table,
+    VoiceAssistant,
+    sources_of,
+)
 from anytalk.synth.errors import SetupError
 
 from .attachment import Attachments
 from .hub import hub_pairs, local_copy
+from .llm import LlmClient, SourceRow, llm_pairs
 from .pair import Pair
 from .recordings import recording_pairs
 from .table import bundled_pairs, file_pairs

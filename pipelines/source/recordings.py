@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from anytalk.pipelines.recipe.source import Recordings
+from anytalk.pipelines.recipe import Recordings
 from anytalk.synth.audio import flac_bytes
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.judge.vad import SileroVad

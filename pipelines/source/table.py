@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anytalk.pipelines.recipe.source import TABLE_SUFFIXES, Bundled, Columns, Hub, Recordings, Table
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, Bundled, Columns, Hub, Recordings, Table
 from anytalk.synth.errors import SetupError
 from anytalk.synth.language import primary
 from anytalk.synth.seed import digest

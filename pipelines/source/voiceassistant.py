@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.pipelines.dataset.schema import CODE_LAYERS
-from anytalk.pipelines.recipe.source import VoiceAssistant
+from anytalk.pipelines.dataset import CODE_LAYERS
+from anytalk.pipelines.recipe import VoiceAssistant
 from anytalk.synth.errors import SampleError, SetupError
 
 from .attachment import Attachments, codes_bytes

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from anytalk.pipelines.dataset.schema import FRAME_SAMPLES, MEASURES, RATES_HZ, SIDES
-from anytalk.pipelines.dataset.tally import Outcome
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Check
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.dataset import FRAME_SAMPLES, MEASURES, RATES_HZ, SIDES, Outcome
+from anytalk.pipelines.plan import PlannedRow
+from anytalk.pipelines.recipe import Check, Side
 from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import DECIMALS, Measures, rounded

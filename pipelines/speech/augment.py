@@ -8,8 +8,8 @@ A change cannot fail a row: where none can be had that is understood, the questi
 import dataclasses
 from collections.abc import Sequence
 
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.plan import PlannedRow
+from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.audio import Waveform
 from anytalk.synth.augment import drawn
 from anytalk.synth.errors import SampleError

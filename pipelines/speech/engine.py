@@ -10,10 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from anytalk.pipelines.dataset.schema import QUESTION_RATE_HZ
-from anytalk.pipelines.dataset.store import sha256
-from anytalk.pipelines.recipe.augment import Augment
-from anytalk.pipelines.recipe.dataset import KEPT_CODES, Audio, Features, Voices
+from anytalk.pipelines.dataset import QUESTION_RATE_HZ, sha256
+from anytalk.pipelines.recipe import KEPT_CODES, Audio, Augment, Features, Voices
 from anytalk.pipelines.source import read_recording
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
 from anytalk.synth.augment.chain import described

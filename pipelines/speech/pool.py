@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from anytalk.pipelines.cluster import connected
-from anytalk.pipelines.recipe.dataset import Recipe
+from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.errors import AnyTalkError, EngineError
 
 from .engine import CodecEngine, JudgeEngine, RecogniserEngine, VoiceEngine

@@ -12,11 +12,9 @@ import functools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.clean import in_spoken_form, text_problem
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Recipe
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import PlannedRow, in_spoken_form, text_problem
+from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import SampleError
 from anytalk.synth.http import SEEDS

@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.pipelines.dataset.commit import count
-from anytalk.pipelines.dataset.schema import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES
-from anytalk.pipelines.dataset.tally import tally
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Recipe
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES, commit, tally
+from anytalk.pipelines.plan import PlannedRow
+from anytalk.pipelines.recipe import Recipe, Side
 
 from .attempts import Attempt, RowAttempts, audio_of, measured, stored
 from .augment import Change, change, is_changed
@@ -62,10 +59,10 @@ def facts_of(rows: Sequence[RowAttempts]) -> dict[str, Any]:
         "accepted": len(rows) - len(reasons),
         "rejected": len(reasons),
         "rerolled": sum(attempted.reason is None and attempted.attempt_count > 1 for attempted in rows),
-        "reasons": count(reasons),
-        "gates": tally([attempted.outcomes() for attempted in rows]),
-        "rows_by_language": count(attempted.row.pair.language for attempted in rows if attempted.reason is None),
-        "utterances_by_voice": count(attempt.speaker for attempt in every_attempt if attempt.is_stored),
+        "reasons": commit.count(reasons),
+        "gates": tally.tally([attempted.outcomes() for attempted in rows]),
+        "rows_by_language": commit.count(attempted.row.pair.language for attempted in rows if attempted.reason is None),
+        "utterances_by_voice": commit.count(attempt.speaker for attempt in every_attempt if attempt.is_stored),
         "open": [attempted.retry_facts() for attempted in rows if attempted.is_retryable],
     }
 

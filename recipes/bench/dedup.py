@@ -16,9 +16,16 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from anytalk.pipelines.likeness import Document, near_duplicates, spooled
-from anytalk.pipelines.likeness.gram import HashedTexts, jaccard, shingle_set
-from anytalk.pipelines.likeness.minhash import Bands, bands_for
+from anytalk.pipelines.likeness import (
+    Bands,
+    Document,
+    HashedTexts,
+    bands_for,
+    jaccard,
+    near_duplicates,
+    shingle_set,
+    spooled,
+)
 from anytalk.pipelines.progress import Reporter
 
 from .figures import Figures, compared, describe, figures, in_turns, seconds_of

@@ -10,14 +10,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from anytalk.pipelines.dataset.schema import QUESTION_RATE_HZ
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.plan.plan import PlannedRow
+from anytalk.pipelines.dataset import QUESTION_RATE_HZ, Store
+from anytalk.pipelines.plan import PlannedRow, load_or_make
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
-from anytalk.pipelines.speech.engine import VoiceEngine
-from anytalk.pipelines.speech.utterance import utterance_of
+from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.pipelines.speech import VoiceEngine, utterance_of
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError

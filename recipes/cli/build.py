@@ -23,7 +23,7 @@ def build(
     """Build a dataset from a recipe, or go on with one that was interrupted."""
     from anytalk import pipelines
     from anytalk.pipelines.progress import reporter
-    from anytalk.pipelines.recipe.dataset import load_recipe
+    from anytalk.pipelines.recipe import load_recipe
     from anytalk.recipes.shipped import find
 
     loaded = load_recipe(find(recipe, "build"), overrides(settings))

@@ -38,7 +38,7 @@ def dedup(
 ) -> None:
     """Find conversations of a dataset that are like an earlier one, by text and by what was heard."""
     from anytalk.pipelines.likeness import find_duplicates
-    from anytalk.pipelines.recipe.clean import Dedup
+    from anytalk.pipelines.recipe import Dedup
 
     rules = Dedup(threshold=threshold, ngram=ngram, against=tuple(against or ()))
     _tell(dataset, find_duplicates(dataset, rules, compared_in_process), out, as_json)
@@ -64,7 +64,7 @@ def decontaminate(
 ) -> None:
     """Find conversations of a dataset that hold evaluation texts: as said, as written, or as heard."""
     from anytalk.pipelines.likeness import find_contamination
-    from anytalk.pipelines.recipe.clean import Decontaminate, EvaluationSet
+    from anytalk.pipelines.recipe import Decontaminate, EvaluationSet
 
     sets = tuple(EvaluationSet(path=path, columns=tuple(column or ()), split=split) for path in against)
     rules = Decontaminate(against=sets, ngram=ngram, min_overlap=min_overlap)

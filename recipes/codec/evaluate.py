@@ -18,9 +18,8 @@ import soundfile
 import torch
 
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.dataset import Audio
-from anytalk.pipelines.speech.engine import VoiceEngine
-from anytalk.pipelines.speech.utterance import Utterance
+from anytalk.pipelines.recipe import Audio
+from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.network import CodecConfig, Encoder

@@ -9,10 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.dataset import Audio, Speed
-from anytalk.pipelines.recipe.file import Section, read_recipe
-from anytalk.pipelines.speech.engine import VoiceEngine
-from anytalk.pipelines.speech.utterance import Utterance
+from anytalk.pipelines.recipe import Audio, Section, Speed, read_recipe
+from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.recipes.shipped import find
 from anytalk.synth.codec.bundled import weights_bytes
 from anytalk.synth.codec.network import CodecConfig

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from anytalk.pipelines.dataset.schema import SCHEMA_VERSION, matrix
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import SCHEMA_VERSION, Store, matrix
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import digest
 

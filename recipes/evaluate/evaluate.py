@@ -16,13 +16,11 @@ import jiwer
 import pyarrow as pa
 import soundfile
 
-from anytalk.pipelines.dataset.schema import matrix
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.voices import question_voices
+from anytalk.pipelines.dataset import Store, matrix
+from anytalk.pipelines.plan import question_voices
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.dataset import Recipe, VoiceChoice
-from anytalk.pipelines.speech.engine import VoiceEngine
-from anytalk.pipelines.speech.utterance import Utterance
+from anytalk.pipelines.recipe import Recipe, VoiceChoice
+from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample

@@ -14,7 +14,7 @@ from anytalk.model.checkpoint import read_config
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.layout import Layout
 from anytalk.model.network import MiniOmni
-from anytalk.pipelines.dataset.schema import CODE_LAYERS
+from anytalk.pipelines.dataset import CODE_LAYERS
 from anytalk.recipes.data.fingerprint import difference
 from anytalk.recipes.data.rows import Origin
 from anytalk.recipes.data.tokenizer import TOKENIZER, tokenizer_files, train_tokenizer

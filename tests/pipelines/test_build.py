@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.synth.errors import SetupError
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(10)]

@@ -10,7 +10,7 @@ from support.misbehaving import FAULTS, MACHINERY, serve, serve_path
 from support.misbehaving_speech import PASSING, PATH, STAYING, at_16k, good
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store
 from anytalk.synth.errors import EngineError
 from anytalk.synth.llm.generate import Generation, generation_jobs
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.progress import Quiet
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.cli.main import app
 from anytalk.synth.errors import SetupError
 

@@ -14,7 +14,7 @@ from support.published_codes import CODES, snac_text
 from support.random_whisper import write_random_pt
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.cli.console import overrides
 from anytalk.recipes.shipped import find
 from anytalk.synth.errors import SetupError

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.cluster import connected
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe.llm import ClusterModel
+from anytalk.pipelines.recipe import ClusterModel
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache
 from anytalk.synth.llm.client import ChatClient

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from anytalk.pipelines.recipe.llm import Llm, Reword, Rewrite
+from anytalk.pipelines.recipe import Llm, Reword, Rewrite
 from anytalk.pipelines.source.pair import BadPair, DeferredPair, Pair
 from anytalk.synth.llm.generate import generation_jobs
 from anytalk.synth.llm.job import Deferred, Rejected, Turn

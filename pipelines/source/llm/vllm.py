@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from anytalk.pipelines.recipe.llm import ClusterModel
+from anytalk.pipelines.recipe import ClusterModel
 from anytalk.synth.errors import EngineError, SampleError
 from anytalk.synth.extra import import_extra
 from anytalk.synth.llm.cache import AnswerCache, answer_key

@@ -6,7 +6,7 @@ import threading
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from anytalk.pipelines.dataset.store import StorageError, Store
+from anytalk.pipelines.dataset import StorageError, Store
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.likeness import EvaluationIndex, EvaluationText, contaminations, evaluation_texts
-from anytalk.pipelines.plan.similar import reject_similar
-from anytalk.pipelines.recipe.clean import EvaluationSet
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.plan import reject_similar
+from anytalk.pipelines.recipe import EvaluationSet, load_recipe
 from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.text.word import words

@@ -8,13 +8,13 @@ from anytalk.pipelines.likeness import (
     Document,
     EvaluationIndex,
     EvaluationText,
+    bands_for,
     candidate,
     contaminations,
     near_duplicates,
     spooled,
 )
 from anytalk.pipelines.likeness.candidate import pairs_here
-from anytalk.pipelines.likeness.minhash import bands_for
 from anytalk.pipelines.likeness.ray_data import ray_data
 
 

@@ -9,12 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.likeness import Document, near_duplicates, spooled
+from anytalk.pipelines.likeness import (
+    Bands,
+    Document,
+    HashedTexts,
+    bands_for,
+    jaccard,
+    near_duplicates,
+    shingle_set,
+    spooled,
+)
 from anytalk.pipelines.likeness.candidate import HEADS, pairs_here
-from anytalk.pipelines.likeness.gram import HashedTexts, jaccard, shingle_set
-from anytalk.pipelines.likeness.minhash import Bands, bands_for, buckets
-from anytalk.pipelines.plan.similar import reject_similar
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.likeness.minhash import buckets
+from anytalk.pipelines.plan import reject_similar
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair, Recording
 from anytalk.synth.errors import SetupError
 

@@ -7,12 +7,12 @@ import pytest
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.close import CHECKSUMS, MANIFEST
-from anytalk.pipelines.dataset.store import sha256
+from anytalk.pipelines.dataset import sha256
+from anytalk.pipelines.plan import split_voices
 from anytalk.pipelines.plan.arrange import arrange
-from anytalk.pipelines.plan.voices import split_voices
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair
-from anytalk.pipelines.speech.utterance import utterance_of
+from anytalk.pipelines.speech import utterance_of
 from anytalk.synth.errors import SetupError
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(16)]

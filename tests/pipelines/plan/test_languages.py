@@ -9,7 +9,7 @@ import whisper as original_whisper
 from support.random_whisper import convert_to_ctranslate2, write_random_pt
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.rejudge import rejudge
 from anytalk.pipelines.source import read_pairs
 from anytalk.synth.audio import Waveform, read_audio

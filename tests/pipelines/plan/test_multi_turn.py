@@ -13,9 +13,9 @@ from support.turns_asked import answer
 
 from anytalk.model.layout import Layout, Task
 from anytalk.pipelines import build
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.data.loader import Loader
 from anytalk.recipes.data.rows import Rows
 from anytalk.recipes.data.sample import turn

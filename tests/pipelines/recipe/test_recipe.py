@@ -2,7 +2,7 @@
 
 import pytest
 
-from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
+from anytalk.pipelines.recipe import Recipe, load_recipe
 from anytalk.synth.errors import SetupError
 
 RECIPE = """

@@ -17,9 +17,9 @@ from support.misbehaving import Fault, completion, serve
 from support.turns_asked import answer
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import EngineError, SetupError
 

@@ -17,10 +17,9 @@ import soundfile
 from pydantic import TypeAdapter
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.arrange import split_of
-from anytalk.pipelines.recipe.dataset import Split
-from anytalk.pipelines.recipe.source import Source
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import split_of
+from anytalk.pipelines.recipe import Source, Split
 from anytalk.pipelines.source import Attachments, BadPair, Pair, read_pairs, read_recording, stamp
 from anytalk.pipelines.source.cut import cut_at_silences, read_in_blocks
 from anytalk.synth.audio import resample

@@ -20,10 +20,9 @@ import pytest
 from support.asking import good_answer
 from support.chat_server import write_tiny_model
 
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.pipelines.recipe.llm import ClusterModel
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import ClusterModel, load_recipe
 from anytalk.pipelines.source.llm.vllm import answer_row, read_row, request_row, run_on_cluster
 from anytalk.synth.errors import EngineError, MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache

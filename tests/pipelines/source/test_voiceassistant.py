@@ -10,9 +10,8 @@ from pydantic import TypeAdapter
 from support.published_codes import CODES, snac_text
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.recipe.dataset import load_recipe
-from anytalk.pipelines.recipe.source import Source
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.recipe import Source, load_recipe
 from anytalk.pipelines.source import Attachments, BadPair, read_pairs
 from anytalk.pipelines.source.voiceassistant import COLUMNS, parse_codes
 from anytalk.synth.codec.snac import write_random_snac

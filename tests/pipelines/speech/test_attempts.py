@@ -5,10 +5,11 @@ import pytest
 
 from anytalk.pipelines.dataset.schema import attempt_schema, table
 from anytalk.pipelines.dataset.tally import tally, text
-from anytalk.pipelines.plan.plan import PlannedRow
-from anytalk.pipelines.recipe.dataset import Check
+from anytalk.pipelines.plan import PlannedRow
+from anytalk.pipelines.recipe import Check
 from anytalk.pipelines.source import Pair
-from anytalk.pipelines.speech.attempts import Attempt, RowAttempts, best, read_back, stored
+from anytalk.pipelines.speech import Attempt, RowAttempts, read_back
+from anytalk.pipelines.speech.attempts import best, stored
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge import Measures, Policy
 

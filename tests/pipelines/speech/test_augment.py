@@ -11,7 +11,7 @@ from datasets import Features
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import schema
-from anytalk.pipelines.speech.engine import VoiceEngine
+from anytalk.pipelines.speech import VoiceEngine
 from anytalk.recipes.data.rows import Rows
 from anytalk.synth.audio import read_audio
 from anytalk.synth.errors import SetupError

@@ -8,7 +8,7 @@ import pytest
 from support.misbehaving import Fault, serve
 
 from anytalk.pipelines import build, check, rejudge
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.synth.errors import SetupError
 
 LIMIT_S = 1.0

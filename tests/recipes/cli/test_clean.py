@@ -10,11 +10,9 @@ from typer.testing import CliRunner
 
 from anytalk.pipelines import build
 from anytalk.pipelines.close import MANIFEST
-from anytalk.pipelines.dataset.commit import arrow_bytes
-from anytalk.pipelines.dataset.read import rows_of
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store, arrow_bytes, rows_of
 from anytalk.pipelines.likeness import find_contamination, find_duplicates
-from anytalk.pipelines.recipe.clean import Decontaminate, Dedup
+from anytalk.pipelines.recipe import Decontaminate, Dedup
 from anytalk.recipes.cli.main import app
 from anytalk.synth.errors import SetupError
 

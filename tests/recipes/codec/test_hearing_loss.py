@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from anytalk.pipelines.recipe.dataset import Audio
-from anytalk.pipelines.speech.engine import VoiceEngine
-from anytalk.pipelines.speech.utterance import Utterance
+from anytalk.pipelines.recipe import Audio
+from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.recipes.codec.ctranslate2_weights import read_weights
 from anytalk.recipes.codec.hearing_loss import HearingLoss, read_encoder
 from anytalk.synth.audio import resample

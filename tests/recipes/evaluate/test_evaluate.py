@@ -9,7 +9,7 @@ import yaml
 
 from anytalk.pipelines import build
 from anytalk.pipelines.progress import Quiet
-from anytalk.pipelines.recipe.dataset import VoiceChoice
+from anytalk.pipelines.recipe import VoiceChoice
 from anytalk.recipes import quickstart
 from anytalk.recipes.cli import main
 from anytalk.recipes.evaluate.evaluate import Told, _wrong, figures, pick, unheard

@@ -6,9 +6,9 @@ import pytest
 from support.asking import collect
 from support.chat_server import python_of_server, transformers_serve, write_tiny_model
 
-from anytalk.pipelines.dataset.store import Store
-from anytalk.pipelines.plan.make import load_or_make
-from anytalk.pipelines.recipe.dataset import load_recipe
+from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.plan import load_or_make
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.cache import AnswerCache

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.asking import collect, endpoint, generated, good_answer
 from support.misbehaving import serve
 
-from anytalk.pipelines.recipe.file import Section
+from anytalk.pipelines.recipe import Section
 from anytalk.synth.errors import SetupError
 from anytalk.synth.llm.client import ChatClient
 from anytalk.synth.llm.draw import deal

@@ -11,7 +11,7 @@ from support.misbehaving_speech import EMPTY, PASSING, PATH, TONE, at_16k, audio
 from support.speech_server import ovos, python_of_server
 
 from anytalk.pipelines import build
-from anytalk.pipelines.dataset.store import Store
+from anytalk.pipelines.dataset import Store
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.voice import SpeakRequest, SpeechServer, Terms, load_voice
 from anytalk.synth.voice.response import BrokenResponseError, read_response
