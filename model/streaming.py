@@ -46,8 +46,8 @@ class Codec(Protocol):
         """A decode that stands for a part of an utterance begins at a multiple of this many frames."""
         ...
 
-    def decode(self, codes: list[NDArray[np.uint16]]) -> list[NDArray[np.float32]]:
-        """Decode each (frames, layers) array to frames * frame_samples samples."""
+    def decode(self, codes: list[NDArray[np.uint16]]) -> Sequence[NDArray[np.float32] | Exception]:
+        """Decode each (frames, layers) array to frames * frame_samples samples; an error for one that it cannot."""
         ...
 
 
@@ -92,6 +92,8 @@ class StreamingDecoder:
         first = max(0, start // hop - self.codec.decode_left_frames)
         first -= first % self.codec.decode_grid_frames
         (pcm,) = self.codec.decode([np.array(self._frames[first:], dtype=np.uint16)])
+        if isinstance(pcm, Exception):
+            raise pcm
         self._given_samples = end
         return pcm[start - first * hop : end - first * hop]
 

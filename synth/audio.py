@@ -30,24 +30,33 @@ LOUDNESS_BLOCK_S = 0.4
 SILENCE_FRAME_S = 0.01
 
 
-def check_waveform(waveform: NDArray[Any]) -> None:
+def check_waveform(waveform: NDArray[Any], *, may_be_empty: bool = False) -> None:
     """Raise unless an array is a usable waveform.
 
     Args:
         waveform: what should be float32 samples of shape (samples,).
+        may_be_empty: whether a waveform without samples will do.
 
     Raises:
-        SampleError: `not_float32`, `not_mono`, `empty_audio`, or `nan_audio` for a sample that is not finite.
+        SampleError: `not_float`, `not_mono`, `empty_audio`, or `nan_audio` for a sample that is not finite.
     """
     if waveform.dtype != np.float32:
-        raise SampleError("not_float32", f"samples are {waveform.dtype}, not float32")
+        raise SampleError("not_float", f"samples are {waveform.dtype}, not float32")
     if waveform.ndim != 1:
         raise SampleError("not_mono", f"samples have shape {waveform.shape}, not (samples,)")
-    if waveform.size == 0:
+    if waveform.size == 0 and not may_be_empty:
         raise SampleError("empty_audio", "no samples")
     broken = waveform.size - int(np.count_nonzero(np.isfinite(waveform)))
     if broken:
         raise SampleError("nan_audio", f"{broken} of {waveform.size} samples are not finite")
+
+
+def as_float32(samples: NDArray[Any]) -> NDArray[Any]:
+    """Give floats of any width as float32, so that `check_waveform` takes them; other types come back as they are."""
+    if samples.dtype.kind != "f":
+        return samples
+    with np.errstate(over="ignore"):  # What is too large becomes infinite, and is refused then.
+        return samples.astype(np.float32, copy=False)
 
 
 def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0) -> Waveform:

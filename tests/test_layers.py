@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ROOMS: dict[str, list[str]] = {
     "synth": [
         "errors",
+        "batch",
         "seed",
         "extra",
         "language",

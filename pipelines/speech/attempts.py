@@ -17,12 +17,15 @@ from anytalk.pipelines.recipe import Check, Side
 from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import DECIMALS, Measures, rounded
-from anytalk.synth.judge.policy import Policy, first_failure
+from anytalk.synth.judge.policy import REASONS, Policy, first_failure
 
 from .augment import Change
 
 FINAL = {"unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
 """Reasons that another attempt cannot mend."""
+
+NO_WORDS = "empty_transcript"
+"""Reason of a recording without a text in which no words are heard."""
 
 UNSPOKEN = "unspoken_answer"
 """Reason of a row whose question passes a policy that it failed when it was spoken: no answer was spoken for it."""
@@ -78,12 +81,12 @@ class Attempt:
         return self.waveform
 
     def judged(self, policy: Policy) -> "Attempt":
-        """The attempt with a policy's verdict; what was never measured keeps the reason that it has."""
-        if self.measures is None:
+        """The attempt with a policy's verdict; what failed for something else, or was never measured, stays failed."""
+        if self.measures is None or self.reason not in (None, NO_WORDS, *REASONS):
             return self
         words = self.heard.text if self.heard else ""
         if self.is_transcribed and not any(map(str.isalnum, words)):
-            return dataclasses.replace(self, reason="empty_transcript", detail=f"heard {words!r}")
+            return dataclasses.replace(self, reason=NO_WORDS, detail=f"heard {words!r}")
         failure = first_failure(self.measures, policy)
         if failure is None:
             return dataclasses.replace(self, reason=None, detail="")

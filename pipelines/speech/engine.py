@@ -191,7 +191,7 @@ class RecogniserEngine:
         """Features alone, those of `listen`."""
         return self.whisper.features(waveforms_16k)
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard]:
+    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
         """Transcripts without features; `languages` holds the tag of each."""
         return self.whisper.transcribe(waveforms_16k, languages)
 
@@ -250,11 +250,13 @@ class JudgeEngine:
             return {**models}
         return {**models, "speaker": self.speaker.fingerprint, "references_sha256": self.reference_hashes}
 
-    def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound]:
+    def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound | SampleError]:
         """Opinion score, speech and speaker of each utterance; the voices that spoke them, None for recordings."""
         scores = self.dnsmos.score(waveforms_16k)
         return [
-            Sound(score, self.vad.speech_spans(waveform), self._similarity(waveform, voice))
+            score
+            if isinstance(score, SampleError)
+            else Sound(score, self.vad.speech_spans(waveform), self._similarity(waveform, voice))
             for score, waveform, voice in zip(scores, waveforms_16k, voices, strict=True)
         ]
 
@@ -298,11 +300,14 @@ class CodecEngine:
         """Of the codec; without one, of the SNAC that published codes are of."""
         return dict(PUBLISHED_SNAC if self.codec is None else self.codec.fingerprint)
 
-    def encode(self, waveforms_24k: Sequence[Waveform]) -> list[np.ndarray]:
-        """Codes of each utterance, (frames, 7) uint16."""
+    def encode(self, waveforms_24k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """Codes of each utterance, (frames, 7) uint16; an error for one that cannot be encoded."""
         assert self.codec is not None, "recipes that keep codes have nothing to encode"
         return self.codec.encode(waveforms_24k)
 
-    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform] | None:
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform | SampleError] | None:
         """Speech of each utterance's codes at 24 kHz, as 16 bits hold it; None without a codec."""
-        return None if self.codec is None else [sixteen_bit(waveform) for waveform in self.codec.decode(codes)]
+        if self.codec is None:
+            return None
+        decoded = self.codec.decode(codes)
+        return [made if isinstance(made, SampleError) else sixteen_bit(made) for made in decoded]

@@ -9,6 +9,7 @@ import numpy as np
 from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES, commit, tally
 from anytalk.pipelines.plan import PlannedRow
 from anytalk.pipelines.recipe import Recipe, Side
+from anytalk.synth.errors import SampleError
 
 from .attempts import Attempt, RowAttempts, audio_of, measured, stored
 from .augment import Change, change, is_changed
@@ -28,13 +29,13 @@ class UnitRows:
 
 
 async def write_rows(rows: Sequence[RowAttempts], engines: Engines, recipe: Recipe) -> UnitRows:
-    """Encode what was accepted, and write all rows out."""
+    """Encode what was accepted, and write all rows out; an answer that cannot be encoded fails its row."""
+    codes = await _encoded(rows, engines)
     complete = [attempted for attempted in rows if attempted.failed_side is None]
     questions = {attempted.row.id: attempted.chosen("question") for attempted in complete}
     answers = {attempted.row.id: attempted.chosen("answer") for attempted in complete}
     changes = await _changes(complete, questions, engines, recipe)
     features = await _features(questions, changes, engines) if recipe.features.store else {}
-    codes = await _encoded(answers, engines)
     accepted, attempts = [], []
     for attempted in complete:
         name, question, answer = attempted.row.id, questions[attempted.row.id], answers[attempted.row.id]
@@ -101,12 +102,32 @@ async def _features(
     return known | dict(zip(sounds, await engines.call("hearing", "features", list(sounds.values())), strict=True))
 
 
-async def _encoded(answers: Mapping[str, Attempt | None], engines: Engines) -> dict[str, np.ndarray]:
-    """Codes of each answer that there is; what has codes already is not encoded."""
-    codes = {name: attempt.codes for name, attempt in answers.items() if attempt and attempt.codes is not None}
-    sounds = {name: attempt.sound() for name, attempt in answers.items() if attempt and name not in codes}
-    encoded = await engines.call("codec", "encode", list(sounds.values())) if sounds else []
-    return codes | dict(zip(sounds, encoded, strict=True))
+async def _encoded(rows: Sequence[RowAttempts], engines: Engines) -> dict[str, np.ndarray]:
+    """Codes of the answer of each row that did not fail; what has codes already is not encoded.
+
+    An attempt that cannot be encoded gets that reason; where an earlier run made another one that passed, that counts.
+    """
+    codes: dict[str, np.ndarray] = {}
+    while True:
+        answers = [
+            (attempted, attempt)
+            for attempted in rows
+            if attempted.failed_side is None
+            and attempted.row.id not in codes
+            and (attempt := attempted.chosen("answer"))
+        ]
+        codes |= {attempted.row.id: attempt.codes for attempted, attempt in answers if attempt.codes is not None}
+        due = [(attempted, attempt) for attempted, attempt in answers if attempt.codes is None]
+        if not due:
+            return codes
+        encoded = await engines.call("codec", "encode", [attempt.sound() for _, attempt in due])
+        for (attempted, attempt), made in zip(due, encoded, strict=True):
+            if isinstance(made, SampleError):
+                attempts = attempted.attempts["answer"]
+                place = next(place for place, one in enumerate(attempts) if one is attempt)
+                attempts[place] = dataclasses.replace(attempt, reason=made.reason, detail=made.detail)
+            else:
+                codes[attempted.row.id] = made
 
 
 def _seconds(row: dict[str, Any]) -> float:

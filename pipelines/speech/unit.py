@@ -109,7 +109,7 @@ async def _one_round(
     waveforms = {place: sound for place, sound in enumerate(sounds) if isinstance(sound, np.ndarray)}
     waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
     heard: list[Heard | SampleError] = []
-    judged: list[Sound] = []
+    judged: list[Sound | SampleError] = []
     if waveforms_16k:
         languages = [rows[place].pair.language for place in waveforms]
         voices = [None if utterances[place].recording else utterances[place].voice for place in waveforms]
@@ -123,9 +123,10 @@ async def _one_round(
         wording = wordings[place]
         attempt = Attempt(number, utterances[place].label(), waveforms.get(place), codes=codes.get(place), text=wording)
         words, judgement = results.get(place, (sound, NO_SOUND))
-        if isinstance(words, SampleError):
-            attempt = dataclasses.replace(attempt, reason=words.reason, detail=words.detail)
-        elif isinstance(words, Heard):
+        failed = next((found for found in (words, judgement) if isinstance(found, SampleError)), None)
+        if failed is not None:
+            attempt = dataclasses.replace(attempt, reason=failed.reason, detail=failed.detail)
+        elif isinstance(words, Heard) and isinstance(judgement, Sound):
             text = getattr(row.pair, side) if wording is None else wording
             measures = measure(
                 text=words.text if text is None else text,

@@ -21,8 +21,8 @@ from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.speech import utterance_of
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample
+from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import load_codec
-from anytalk.synth.errors import SampleError
 from anytalk.synth.voice import SpeakRequest, load_voice
 
 from .figures import Figures, compared, describe, figures
@@ -78,9 +78,7 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
             for side, rate_hz in RATES_HZ.items():
                 asked = utterance_of(row, side, 0, recipe)
                 voice = voices[asked.voice]
-                [spoken] = voice.speak([SpeakRequest(asked.text, asked.seed, asked.speed, asked.pitch)])
-                if isinstance(spoken, SampleError):
-                    raise spoken
+                [spoken] = raise_first(voice.speak([SpeakRequest(asked.text, asked.seed, asked.speed, asked.pitch)]))
                 audio[side] = resample(spoken, voice.sample_rate_hz, rate_hz)
         with _added(seconds, "hearing"):
             for side, rate_hz in RATES_HZ.items():

@@ -25,11 +25,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anytalk.pipelines.progress import Reporter
 from anytalk.synth.audio import Waveform, resample
+from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.bundled import BundledCodec
 from anytalk.synth.codec.order import to_frames, to_levels
 from anytalk.synth.codec.snac import SnacCodec, find_folder, read_network, write_random_snac
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 from anytalk.synth.voice import SpeakRequest, load_voice
 
@@ -78,9 +79,9 @@ def bench(
         name = codec or folder
         loaded = load_codec(name, compiled=compiled)
         network, plain_encode, plain_decode = plain_loops(loaded)
-        encode, decode = (loaded.encode, loaded.decode) if cores == 1 else _on_processes(name, cores, compiled, pools)
+        encode, decode = _on_one(loaded) if cores == 1 else _on_processes(name, cores, compiled, pools)
         waveforms = utterances(seconds, loaded.sample_rate_hz)
-        codes = loaded.encode(waveforms)
+        codes = raise_first(loaded.encode(waveforms))
         speech_s = sum(len(waveform) for waveform in waveforms) / loaded.sample_rate_hz
         encoding = _compare(encode, plain_encode, waveforms, speech_s, cores, progress)
         decoding = _compare(decode, plain_decode, codes, speech_s, cores, progress)
@@ -107,9 +108,7 @@ def utterances(seconds: float, rate_hz: int) -> list[Waveform]:
     sentences = cycle((resources.files("anytalk.synth") / "corpus" / "holdout.txt").read_text("utf-8").splitlines())
     spoken: list[Waveform] = []
     for count in cycle(SENTENCES_AN_UTTERANCE):
-        [waveform] = voice.speak([SpeakRequest(" ".join(islice(sentences, count)), seed=len(spoken))])
-        if isinstance(waveform, SampleError):
-            raise waveform
+        [waveform] = raise_first(voice.speak([SpeakRequest(" ".join(islice(sentences, count)), seed=len(spoken))]))
         spoken.append(resample(waveform, voice.sample_rate_hz, rate_hz))
         if sum(len(each) for each in spoken) >= seconds * rate_hz:
             return spoken
@@ -181,6 +180,11 @@ def flops(loop: Loop, items: Sequence[np.ndarray]) -> float:
     return float(counter.get_total_flops()) * sum(len(item) for item in items) / len(shortest)
 
 
+def _on_one(codec: Codec) -> tuple[Loop, Loop]:
+    """Encode and decode here, one batch at a time."""
+    return lambda waveforms: raise_first(codec.encode(waveforms)), lambda codes: raise_first(codec.decode(codes))
+
+
 def _on_processes(name: str, count: int, compiled: bool, pools: ExitStack) -> tuple[Loop, Loop]:
     """Encode and decode on processes of one thread, the longest utterance first."""
     context = multiprocessing.get_context("spawn")
@@ -203,11 +207,11 @@ def _load_in_process(name: str, compiled: bool) -> None:
 
 
 def _encode_in_process(waveform: np.ndarray) -> np.ndarray:
-    return _codec_of_process.encode([waveform])[0]
+    return raise_first(_codec_of_process.encode([waveform]))[0]
 
 
 def _decode_in_process(frames: np.ndarray) -> np.ndarray:
-    return _codec_of_process.decode([frames])[0]
+    return raise_first(_codec_of_process.decode([frames]))[0]
 
 
 def text(found: Figures) -> str:

@@ -21,6 +21,7 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Audio
 from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.synth.audio import Waveform, resample
+from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.network import CodecConfig, Encoder
 from anytalk.synth.codec.order import to_levels
@@ -108,11 +109,7 @@ def evaluate(
 
 def _speak(speaking: VoiceEngine, voice: str, texts: Sequence[str], rate_hz: int) -> list[Waveform]:
     jobs = [Utterance(text, voice, seed, 1.0, 1.0, rate_hz, 60.0) for seed, text in enumerate(texts)]
-    spoken = speaking.speak(jobs)
-    for waveform in spoken:
-        if isinstance(waveform, SampleError):
-            raise waveform
-    return [waveform for waveform in spoken if not isinstance(waveform, SampleError)]
+    return raise_first(speaking.speak(jobs))
 
 
 def _measure(
@@ -124,11 +121,11 @@ def _measure(
     dnsmos: Dnsmos,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures of one voice, and what the codec made."""
-    codec.decode(codec.encode(spoken[:1]))  # Warm up, so that the first call's set-up is not timed.
+    codec.decode(raise_first(codec.encode(spoken[:1])))  # Warm up, so that the first call's set-up is not timed.
     started = time.perf_counter()
-    codes = [codec.encode([waveform])[0] for waveform in spoken]
+    codes = raise_first([codec.encode([waveform])[0] for waveform in spoken])
     encoded = time.perf_counter()
-    audio = [codec.decode([frames])[0] for frames in codes]
+    audio = raise_first([codec.decode([frames])[0] for frames in codes])
     decoded = time.perf_counter()
     audio = [made[: len(real)] for made, real in zip(audio, spoken, strict=True)]
     seconds = sum(len(waveform) for waveform in spoken) / codec.sample_rate_hz
@@ -137,8 +134,8 @@ def _measure(
         "seconds_of_speech": seconds,
         "wer_before": word_error_rate(whisper, before, texts, whisper_normalise),
         "wer_after": word_error_rate(whisper, after, texts, whisper_normalise),
-        "mos_before": statistics.fmean(dnsmos.score(before)),
-        "mos_after": statistics.fmean(dnsmos.score(after)),
+        "mos_before": statistics.fmean(raise_first(dnsmos.score(before))),
+        "mos_after": statistics.fmean(raise_first(dnsmos.score(after))),
         "mel_distance": statistics.fmean(
             mel_distance(m, r, codec.sample_rate_hz) for m, r in zip(audio, spoken, strict=True)
         ),

@@ -24,7 +24,8 @@ from anytalk.pipelines.speech import Utterance, VoiceEngine
 from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.batch import raise_first
+from anytalk.synth.errors import SetupError
 from anytalk.synth.judge.measure import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
 
@@ -152,9 +153,7 @@ def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> 
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
         speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
         job = Utterance(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
-        [spoken] = speaking.speak([job])
-        if isinstance(spoken, SampleError):
-            raise spoken
+        [spoken] = raise_first(speaking.speak([job]))
         yield Asked("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
 
 
@@ -167,7 +166,7 @@ def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -
 
 def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
-    [sound] = talker.codec.decode([row["answer_codes"]])
+    [sound] = raise_first(talker.codec.decode([row["answer_codes"]]))
     whisper_normalise = whisper_normaliser(row["language"])
     return _wrong(whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"])))
 
@@ -209,7 +208,7 @@ def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
     if not len(pcm):
         return ""
     sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
-    [heard] = talker.whisper.transcribe([sound], [language])
+    [heard] = raise_first(talker.whisper.transcribe([sound], [language]))
     return heard.text
 
 

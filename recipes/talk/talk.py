@@ -28,6 +28,7 @@ from anytalk.model.streaming import Piece, stream
 from anytalk.recipes.data.fingerprint import difference
 from anytalk.recipes.data.tokenizer import TOKENIZER, encoder, load_tokenizer
 from anytalk.synth.audio import PCM16_SCALE, Waveform, check_waveform, read_audio, resample
+from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec
 from anytalk.synth.codec.order import LAYERS
 from anytalk.synth.errors import SampleError, SetupError
@@ -176,7 +177,7 @@ class Talker:
         requests = [self._request_or_error(question) for question in questions]
         decoded = self._decode({n: x for n, x in enumerate(requests) if isinstance(x, Request)})
         aloud = [n for n, answer in decoded.items() if len(answer.codes)]
-        sound = dict(zip(aloud, self.codec.decode([decoded[n].codes for n in aloud]), strict=True))
+        sound = dict(zip(aloud, raise_first(self.codec.decode([decoded[n].codes for n in aloud])), strict=True))
         speech_s = sum(map(len, sound.values())) / self.codec.sample_rate_hz
         factor = (time.perf_counter() - started_s) / speech_s if speech_s else None
         return [
@@ -234,9 +235,7 @@ class Talker:
         if isinstance(asked, list):
             turn = Turn(Task.T1A2, question=asked)
         else:
-            [heard] = self.whisper.features([asked])
-            if isinstance(heard, SampleError):
-                raise heard
+            [heard] = raise_first(self.whisper.features([asked]))
             features = [torch.from_numpy(heard)]
             turn = Turn(Task.A1A2, positions=adapter_positions(len(features[0]), self.model.config.stack))
         if (length := self.model.layout.prompt_length(turn)) >= self.max_positions:

@@ -3,6 +3,8 @@
 codec = load_codec("bundled")
 codes = codec.encode([waveform_T, ...])   # float32 at codec.sample_rate_hz -> list of (frames, 7) uint16
 audio = codec.decode(codes)               # list of float32 waveforms, frames * codec.frame_samples long
+
+Both give a `SampleError` in the place of an utterance that they cannot take.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from anytalk.synth.errors import SetupError
-
-from .framing import Waveform
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError, SetupError
 
 
 class Codec(Protocol):
@@ -56,7 +57,9 @@ class Codec(Protocol):
     def fingerprint(self) -> Mapping[str, str]:
         """Name, revision and SHA-256 of the weights."""
 
-    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+    def encode(
+        self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None
+    ) -> list[np.ndarray | SampleError]:
         """Encode utterances of any lengths.
 
         Args:
@@ -64,23 +67,20 @@ class Codec(Protocol):
             sample_rate_hz: their rate, if it is to be checked.
 
         Returns:
-            For each utterance codes of shape (ceil(samples / frame_samples), 7), uint16, which depend on it alone.
-
-        Raises:
-            SampleError: an utterance is empty, not mono, not finite or of another rate.
+            For each utterance, in order, codes of shape (ceil(samples / frame_samples), 7), uint16, which depend on it
+            alone. One that cannot be encoded gives its SampleError: `empty_audio`, `not_mono`, `not_float`, `nan_audio`
+            for a sample that is not finite, or `wrong_rate`.
         """
 
-    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform | SampleError]:
         """Decode utterances; the same codes give the same samples.
 
         Args:
             codes: integers of shape (frames, 7), below `codebook_size`.
 
         Returns:
-            For each utterance float32 audio of frames * frame_samples samples.
-
-        Raises:
-            SampleError: codes are of another shape or out of range.
+            For each utterance, in order, float32 audio of frames * frame_samples samples. Codes that cannot be decoded
+            give their SampleError: `wrong_shape` or `code_out_of_range`.
         """
 
 

@@ -11,11 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from anytalk.synth.errors import SetupError
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.threads import torch_threads
 
 from .excitation import GRID_FRAMES
-from .framing import Waveform, check_codes, check_waveforms, decode_framed, encode_framed
+from .framing import decode_framed, decode_good, encode_framed, encode_good
 from .network import CodecConfig, CodecNetwork
 from .order import to_frames, to_levels
 
@@ -89,14 +90,20 @@ class BundledCodec:
         """Frames of a multiple of which a partial decode begins."""
         return GRID_FRAMES
 
-    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+    def encode(
+        self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None
+    ) -> list[np.ndarray | SampleError]:
         """Encode utterances; see `Codec.encode`."""
-        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
+        return encode_good(waveforms, sample_rate_hz, self.sample_rate_hz, self._encode_all)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform | SampleError]:
+        """Decode utterances; see `Codec.decode`."""
+        return decode_good(codes, self.codebook_size, self._decode_all)
+
+    def _encode_all(self, waveforms: list[Waveform]) -> list[np.ndarray]:
         return encode_framed(waveforms, self.frame_samples, self.config.encoder_context_frames, self._encode)
 
-    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
-        """Decode utterances; see `Codec.decode`."""
-        check_codes(codes, self.codebook_size)
+    def _decode_all(self, codes: list[np.ndarray]) -> list[Waveform]:
         return decode_framed(
             codes, self.frame_samples, self.decode_left_frames, 1, self._decode, grid_frames=self.decode_grid_frames
         )

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .framing import Waveform, check_codes, check_waveforms
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError
+
+from .framing import decode_good, encode_good
 from .order import LAYERS
 
 
@@ -22,10 +25,13 @@ class FakeCodec:
     weights_bytes = 0
     fingerprint: Mapping[str, str] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
 
-    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[NDArray[np.uint16]]:
+    def encode(
+        self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None
+    ) -> list[np.ndarray | SampleError]:
         """Measure levels; see `Codec.encode`."""
-        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
-        return [self._levels(np.abs(waveform)) for waveform in waveforms]
+        return encode_good(
+            waveforms, sample_rate_hz, self.sample_rate_hz, lambda good: [self._levels(np.abs(w)) for w in good]
+        )
 
     def _levels(self, loudness: Waveform) -> NDArray[np.uint16]:
         frames = np.pad(loudness, (0, -len(loudness) % self.frame_samples)).reshape(-1, self.frame_samples)
@@ -33,10 +39,11 @@ class FakeCodec:
         codes = np.stack(levels, axis=1) * self.codebook_size
         return np.minimum(codes, self.codebook_size - 1).astype(np.uint16)
 
-    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform | SampleError]:
         """Hum; see `Codec.decode`."""
-        check_codes(codes, self.codebook_size)
+        return decode_good(codes, self.codebook_size, lambda good: [self._hum(frames) for frames in good])
+
+    def _hum(self, frames: np.ndarray) -> Waveform:
         hum = np.sin(2 * np.pi * 8 * np.arange(self.frame_samples) / self.frame_samples).astype(np.float32)
-        return [
-            (frames.mean(axis=1)[:, None] / self.codebook_size * hum).astype(np.float32).reshape(-1) for frames in codes
-        ]
+        loud: Waveform = (frames.mean(axis=1)[:, None] / self.codebook_size * hum).astype(np.float32)
+        return loud.reshape(-1)

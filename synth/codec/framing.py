@@ -1,4 +1,4 @@
-"""What every codec does before and after its network: check, pad to frames, batch equal lengths, cut long audio.
+"""What every codec does around its network: check each utterance, pad to frames, batch equal lengths, cut long audio.
 
 Only utterances of equal frame counts share a batch: padding the shorter ones would change their last codes. Audio
 that is longer than a chunk is run in overlapping chunks whose context covers the network's receptive field, so that
@@ -8,60 +8,74 @@ Shapes: B batch, S samples, F frames.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from anytalk.synth.audio import Waveform, as_float32, check_waveform
+from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 
 from .order import LAYERS
-
-Waveform: TypeAlias = NDArray[np.float32]
 
 CHUNK_FRAMES = 256
 """Frames that run through a network at once (22 s): long enough that the overlap costs little."""
 
 
-def check_waveforms(waveforms: Sequence[Waveform], sample_rate_hz: int | None, expected_hz: int) -> None:
-    """Refuse audio that no codec can encode.
+def encode_good(
+    waveforms: Sequence[Waveform],
+    rate_hz: int | None,
+    wanted_hz: int,
+    encode: Callable[[list[Waveform]], list[np.ndarray]],
+) -> list[np.ndarray | SampleError]:
+    """Encode what a codec can encode; see `Codec.encode`.
+
+    Args:
+        waveforms: as they were given. Floats of another width are taken as float32.
+        rate_hz: what the caller says of their rate; None for nothing.
+        wanted_hz: the codec's.
+        encode: gives the codes of good waveforms.
+
+    Returns:
+        One entry a waveform: its codes, or `wrong_rate`, `not_mono`, `not_float`, `empty_audio` or `nan_audio`.
+    """
+
+    def check(waveform: Waveform) -> None:
+        if rate_hz not in (None, wanted_hz):
+            raise SampleError("wrong_rate", f"audio is at {rate_hz} Hz; this codec wants {wanted_hz} Hz")
+        check_waveform(waveform)
+
+    return run_good([as_float32(waveform) for waveform in waveforms], check, encode)
+
+
+def decode_good(
+    codes: Sequence[np.ndarray], codebook_size: int, decode: Callable[[list[np.ndarray]], list[Waveform]]
+) -> list[Waveform | SampleError]:
+    """Decode what a codec can decode; see `Codec.decode`.
+
+    Args:
+        codes: as they were given.
+        codebook_size: codes are below this.
+        decode: gives the audio of good codes.
+
+    Returns:
+        One entry an utterance: its audio, or `wrong_shape` or `code_out_of_range`.
+    """
+    return run_good(codes, lambda frames: check_codes(frames, codebook_size), decode)
+
+
+def check_codes(frames: np.ndarray, codebook_size: int) -> None:
+    """Refuse codes of an utterance that no codec can decode.
 
     Raises:
-        SampleError: `wrong_rate`, `not_mono`, `not_float`, `empty_audio` or `nan_audio`, with the utterance's number.
+        SampleError: `wrong_shape` or `code_out_of_range`.
     """
-    if sample_rate_hz not in (None, expected_hz):
-        raise SampleError("wrong_rate", f"audio is at {sample_rate_hz} Hz; this codec wants {expected_hz} Hz")
-    for number, waveform in enumerate(waveforms):
-        if waveform.ndim != 1:
-            raise SampleError(
-                "not_mono", f"utterance {number} has shape {waveform.shape}; a mono waveform has one axis"
-            )
-        if waveform.dtype.kind != "f":
-            raise SampleError("not_float", f"utterance {number} is {waveform.dtype}; floats from -1 to 1 are wanted")
-        if not len(waveform):
-            raise SampleError("empty_audio", f"utterance {number} has no samples")
-        if not np.isfinite(waveform).all():
-            raise SampleError("nan_audio", f"utterance {number} holds NaN or infinite samples")
-
-
-def check_codes(codes: Sequence[np.ndarray], codebook_size: int) -> None:
-    """Refuse codes that no codec can decode.
-
-    Raises:
-        SampleError: `wrong_shape` or `code_out_of_range`, with the utterance's number.
-    """
-    for number, frames in enumerate(codes):
-        if frames.ndim != 2 or frames.shape[1] != LAYERS or frames.dtype.kind not in "iu" or not len(frames):
-            raise SampleError(
-                "wrong_shape",
-                f"utterance {number} has codes {frames.shape} {frames.dtype}; (frames, {LAYERS}) integers are wanted",
-            )
-        if int(frames.max()) >= codebook_size or int(frames.min()) < 0:
-            bad = frames[(frames < 0) | (frames >= codebook_size)][0]
-            raise SampleError(
-                "code_out_of_range",
-                f"utterance {number} holds code {bad}; codes are 0 to {codebook_size - 1}",
-            )
+    if frames.ndim != 2 or frames.shape[1] != LAYERS or frames.dtype.kind not in "iu" or not len(frames):
+        raise SampleError(
+            "wrong_shape", f"codes are {frames.shape} {frames.dtype}; (frames, {LAYERS}) integers are wanted"
+        )
+    if int(frames.max()) >= codebook_size or int(frames.min()) < 0:
+        bad = frames[(frames < 0) | (frames >= codebook_size)][0]
+        raise SampleError("code_out_of_range", f"a code is {bad}; codes are 0 to {codebook_size - 1}")
 
 
 def encode_framed(
@@ -82,7 +96,7 @@ def encode_framed(
         batch_frames: frames of a batch, at most.
         chunk_frames: frames that run at once, context apart.
     """
-    padded = [np.pad(w.astype(np.float32), (0, -len(w) % frame_samples)) for w in waveforms]
+    padded = [np.pad(waveform, (0, -len(waveform) % frame_samples)) for waveform in waveforms]
 
     def run(places: list[int], first: int, last: int) -> np.ndarray:
         window = slice(first * frame_samples, last * frame_samples)

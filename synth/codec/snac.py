@@ -26,11 +26,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from anytalk.synth.errors import SetupError
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.threads import torch_threads
 
 from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
-from .framing import Waveform, check_codes, check_waveforms, encode_framed, in_batches
+from .framing import decode_good, encode_framed, encode_good, in_batches
 from .order import LEVEL_STRIDES, to_frames, to_levels
 from .snac_layers import reach_frames, speed_up
 
@@ -165,17 +166,23 @@ class SnacCodec:
         self._noise_steps = [int(step) for step in steps] if noisy else []
         """For each block of the decoder, the noise samples of one frame."""
 
-    def encode(self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None) -> list[np.ndarray]:
+    def encode(
+        self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None
+    ) -> list[np.ndarray | SampleError]:
         """Encode utterances; see `Codec.encode`."""
-        check_waveforms(waveforms, sample_rate_hz, self.sample_rate_hz)
+        return encode_good(waveforms, sample_rate_hz, self.sample_rate_hz, self._encode_all)
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform | SampleError]:
+        """Decode utterances; see `Codec.decode`."""
+        return decode_good(codes, self.codebook_size, self._decode_all)
+
+    def _encode_all(self, waveforms: list[Waveform]) -> list[np.ndarray]:
         context_frames = self.encoder_context_frames
         return encode_framed(
             waveforms, self.frame_samples, context_frames, self._encode, self.batch_frames, self.chunk_frames
         )
 
-    def decode(self, codes: Sequence[np.ndarray]) -> list[Waveform]:
-        """Decode utterances; see `Codec.decode`."""
-        check_codes(codes, self.codebook_size)
+    def _decode_all(self, codes: list[np.ndarray]) -> list[Waveform]:
         counts = [len(frames) for frames in codes]
         noise: dict[int, list[Tensor]] = {}
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, check_waveform
 from anytalk.synth.errors import SampleError
 
 SAMPLE_RATE_HZ = 16_000
@@ -85,7 +85,8 @@ class Whisper(Protocol):
             languages: BCP-47 tag of each waveform; None for its own language. Features do not depend on it.
 
         Returns:
-            One entry a waveform, in order; a waveform over 30 seconds gives `SampleError("too_long", ...)`.
+            One entry a waveform, in order. One that cannot be heard gives its SampleError: `too_long` over 30 seconds,
+            `not_mono`, `not_float`, or `nan_audio` for a sample that is not finite. One without samples holds no words.
         """
 
     def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
@@ -95,10 +96,12 @@ class Whisper(Protocol):
             waveforms_16k: float32, mono, at 16 kHz.
 
         Returns:
-            One (T, D) float16 array a waveform, in order; `SampleError("too_long", ...)` for one over 30 seconds.
+            One (T, D) float16 array a waveform, in order; the errors are those of `listen`.
         """
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
+    def transcribe(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
         """Give the transcripts without features, from windows no longer than each waveform needs.
 
         Args:
@@ -106,7 +109,8 @@ class Whisper(Protocol):
             languages: BCP-47 tag of each waveform; None for its own language.
 
         Returns:
-            One entry a waveform, in order. Where a waveform was cut, the language is that of its doubtful piece.
+            One entry a waveform, in order; the errors are those of `listen`, but no waveform is too long. Where one was
+            cut, the language is that of its doubtful piece.
         """
 
 
@@ -119,8 +123,22 @@ def feature_frames(samples: int) -> int:
     return min(CONTEXT_FRAMES, samples // FRAME_SAMPLES + 1)
 
 
-def too_long(samples: int) -> SampleError:
-    """Say that a waveform does not fit into the 30 seconds that one encoder pass sees."""
-    return SampleError(
-        "too_long", f"{samples / SAMPLE_RATE_HZ:.2f} s of speech; the encoder hears at most 30 s at once"
-    )
+def check_hearable(waveform_16k: Waveform) -> None:
+    """Raise unless a waveform can be heard; one without samples can.
+
+    Raises:
+        SampleError: `not_float`, `not_mono` or `nan_audio`.
+    """
+    check_waveform(waveform_16k, may_be_empty=True)
+
+
+def check_fits(waveform_16k: Waveform) -> None:
+    """Raise unless a waveform can be heard in one encoder pass, which sees 30 seconds.
+
+    Raises:
+        SampleError: `not_float`, `not_mono`, `nan_audio` or `too_long`.
+    """
+    check_hearable(waveform_16k)
+    if len(waveform_16k) > CONTEXT_SAMPLES:
+        length_s = len(waveform_16k) / SAMPLE_RATE_HZ
+        raise SampleError("too_long", f"{length_s:.2f} s of speech; the encoder hears at most 30 s at once")

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 
-from .contract import CONTEXT_SAMPLES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, feature_frames, too_long
+from .contract import FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, check_fits, check_hearable, feature_frames
 from .language import knows_only_english, refuse_unknown
 
 
@@ -59,24 +60,26 @@ class FakeWhisper:
     ) -> list[Heard | SampleError]:
         """See `Whisper.listen`; feature d of a frame is its energy to the power 1 / (d + 1)."""
         self.require(languages or [])
-        return [
-            too_long(len(waveform))
-            if len(waveform) > CONTEXT_SAMPLES
-            else Heard(self._text(waveform), self._features(waveform))
-            for waveform in waveforms_16k
-        ]
+        return run_good(
+            [*map(as_float32, waveforms_16k)],
+            check_fits,
+            lambda good: [Heard(self._text(waveform), self._features(waveform)) for waveform in good],
+        )
 
     def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
         """See `Whisper.features`."""
-        return [
-            too_long(len(waveform)) if len(waveform) > CONTEXT_SAMPLES else self._features(waveform)
-            for waveform in waveforms_16k
-        ]
+        return run_good([*map(as_float32, waveforms_16k)], check_fits, lambda good: [*map(self._features, good)])
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
+    def transcribe(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
         """See `Whisper.transcribe`."""
         self.require(languages or [])
-        return [Heard(self._text(waveform)) for waveform in waveforms_16k]
+        return run_good(
+            [*map(as_float32, waveforms_16k)],
+            check_hearable,
+            lambda good: [Heard(self._text(waveform)) for waveform in good],
+        )
 
     def _text(self, waveform: Waveform) -> str:
         nearest = min(self._texts, key=lambda samples: abs(samples - len(waveform)), default=None)

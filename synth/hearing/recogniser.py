@@ -11,24 +11,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 from anytalk.synth.language import whisper_code
 
 from .contract import (
     CONTEXT_FRAMES,
-    CONTEXT_SAMPLES,
     FRAME_SAMPLES,
     SAMPLE_RATE_HZ,
     Context,
     Heard,
+    check_fits,
+    check_hearable,
     feature_frames,
-    too_long,
 )
 from .language import refuse_unknown
 from .mel import log_mel
@@ -80,6 +81,13 @@ class Network(Protocol):
         """Turn ids into text."""
 
 
+class _Utterance(NamedTuple):
+    """A waveform at 16 kHz, and Whisper's code of its language."""
+
+    sound: Waveform
+    language: str
+
+
 class Recogniser:
     """Implements `Whisper` over a network.
 
@@ -124,11 +132,24 @@ class Recogniser:
         self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
     ) -> list[Heard | SampleError]:
         """See `Whisper.listen`. The decoder sees the states of the window that `transcribe` would choose."""
-        heard: list[Heard | SampleError] = [too_long(len(waveform)) for waveform in waveforms_16k]
-        hearable = [row for row, waveform in enumerate(waveforms_16k) if len(waveform) <= CONTEXT_SAMPLES]
-        spoken_in = self._codes(languages, len(waveforms_16k))
-        for batch, frames, language in _batches(waveforms_16k, spoken_in, hearable):
-            sounds = [waveforms_16k[row] for row in batch]
+        return run_good(self._utterances(waveforms_16k, languages), lambda one: check_fits(one.sound), self._listen)
+
+    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
+        """See `Whisper.features`."""
+        return run_good([*map(as_float32, waveforms_16k)], check_fits, self._features)
+
+    def transcribe(
+        self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None
+    ) -> list[Heard | SampleError]:
+        """See `Whisper.transcribe`."""
+        utterances = self._utterances(waveforms_16k, languages)
+        return run_good(utterances, lambda one: check_hearable(one.sound), self._transcribe)
+
+    def _listen(self, utterances: Sequence[_Utterance]) -> list[Heard]:
+        """Features and transcripts of utterances that fit into the context."""
+        heard = [Heard("")] * len(utterances)
+        for batch, frames, language in _batches(utterances):
+            sounds = [utterances[row].sound for row in batch]
             states = [self._encode(sound, self._shown(sound), self._network.encode) for sound in sounds]
             shown_BTD = np.stack([each_TD[:frames] for each_TD in states])
             spoken = self._decode(shown_BTD, sounds, language)
@@ -139,25 +160,18 @@ class Recogniser:
                 heard[row] = Heard(self._network.text(tokens).strip(), _features(each_TD, sound), probability)
         return heard
 
-    def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
-        """See `Whisper.features`."""
-        return [
-            too_long(len(sound))
-            if len(sound) > CONTEXT_SAMPLES
-            else _features(self._encode(sound, self._shown(sound), self._network.encode), sound)
-            for sound in waveforms_16k
-        ]
+    def _features(self, sounds: Sequence[Waveform]) -> list[np.ndarray]:
+        """Features of waveforms that fit into the context."""
+        return [_features(self._encode(sound, self._shown(sound), self._network.encode), sound) for sound in sounds]
 
-    def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None = None) -> list[Heard]:
-        """See `Whisper.transcribe`."""
-        cut = [cut_long(waveform) for waveform in waveforms_16k]
+    def _transcribe(self, utterances: Sequence[_Utterance]) -> list[Heard]:
+        """Transcripts of utterances of any length."""
+        cut = [[_Utterance(piece, one.language) for piece in cut_long(one.sound)] for one in utterances]
         pieces = [piece for row in cut for piece in row]
-        codes = self._codes(languages, len(cut))
-        spoken_in = [code for code, row in zip(codes, cut, strict=True) for _ in row]
         heard = [Heard("")] * len(pieces)
         encode = self._network.encode_for_text
-        for batch, frames, language in _batches(pieces, spoken_in, range(len(pieces))):
-            sounds = [pieces[place] for place in batch]
+        for batch, frames, language in _batches(pieces):
+            sounds = [pieces[place].sound for place in batch]
             states_BTD = np.stack([self._encode(sound, frames, encode) for sound in sounds])
             spoken = self._decode(states_BTD, sounds, language)
             likely = self._network.language_probabilities(states_BTD, language)
@@ -184,9 +198,10 @@ class Recogniser:
         self.encoder_passes += 1
         return encode(mel_MN)
 
-    def _codes(self, languages: Sequence[str] | None, count: int) -> list[str]:
-        """Whisper's code of the language of each utterance."""
-        return [self.language] * count if languages is None else [*map(whisper_code, languages)]
+    def _utterances(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str] | None) -> list[_Utterance]:
+        """Each waveform with Whisper's code of its language."""
+        codes = [self.language] * len(waveforms_16k) if languages is None else [*map(whisper_code, languages)]
+        return [_Utterance(as_float32(sound), code) for sound, code in zip(waveforms_16k, codes, strict=True)]
 
     def _decode(self, states_BTD: States, sounds: Sequence[Waveform], language: str) -> list[list[int]]:
         """Decode utterances of one window, each to at most the tokens that its own length can hold."""
@@ -208,13 +223,11 @@ def _joined(pieces: Sequence[Heard]) -> Heard:
     return Heard(" ".join(piece.text for piece in pieces if piece.text), None, min(known, default=None))
 
 
-def _batches(
-    sounds: Sequence[Waveform], languages: Sequence[str], places: Iterable[int]
-) -> Iterator[tuple[list[int], int, str]]:
+def _batches(utterances: Sequence[_Utterance]) -> Iterator[tuple[list[int], int, str]]:
     """Group utterances by window and language, in order, a few at a time: (places, states of the window, language)."""
     alike: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for place in places:
-        alike[window_samples(len(sounds[place])), languages[place]].append(place)
+    for place, one in enumerate(utterances):
+        alike[window_samples(len(one.sound)), one.language].append(place)
     for samples, language in sorted(alike):
         same, frames = alike[samples, language], samples // FRAME_SAMPLES
         count = max(1, DECODE_STATES // frames)

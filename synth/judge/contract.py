@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, check_waveform
+from anytalk.synth.errors import SampleError
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -18,14 +19,16 @@ class Mos(Protocol):
     def fingerprint(self) -> Mapping[str, str]:
         """Everything that can change a score: weights, engine, version, scale."""
 
-    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float]:
+    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:
         """Guess the mean opinion score of each utterance.
 
         Args:
             waveforms_16k: float32, mono, at 16 kHz.
 
         Returns:
-            One score an utterance, from about 1 (bad) to 5 (excellent).
+            One entry an utterance, in order: its score, from about 1 (bad) to 5 (excellent), which does not depend on
+            the others; for one that cannot be judged its SampleError, `not_mono`, `not_float`, or `nan_audio` for a
+            sample that is not finite. One without samples is scored as silence.
         """
 
 
@@ -43,5 +46,17 @@ class Vad(Protocol):
             waveform_16k: float32, mono, at 16 kHz.
 
         Returns:
-            Starts and ends in seconds, in order, not overlapping; none where nobody speaks.
+            Starts and ends in seconds, in order, not overlapping; none where nobody speaks, or without samples.
+
+        Raises:
+            SampleError: it cannot be judged; see `Mos.score`.
         """
+
+
+def check_judged(waveform_16k: Waveform) -> None:
+    """Raise unless a waveform can be judged; one without samples can.
+
+    Raises:
+        SampleError: `not_float`, `not_mono` or `nan_audio`.
+    """
+    check_waveform(waveform_16k, may_be_empty=True)

@@ -14,11 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.batch import run_good
+from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing.mel import mel_filters
 from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
 
-from .contract import SAMPLE_RATE_HZ
+from .contract import SAMPLE_RATE_HZ, check_judged
 
 WINDOW_SAMPLES = int(9.01 * SAMPLE_RATE_HZ)  # 144,160
 HOP_SAMPLES = SAMPLE_RATE_HZ
@@ -62,9 +64,11 @@ class Dnsmos:
             **engine_fingerprint(self._path, self._threads),
         }
 
-    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float]:
+    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:
         """See `Mos.score`. An utterance is scored alone: a batch of windows is no faster on one core."""
-        return [self._score(waveform) for waveform in waveforms_16k]
+        return run_good(
+            [*map(as_float32, waveforms_16k)], check_judged, lambda good: [self._score(waveform) for waveform in good]
+        )
 
     def _score(self, waveform: Waveform) -> float:
         windows = scored_windows(waveform, self._max_windows)

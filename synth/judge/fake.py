@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.batch import run_good
+from anytalk.synth.errors import SampleError
 
-from .contract import SAMPLE_RATE_HZ, Span
+from .contract import SAMPLE_RATE_HZ, Span, check_judged
 
 
 class FakeMos:
@@ -24,9 +26,9 @@ class FakeMos:
         """The score."""
         return {"model": "fake", "mos": str(self._mos)}
 
-    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float]:
+    def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:
         """See `Mos.score`."""
-        return [self._mos for _ in waveforms_16k]
+        return run_good([*map(as_float32, waveforms_16k)], check_judged, lambda good: [self._mos] * len(good))
 
 
 class FakeVad:
@@ -46,6 +48,8 @@ class FakeVad:
 
     def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
         """See `Vad.speech_spans`; at most one stretch."""
+        waveform_16k = as_float32(waveform_16k)
+        check_judged(waveform_16k)
         loud = np.flatnonzero(np.abs(waveform_16k) >= self._threshold)
         if len(loud) == 0:
             return []

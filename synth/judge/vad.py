@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from anytalk.synth.audio import Waveform
+from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
 
-from .contract import SAMPLE_RATE_HZ, Span
+from .contract import SAMPLE_RATE_HZ, Span, check_judged
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
@@ -48,6 +48,8 @@ class SileroVad:
 
     def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
         """See `Vad.speech_spans`."""
+        waveform_16k = as_float32(waveform_16k)
+        check_judged(waveform_16k)
         return spans_of_probabilities(self.probabilities(waveform_16k), len(waveform_16k))
 
     def probabilities(self, waveform_16k: Waveform) -> NDArray[np.float32]:

@@ -155,7 +155,7 @@ def test_the_limit_itself_is_accepted():
     [
         (np.zeros(0, np.float32), "empty_audio"),
         (np.zeros((2, 2), np.float32), "not_mono"),
-        (np.zeros(2, np.float64), "not_float32"),
+        (np.zeros(2, np.float64), "not_float"),
         (np.array([0, np.nan], np.float32), "nan_audio"),
     ],
 )
