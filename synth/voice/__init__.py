@@ -8,8 +8,8 @@
 
 from anytalk.synth.language import is_accent
 
-from .catalogue import VoiceInfo, known_voices, load_voice
-from .language import speaks, voice_language
+from .catalogue import known_voices, load_voice, speaks, voice_language
+from .engine import VoiceInfo
 from .request import PITCH_RANGE, SPEED_RANGE, SpeakRequest, Voice, check_speakable
 from .speech_server import SpeechServer
 from .terms import Terms, refuse_unknown

@@ -27,9 +27,31 @@ from anytalk.synth.errors import EngineError, SampleError, SetupError, near_matc
 from anytalk.synth.extra import import_extra
 from anytalk.synth.language import format_case
 
+from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require
 from .fingerprint import fingerprint
 from .request import SpeakRequest, speak_each
-from .terms import ESPEAK
+from .terms import NO_SPEAKER, Terms
+
+TERMS = Terms("GPL-3.0-or-later", "espeak-ng, formant synthesis", NO_SPEAKER)
+
+MODULES = ("espeakng_loader",)
+
+LISTED = (
+    "en-us",
+    "en-us+f2",
+    "en-us+f3",
+    "en-us+m3",
+    "en-us+m7",
+    "en-gb",
+    "en-gb+f3",
+    "en-gb-scotland",
+    "cmn",
+    "de",
+    "es",
+    "fr",
+    "it",
+)
+"""A few of espeak-ng's thousands of combinations, for listings; any LANGUAGE+VARIANT can be named."""
 
 WORDS_PER_MINUTE = 175
 """espeak-ng's own rate, which is speed 1; tempo follows the rate within 2 %."""
@@ -63,7 +85,7 @@ class EspeakVoice:
         SetupError: if there is no such language or variant; the message names near ones.
     """
 
-    terms = ESPEAK
+    terms = TERMS
 
     def __init__(self, spec: str) -> None:
         language, plus, variant = spec.partition("+")
@@ -195,3 +217,22 @@ def _unload(library: ctypes.CDLL) -> None:
         "espeak-ng stays loaded because something else in this process uses it, so what it says would depend "
         "on what was said before; speak with it in a process of its own"
     )
+
+
+def _load(spec: str, _: Servers) -> EspeakVoice:
+    require(f"espeak:{spec}", "espeak", MODULES)
+    return EspeakVoice(spec)
+
+
+def _language(spec: str, _: Servers) -> str:
+    return format_case(spec.partition("+")[0])
+
+
+def _known() -> list[VoiceInfo]:
+    installed = are_installed(MODULES)
+    return [
+        VoiceInfo(f"espeak:{spec}", "espeak", _language(spec, {}), TERMS, installed, extra="espeak") for spec in LISTED
+    ]
+
+
+ENGINE = VoiceEngine(forms=("espeak:LANGUAGE", "espeak:LANGUAGE+VARIANT"), load=_load, language=_language, known=_known)

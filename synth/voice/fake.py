@@ -7,10 +7,12 @@ import numpy as np
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.language import MANY
 
+from .engine import VoiceEngine
 from .fingerprint import RENDERING
 from .request import SpeakRequest, speak_each
-from .terms import FAKE
+from .terms import NO_SPEAKER, Terms
 
 SECONDS_PER_CHARACTER = 0.06
 """About the pace of English speech: 17 characters a second."""
@@ -25,8 +27,8 @@ class FakeVoice:
         sample_rate_hz: rate of the tone.
     """
 
-    language = "mul"
-    terms = FAKE
+    language = MANY
+    terms = Terms("Apache-2.0", "a tone", NO_SPEAKER)
 
     def __init__(self, name: str = "tone", *, refuses: str = "[unspeakable]", sample_rate_hz: int = 24_000) -> None:
         self.name = f"fake:{name}"
@@ -52,3 +54,6 @@ class FakeVoice:
         time_s = np.arange(samples) / self.sample_rate_hz
         tone = 0.3 * np.sin(2.0 * np.pi * self._tone_hz * time_s + phase) * np.hanning(samples)
         return tone.astype(np.float32)
+
+
+ENGINE = VoiceEngine(forms=("fake:WORD",), load=lambda spec, _: FakeVoice(spec), language=lambda _, __: MANY)

@@ -5,13 +5,13 @@ Source: https://github.com/MMWilliams/hibari (hibari-tts 0.2.1), distilled from 
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from hibari import SAMPLE_RATE, Hibari
-from hibari.voices import VOICES, cache_dir, voice_path
+from typing import Any
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.language import MANY
 
+from .engine import Servers, VoiceEngine, VoiceInfo, unknown_voice
 from .fingerprint import fingerprint
 from .request import SpeakRequest, engine_speed, speak_each
 from .terms import KOKORO, Terms
@@ -56,14 +56,24 @@ TEMPO_MEASURED = (
 25 ms, and most of them last two: where 2 / speed passes a half (0.8, 4/3), these give up a frame all at once."""
 
 
+def registry() -> dict[str, Any]:
+    """Facts of each voice that hibari knows, by name."""
+    # Imported here and below: hibari takes a while to import, and most of this room needs none of it.
+    from hibari.voices import VOICES
+
+    return VOICES
+
+
 def is_on_disk(voice: str) -> bool:
     """Whether a voice of hibari's registry can be loaded without a download."""
-    return bool(VOICES[voice].get("bundled")) or (Path(cache_dir()) / VOICES[voice]["file"]).exists()
+    from hibari.voices import cache_dir
+
+    return bool(registry()[voice].get("bundled")) or (Path(cache_dir()) / registry()[voice]["file"]).exists()
 
 
 def hibari_terms(voice: str) -> Terms:
     """Terms of a voice of hibari's registry."""
-    source = f"hibari-tts, distilled from the voice {VOICES[voice]['kokoro']} of Kokoro-82M (Apache-2.0)"
+    source = f"hibari-tts, distilled from the voice {registry()[voice]['kokoro']} of Kokoro-82M (Apache-2.0)"
     return Terms("Apache-2.0", source, KOKORO.consent)
 
 
@@ -79,16 +89,18 @@ class HibariVoice:
         SetupError: if the voice's file is not on disk. Nothing is downloaded here.
     """
 
-    sample_rate_hz = SAMPLE_RATE
-
     def __init__(self, voice: str = "heart") -> None:
+        from hibari import SAMPLE_RATE, Hibari
+        from hibari.voices import cache_dir, voice_path
+
         if not is_on_disk(voice):
             raise SetupError(
                 f"the voice hibari:{voice} is not on disk, and anytalk downloads nothing by itself; to fetch "
                 f'it into {cache_dir()}, run: hibari "Hello." --voice {voice} -o hello.wav'
             )
         self.name = f"hibari:{voice}"
-        self.language: str = VOICES[voice]["language"]
+        self.language: str = registry()[voice]["language"]
+        self.sample_rate_hz: int = SAMPLE_RATE
         self.terms = hibari_terms(voice)
         self._path = Path(voice_path(voice, download_missing=False))
         self._engine = Hibari(voice, threads=1)
@@ -105,3 +117,24 @@ class HibariVoice:
     def _speak_one(self, text: str, seed: int, speed: float) -> Waveform:
         waveform: Waveform = self._engine(text, speed=engine_speed(speed, TEMPO_MEASURED), seed=seed)
         return waveform
+
+
+def _load(spec: str, _: Servers) -> HibariVoice:
+    if spec not in registry():
+        raise unknown_voice(f"hibari:{spec}", (f"hibari:{voice}" for voice in registry()))
+    return HibariVoice(spec)
+
+
+def _language(spec: str, _: Servers) -> str:
+    # An unknown voice is refused when it is loaded.
+    return str(registry()[spec]["language"]) if spec in registry() else MANY
+
+
+def _known() -> list[VoiceInfo]:
+    return [
+        VoiceInfo(f"hibari:{voice}", "hibari", facts["language"], hibari_terms(voice), is_on_disk(voice), extra=None)
+        for voice, facts in registry().items()
+    ]
+
+
+ENGINE = VoiceEngine(forms=("hibari:heart",), load=_load, language=_language, known=_known)

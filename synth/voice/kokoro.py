@@ -11,27 +11,38 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import espeakng_loader
 import numpy as np
-import onnx
-from huggingface_hub import snapshot_download
-from kokoro_onnx.chunker import split_phonemes
-from kokoro_onnx.config import MAX_PHONEME_LENGTH, SAMPLE_RATE, EspeakConfig
-from kokoro_onnx.tokenizer import Tokenizer
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError, near_matches
 
+from .engine import Servers, VoiceEngine, require
 from .fingerprint import fingerprint
-from .language import kokoro_language
-from .noise import one_thread_session, take_noise_from_inputs
 from .request import SpeakRequest, speak_each
 from .terms import KOKORO
 
+if TYPE_CHECKING:
+    import onnx
+
 ENGINE_LICENCE = "GPL-3.0-or-later"
+
+MODULES = ("kokoro_onnx", "onnx", "espeakng_loader")
+
+LANGUAGES = {
+    "a": "en-US",
+    "b": "en-GB",
+    "e": "es",
+    "f": "fr-FR",
+    "h": "hi",
+    "i": "it",
+    "j": "ja",
+    "p": "pt-BR",
+    "z": "cmn",
+}
+"""By the first letter of a voice's name. Source: https://huggingface.co/hexgrad/Kokoro-82M/blob/main/VOICES.md"""
 
 ESPEAK_LANGUAGES = {
     "en-US": "en-us",
@@ -65,10 +76,15 @@ class KokoroVoice:
         SetupError: files are missing or not Kokoro's, or there is no such voice.
     """
 
-    sample_rate_hz = SAMPLE_RATE
-
     def __init__(self, name: str, place: str, voice: str) -> None:
+        import onnx
+        from kokoro_onnx.config import SAMPLE_RATE, EspeakConfig
+        from kokoro_onnx.tokenizer import Tokenizer
+
+        from .noise import one_thread_session, take_noise_from_inputs
+
         self.name = name
+        self.sample_rate_hz: int = SAMPLE_RATE
         self.language = kokoro_language(voice)
         self.terms = KOKORO.with_engine(ENGINE_LICENCE)
         self._sources = _files(place)
@@ -92,6 +108,9 @@ class KokoroVoice:
         return speak_each(requests, self._speak_one, self.sample_rate_hz)
 
     def _speak_one(self, text: str, seed: int, speed: float) -> Waveform:
+        from kokoro_onnx.chunker import split_phonemes
+        from kokoro_onnx.config import MAX_PHONEME_LENGTH
+
         rng = np.random.default_rng(seed)
         phonemes = self._tokenizer.phonemize(text, ESPEAK_LANGUAGES[self.language])
         ids = [self._tokenizer.tokenize(piece) for piece in split_phonemes(phonemes, MAX_PHONEME_LENGTH)]
@@ -115,6 +134,8 @@ class KokoroVoice:
 
 def _files(place: str) -> tuple[Path, Path]:
     """The graph and the voices of a folder or a hub repository."""
+    from huggingface_hub import snapshot_download
+
     folder = Path(place)
     if not folder.is_dir():
         try:
@@ -145,18 +166,52 @@ def _style(path: Path, voice: str) -> NDArray[np.float32]:
     return styles.reshape(len(styles), -1)
 
 
-def _tokens_input(path: Path, graph: onnx.ModelProto) -> str:
+def _tokens_input(path: Path, graph: "onnx.ModelProto") -> str:
     """Name of the tokens' input: exports differ."""
+    from onnx import TensorProto
+
     types = {each.name: each.type.tensor_type.elem_type for each in graph.graph.input}
     tokens = next((name for name in TOKEN_INPUTS if name in types), None)
     if tokens is None or not {"style", "speed"} <= types.keys():
         raise SetupError(f"{path} is no graph of Kokoro: its inputs are {', '.join(types)}")
-    if types["speed"] != onnx.TensorProto.FLOAT:
+    if types["speed"] != TensorProto.FLOAT:
         raise SetupError(f"{path} knows whole speeds only; take an export whose speed is a float")
     return tokens
 
 
 def _own_espeak() -> str:
     """A copy of espeak-ng's library, so that voices of espeak-ng can go on loading and unloading theirs."""
+    import espeakng_loader
+
     library = Path(espeakng_loader.get_library_path())
     return str(shutil.copy(library, tempfile.mkdtemp(prefix="anytalk-kokoro-")))
+
+
+def kokoro_language(voice: str) -> str:
+    """BCP-47 tag of a voice's language.
+
+    >>> kokoro_language("bm_george")
+    'en-GB'
+
+    Raises:
+        SetupError: no voice is named so.
+    """
+    if voice[1:3] not in ("f_", "m_") or voice[0] not in LANGUAGES:
+        raise SetupError(f"{voice!r} is no name of a Kokoro voice; they look like af_heart or bm_george")
+    return LANGUAGES[voice[0]]
+
+
+def _load(spec: str, _: Servers) -> KokoroVoice:
+    name = f"kokoro:{spec}"
+    place, hash_sign, voice = spec.rpartition("#")
+    if not (place and hash_sign and voice):
+        raise SetupError(f"the voice {name} must be kokoro:PLACE#VOICE, such as kokoro:models/kokoro#af_heart")
+    require(name, "kokoro", MODULES)
+    return KokoroVoice(name, place, voice)
+
+
+def _language(spec: str, _: Servers) -> str:
+    return kokoro_language(spec.rpartition("#")[2])
+
+
+ENGINE = VoiceEngine(forms=("kokoro:PLACE#VOICE",), load=_load, language=_language)

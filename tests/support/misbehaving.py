@@ -71,12 +71,12 @@ class Server:
     """A running server.
 
     Args:
-        reply: the good response to a request's body.
+        respond: gives the good response to a request's body.
         fault: how the server misbehaves for (number of the request from 0, body); None to behave.
     """
 
-    def __init__(self, reply: Callable[[Body], Fault], fault: Callable[[int, Body], Fault | None]) -> None:
-        self.reply, self.fault = reply, fault
+    def __init__(self, respond: Callable[[Body], Fault], fault: Callable[[int, Body], Fault | None]) -> None:
+        self.respond, self.fault = respond, fault
         self.bodies: list[Body] = []
         self.keys: list[str | None] = []
         self.times: list[float] = []
@@ -95,7 +95,7 @@ class Server:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            fault = self.fault(number, body) or self.reply(body)
+            fault = self.fault(number, body) or self.respond(body)
             time.sleep(fault.stall_s)
             return fault
         finally:
@@ -113,7 +113,7 @@ class _Http(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that hang up, which those without patience do."""
+        """Say nothing of clients that hang up, which those with a short timeout do."""
 
 
 @contextlib.contextmanager
@@ -126,12 +126,12 @@ def serve(answer: Callable[[Body], str], fault: Callable[[int, Body], Fault | No
 @contextlib.contextmanager
 def serve_path(
     path: str,
-    reply: Callable[[Body], Fault],
+    respond: Callable[[Body], Fault],
     fault: Callable[[int, Body], Fault | None] = behave,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
     """Run a server that knows one path on a free port of this machine; over https where it is given certificates."""
-    server = Server(reply, fault)
+    server = Server(respond, fault)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

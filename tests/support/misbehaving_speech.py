@@ -1,4 +1,4 @@
-"""Speech over HTTP: a good server's replies, and every way in which a bad one may reply instead."""
+"""Speech over HTTP: the responses of a good server, and every way in which a bad one may respond instead."""
 
 import io
 

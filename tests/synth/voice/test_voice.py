@@ -215,6 +215,36 @@ def test_a_missing_engine_is_found_out_without_loading_one():
     assert done.stdout.strip() == "[]"
 
 
+def test_every_engine_declares_itself_without_its_packages():
+    script = (
+        "import sys\n"
+        "packages = 'hibari', 'piper', 'onnx', 'onnxruntime', 'espeakng_loader', 'kokoro_onnx', 'torch'\n"
+        "sys.modules.update(dict.fromkeys(packages))\n"
+        "from anytalk.synth.voice import catalogue\n"
+        "print(all(catalogue._engine(name).forms for name in catalogue.ENGINES))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_a_new_engine_is_one_file_and_one_line_in_the_table(tmp_path, monkeypatch):
+    from anytalk.synth.voice import catalogue
+
+    (tmp_path / "engine_of_ours.py").write_text(
+        "from anytalk.synth.voice.engine import VoiceEngine, VoiceInfo\n"
+        "from anytalk.synth.voice.fake import FakeVoice\n"
+        "def known(): return [VoiceInfo('ours:anna', 'ours', 'sv', FakeVoice.terms, True, None)]\n"
+        "ENGINE = VoiceEngine(('ours:NAME',), lambda spec, _: FakeVoice(spec), lambda spec, _: 'sv', known)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(catalogue.ENGINES, "ours", "engine_of_ours")
+    assert len(said(load_voice("ours:anna")))
+    assert voice_language("ours:anna") == "sv"
+    assert known_voices()[-1].name == "ours:anna"
+    with pytest.raises(SetupError, match=r"names look like .*ours:NAME"):
+        load_voice("hours")
+
+
 def test_known_voices_can_be_named(voices):
     infos = {info.name: info for info in known_voices()}
     assert set(NAMES) <= set(infos)
