@@ -7,13 +7,13 @@ key/value head, the query heads that share it, then the key, then the value.
 Source: `litgpt/model.py` and `litgpt/config.py` of gpt-omni/mini-omni at 26c31d5.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
@@ -115,7 +115,7 @@ def from_mini_omni(source: Path, folder: Path) -> MiniOmniConfig:
         ValueError: if the folder is no such checkpoint, or its tensors are not exactly its config's.
     """
     state = _read_original_weights(source)
-    original = {**_DEFAULTS, **_read_flat_yaml(source / CONFIG)}
+    original = {**_DEFAULTS, **_read_original_config(source / CONFIG)}
     blocks = {name.split(".")[2] for name in state if name.startswith("transformer.post_adapter.")}
     # The original's loader does not believe its config's `post_adapter` either; the tensors decide.
     config = _our_config(original, tts_adapter_layers=len(blocks))
@@ -135,7 +135,7 @@ def to_mini_omni(source: Path, folder: Path) -> None:
 
     Raises:
         ValueError: if the folder is no such checkpoint, its tensors are not exactly its config's, or the original
-            has no place for what it holds.
+            cannot represent it.
     """
     config = MiniOmniConfig.from_dict(read_config(source))
     original = _original_config(config)
@@ -147,7 +147,7 @@ def to_mini_omni(source: Path, folder: Path) -> None:
         if (source / name).is_file():
             shutil.copy2(source / name, folder / name)
     torch.save(state, folder / WEIGHTS)
-    (folder / CONFIG).write_text("".join(f"{key}: {_yaml(x)}\n" for key, x in original.items()), encoding="utf-8")
+    (folder / CONFIG).write_text(yaml.safe_dump(original, sort_keys=False), encoding="utf-8")
 
 
 def _check(ours: Mapping[str, Tensor], config: MiniOmniConfig, source: Path) -> None:
@@ -244,23 +244,23 @@ def _original_config(config: MiniOmniConfig) -> dict[str, Any]:
     shape, layout = config.backbone, config.layout
     problems = []
     if shape["model_type"] not in ("qwen2", "llama"):
-        problems.append(f"a {shape['model_type']} backbone")
+        problems.append(f"a {shape['model_type']} backbone (only qwen2 and llama)")
     if set(shape.get("layer_types") or ["full_attention"]) != {"full_attention"}:
         problems.append("sliding-window attention")
-    if shape.get("rope_parameters", {}).get("rope_type", "default") != "default":
-        problems.append("scaled rotary positions")
+    if (rope := shape.get("rope_parameters", {}).get("rope_type", "default")) != "default":
+        problems.append(f"rope_type={rope} (only default)")
     if shape.get("attention_bias") or shape.get("mlp_bias"):
         problems.append("biases outside queries, keys and values")
     if layout.layers != 7:
-        problems.append(f"{layout.layers} codec layers")
+        problems.append(f"{layout.layers} codec layers (only 7)")
     if config.stack != 1:
-        problems.append(f"{config.stack} stacked frames")
-    if config.adapter == "swiglu" and config.adapter_hidden != shape["intermediate_size"]:
-        problems.append(f"a Whisper adapter {config.adapter_hidden} wide")
+        problems.append(f"model.stack={config.stack} (only 1)")
+    if config.adapter == "swiglu" and config.adapter_hidden != (width := shape["intermediate_size"]):
+        problems.append(f"model.adapter_hidden={config.adapter_hidden} (only the backbone's {width})")
     if not config.tts_adapter_layers and shape["tie_word_embeddings"] != config.tie_audio_head:
         problems.append("text and audio heads of which only one is tied")
     if problems:
-        raise ValueError(f"the original Mini-Omni has no place for {', '.join(problems)}")
+        raise ValueError(f"the original Mini-Omni cannot represent {', '.join(problems)}")
     heads = shape["num_attention_heads"]
     return {
         **_REQUIRED,
@@ -384,33 +384,11 @@ def _read_original_weights(source: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _read_flat_yaml(path: Path) -> dict[str, Any]:
-    """Read the top level of a YAML file as litgpt writes it: one `key: scalar` a line.
-
-    Nested values (`hf_config`) say where a backbone came from; they are left out. This is all the YAML that
-    the format needs, and keeps a YAML library out of this layer.
-    """
-    values: dict[str, Any] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        key, colon, text = line.partition(":")
-        if colon and not line.startswith((" ", "-", "#", "{")):
-            values[key.strip()] = _scalar(text.strip())
+def _read_original_config(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no keys and values")
     return values
-
-
-def _scalar(text: str) -> Any:
-    words = {"null": None, "~": None, "": None, "true": True, "false": False}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text.strip("'\"")
-
-
-def _yaml(value: Any) -> str:
-    text = json.dumps(value)
-    # YAML 1.1 reads 1e-06 as a string; 1.0e-06 is a number.
-    return text.replace("e", ".0e") if isinstance(value, float) and "e" in text and "." not in text else text

@@ -16,7 +16,7 @@ from anytalk.recipes.cli import main
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
-    """A small checkpoint for which the original has a place."""
+    """A small checkpoint that the original can represent."""
     folder = tmp_path_factory.mktemp("checkpoint") / "ours"
     layout = Layout(text_size=40, codebook_size=30, layers=7)
     shape = Qwen2Config(
@@ -118,6 +118,7 @@ def edit_config(old, new):
         (lambda folder: torch.save([1, 2], folder / "lit_model.pth"), "cannot be converted: "),
         (edit(lambda state: state.pop("transformer.ln_f.weight")), "lacks the tensor transformer.ln_f.weight"),
         (edit(lambda state: state.update(extra=torch.zeros(1))), "holds unknown tensors: extra"),
+        (edit_config("n_embd: 16", "n_embd: [16"), "model_config.yaml is not YAML: "),
         (edit_config("n_embd: 16", "n_embd: 32"), "does not fit its config: "),
         (edit_config("n_layer: 2", "n_layer: two"), "n_layer 'two' (not a size)"),
         (edit_config("text_vocab_size: 104", "text_vocab_size: 4"), "cannot be converted: "),
