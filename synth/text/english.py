@@ -13,7 +13,6 @@ from unicodedata import numeric
 
 from . import number
 from .english_date import DATES, DATES_DAY_FIRST, DATES_MONTH_FIRST, MONTH_FIRST, TIMES, YEAR, bare_year
-from .english_number import END, RANGE, START, N, count, text_after
 from .english_table import (
     ABBREVIATIONS,
     AFTER_NAME,
@@ -29,7 +28,12 @@ from .english_table import (
     TITLES,
     UNITS,
 )
-from .rule import Rule, any_of, apply, rule, spaced
+from .number import DASH, END, START
+from .rule import Rule, any_of, apply, rule, spaced, text_after
+
+N = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
+"""Pattern of a number as it is written, without its sign."""
+RANGE = rf"(?P<low>{N})(?:{DASH}(?P<high>{N}))?"
 
 VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
@@ -46,6 +50,15 @@ def normalise_english(text: str, region: str = "") -> str:
     'Doctor Lee paid three dollars and fifty cents on the fifth of May twenty twenty-four.'
     """
     return apply(_rules(region.upper() in MONTH_FIRST), text)
+
+
+def count(written: str) -> str:
+    """Say a number: digits with or without separators and decimals."""
+    whole, _, decimals = written.replace(",", "").partition(".")
+    said = number.cardinal(whole, "en") if whole else ""
+    if decimals:
+        said = f"{said} point {number.digit_by_digit(decimals, 'en')}".strip()
+    return said
 
 
 def _counts(match: re.Match[str]) -> str:

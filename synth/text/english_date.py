@@ -5,9 +5,9 @@
 import re
 
 from . import number
-from .english_number import DASH, END, START, count, text_after
 from .english_table import MONTHS, NOT_PLURAL
-from .rule import rule
+from .number import DASH, END, START
+from .rule import rule, text_after
 
 MONTH = rf"(?P<month>(?:{'|'.join(MONTHS)})\b|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b\.?)"
 YEAR = r"(?:10[1-9]|1[1-9]\d|20\d)\d"
@@ -21,6 +21,10 @@ def _month(written: str) -> str:
 
 def _day(written: str) -> str | None:
     return number.ordinal(written, "en") if 1 <= int(written) <= 31 else None
+
+
+def _count(digits: str) -> str:
+    return number.cardinal(digits, "en")
 
 
 def _year(written: str) -> str:
@@ -82,12 +86,12 @@ def _plural(words: str) -> str:
 def _decade(match: re.Match[str]) -> str:
     if match["century"]:
         return _plural(_year(match["century"] + match["tens"]))
-    return _plural(count(match["tens"]))
+    return _plural(_count(match["tens"]))
 
 
 def _year_range(match: re.Match[str]) -> str:
     last = match[2]
-    return f"{_year(match[1])} to {_year(last) if len(last) == 4 else count(last)}"
+    return f"{_year(match[1])} to {_year(last) if len(last) == 4 else _count(last)}"
 
 
 def _counts_things(match: re.Match[str]) -> bool:
@@ -107,28 +111,28 @@ def _half_day(match: re.Match[str]) -> str | None:
     if hour > 23 or int(minutes or 0) > 59:
         return None
     part = f"{match['part'].lower()}.m."
-    said = count(str(hour))
+    said = _count(str(hour))
     if minutes and int(minutes):
         said += f" {_minutes(minutes)}"
     return f"{said} {part}"
 
 
 def _minutes(digits: str) -> str:
-    return f"oh {count(digits[1])}" if int(digits[0]) == 0 else count(digits)
+    return f"oh {_count(digits[1])}" if int(digits[0]) == 0 else _count(digits)
 
 
 def _clock(match: re.Match[str]) -> str:
     hour, minutes, seconds = int(match["hour"]), match["minutes"], match["seconds"]
     if hour > 24 or int(minutes) > 59:
-        return f"{count(match['hour'])} to {count(minutes)}"
-    said = count(str(hour))
+        return f"{_count(match['hour'])} to {_count(minutes)}"
+    said = _count(str(hour))
     if int(minutes):
         said += f" {_minutes(minutes)}"
     elif hour in (0, 24):
         said = "midnight"
     else:
         said += " o'clock" if hour <= 12 else " hundred"
-    return f"{said} and {count(str(int(seconds)))} seconds" if seconds and int(seconds) else said
+    return f"{said} and {_count(str(int(seconds)))} seconds" if seconds and int(seconds) else said
 
 
 _TIME = r"\d{1,2}(?::\d\d)?\s?[AaPp]\.?[Mm]\b\.?"
@@ -153,5 +157,5 @@ TIMES = [
     rule(r"\b(\d{1,2}:\d\d)\s?[-–—]\s?(?=\d{1,2}:\d\d)", lambda m: f"{m[1]} to "),
     rule(r"\b(?P<hour>\d{1,2})(?:[:.](?P<minutes>\d\d))?\s?(?P<part>[AaPp])\.?[Mm]\b\.?", _half_day),
     rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?{END}(?: o['’]clock)?", _clock),
-    rule(rf"{START}(\d+):(\d+){END}", lambda m: f"{count(m[1])} to {count(m[2])}"),
+    rule(rf"{START}(\d+):(\d+){END}", lambda m: f"{_count(m[1])} to {_count(m[2])}"),
 ]

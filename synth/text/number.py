@@ -3,6 +3,8 @@
 Only what it gets right in a language is asked of it: its decimals are wrong in many, so they are made here.
 """
 
+# ruff: noqa: RUF001  typographic dashes are what is looked for
+
 import unicodedata
 from functools import cache
 
@@ -10,6 +12,12 @@ from num2words import num2words
 
 LONGEST = 15
 """Digits of a number that is said as one: in words, longer ones are no help to a listener."""
+
+START = r"(?<!\d)(?<!\d[.,])"
+END = r"(?!\d)(?![.,]\d)"
+"""Patterns of the places where a number starts and ends."""
+DASH = r"\s?[-–—]\s?"
+"""Pattern of what stands between the ends of a range."""
 
 
 def cardinal(digits: str, language: str) -> str:

@@ -58,6 +58,11 @@ def _replace(each: Rule, text: str) -> str:
     return each.pattern.sub(said, text)
 
 
+def text_after(match: re.Match[str]) -> str:
+    """Text that follows a match."""
+    return match.string[match.end() :]
+
+
 def any_of(words: Sequence[str]) -> str:
     """Pattern of any of some words, the longest first."""
     return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
