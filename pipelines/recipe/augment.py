@@ -49,7 +49,7 @@ KbitSRange = Ascending[tuple[KbitS, KbitS]]
 
 
 class _Step(Section):
-    probability: float = Field(1.0, gt=0.0, le=1.0, description="how likely the step is done")
+    probability: float = Field(1.0, gt=0.0, le=1.0, description="probability of the step")
 
 
 class SpeedStep(_Step):
@@ -78,7 +78,7 @@ class NoiseStep(_Step):
     """Mix noise, music or voices in."""
 
     kind: Literal["noise"]
-    folder: str = Field(description="recordings, in any folder below it")
+    folder: str = Field(description="folder of recordings, subfolders included")
     snr_db: DecibelRange = Field((5.0, 20.0), description="range of the signal-to-noise ratio, in dB")
 
     def step(self) -> Step:
@@ -90,7 +90,7 @@ class RoomStep(_Step):
     """Put the speaker into a room that was measured."""
 
     kind: Literal["room"]
-    folder: str = Field(description="impulse responses, in any folder below it")
+    folder: str = Field(description="folder of impulse responses, subfolders included")
 
     def step(self) -> Step:
         """The step itself."""
@@ -102,7 +102,7 @@ class SimulatedRoomStep(_Step):
 
     kind: Literal["simulated_room"]
     rt60_s: SecondsRange = Field((0.2, 0.6), description="range of the reverberation time, in seconds")
-    direct_to_reverberant_db: DecibelRange = Field((0.0, 10.0), description="range of direct sound over echoes, in dB")
+    direct_to_reverberant_db: DecibelRange = Field((0.0, 10.0), description="range of the direct-to-reverberant ratio")
 
     def step(self) -> Step:
         """The step itself."""
@@ -124,7 +124,7 @@ class CodecStep(_Step):
 
     kind: Literal["codec"]
     codecs: tuple[CodingName, ...] = Field(description="any of mp3, opus, amr-nb, g711; one is drawn")
-    kbit_s: KbitSRange | None = Field(None, description="range of bit rates; those of everyday use by default")
+    kbit_s: KbitSRange | None = Field(None, description="range of bit rates; usual ones by default")
 
     @model_validator(mode="after")
     def has_rates(self) -> "CodecStep":
@@ -149,9 +149,9 @@ AnyStep = Annotated[
 class Augment(Section):
     """What is done to questions that passed the check. Answers stay as they are."""
 
-    steps: tuple[AnyStep, ...] = Field(description="what is done, in order")
+    steps: tuple[AnyStep, ...] = Field(description="steps, applied in order")
     max_wer: float | None = Field(
-        None, ge=0.0, description="word error rate after it; over that, it is drawn again, at most check.attempts times"
+        None, ge=0.0, description="highest word error rate; above it, drawn again, at most check.attempts times"
     )
 
     @model_validator(mode="after")

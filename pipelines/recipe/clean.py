@@ -16,14 +16,14 @@ class Clean(Section):
 
     max_question_characters: int = Field(400, ge=1, description="longer questions are rejected")
     max_answer_characters: int = Field(1200, ge=1, description="longer answers are rejected")
-    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to say")
-    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to say")
+    max_question_s: float | None = Field(None, gt=0.0, description="reject questions that would take longer to speak")
+    max_answer_s: float | None = Field(None, gt=0.0, description="reject answers that would take longer to speak")
     normalise: Literal["rules", "nemo", "none"] = Field(
-        "rules", description="who writes numbers, abbreviations and symbols out as they are said"
+        "rules", description="text normaliser for numbers, abbreviations and symbols"
     )
     refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
     identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
-    drop_repeats: bool = Field(True, description="reject conversations that say the same as an earlier one")
+    drop_repeats: bool = Field(True, description="reject conversations with the same text as an earlier one")
 
 
 class Split(Section):
@@ -32,7 +32,7 @@ class Split(Section):
     validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
     test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
     held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
-        {}, description="voices that ask all of a split and nothing else; a list is for test"
+        {}, description="voices reserved for one split; a list is for test"
     )
 
     @field_validator("held_out_voices", mode="before")
@@ -69,10 +69,10 @@ class Split(Section):
 class Dedup(Section):
     """Which conversations say nearly the same as an earlier one. The later one is rejected, whole."""
 
-    threshold: float = Field(0.7, gt=0.0, le=1.0, description="Jaccard similarity of shingles from which two are alike")
+    threshold: float = Field(0.7, gt=0.0, le=1.0, description="lowest Jaccard similarity of near-duplicates")
     ngram: int = Field(2, ge=1, le=13, description="words of a shingle; characters in scripts without spaces")
-    sides: tuple[Side, ...] = Field(("question", "answer"), min_length=1, description="what is compared")
-    against: tuple[str, ...] = Field((), description="earlier anytalk datasets, folders or URLs, that come first")
+    sides: tuple[Side, ...] = Field(("question", "answer"), min_length=1, description="sides that are compared")
+    against: tuple[str, ...] = Field((), description="earlier anytalk datasets (folders or URLs) to compare with")
 
 
 class EvaluationSet(Shorthand):
@@ -96,9 +96,9 @@ class Decontaminate(Section):
     against: tuple[EvaluationSet, ...] = Field(min_length=1, description="evaluation sets")
     ngram: int = Field(8, ge=1, le=32, description="words of an n-gram; characters in scripts without spaces")
     min_overlap: float = Field(
-        0.5, gt=0.0, le=1.0, description="share of an evaluation text's words in n-grams that the row has too"
+        0.5, gt=0.0, le=1.0, description="share of an evaluation text's words that must be in shared n-grams"
     )
-    sides: tuple[Side, ...] = Field(("question", "answer"), min_length=1, description="where they are looked for")
+    sides: tuple[Side, ...] = Field(("question", "answer"), min_length=1, description="sides that are searched")
 
 
 def _switched(value: Any) -> Any:

@@ -26,8 +26,8 @@ class Audio(Section):
     """What is done to every spoken or recorded utterance."""
 
     loudness_lufs: float = Field(-20.0, ge=-40.0, le=-10.0, description="integrated loudness (BS.1770)")
-    trim_silence: bool = Field(True, description="cut silence at both ends")
-    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0, description="how much of it stays")
+    trim_silence: bool = Field(True, description="trim silence at both ends")
+    keep_silence_s: float = Field(0.1, ge=0.0, le=2.0, description="silence that is kept at both ends, in seconds")
     max_question_s: float = Field(30.0, gt=0.0, le=30.0, description="longer questions are rejected")
     max_answer_s: float = Field(60.0, gt=0.0, le=600.0, description="longer answers are rejected")
 
@@ -35,13 +35,13 @@ class Audio(Section):
 class Check(Section):
     """What an utterance must reach, and how often a spoken one is tried again."""
 
-    attempts: int = Field(4, ge=1, le=20, description="times that a side may be spoken")
+    attempts: int = Field(4, ge=1, le=20, description="maximum attempts for each side")
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: Literal["p808", "p835"] = Field(
-        "p808", description="DNSMOS network: p808 takes 0.02 s a window, p835 (its overall score) 0.5 s"
+        "p808", description="DNSMOS network: p808 (0.02 s per window) or p835 (overall score, 0.5 s per window)"
     )
     speaker: str | None = Field(
-        None, description="ONNX file of a speaker network; similarity to the voices' references is measured by it"
+        None, description="ONNX speaker-embedding model, for the similarity to each voice's reference"
     )
     question: Policy = Policy()
     answer: Policy = Policy()
@@ -57,9 +57,9 @@ class Codec(Section):
     model: str = Field(
         "bundled",
         description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
-        f"or {KEPT_CODES}: keep a source's codes, with no codec at hand",
+        f"or {KEPT_CODES}: keep the source's codes without decoding them",
     )
-    compiled: bool = Field(False, description="compile SNAC where it runs: faster, and takes a C++ compiler")
+    compiled: bool = Field(False, description="compile SNAC for the machine: faster; needs a C++ compiler")
 
 
 class Features(Section):
@@ -67,22 +67,22 @@ class Features(Section):
 
     model: str = Field("tiny.en", description="a Whisper: tiny.en, small, a hub id, a folder, openai:small, a .pt file")
     compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
-        "float32", description="arithmetic of the features; float32 gives the original's"
+        "float32", description="precision of the features; float32 matches openai-whisper"
     )
     text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
-        "int8", description="arithmetic where only a transcript is wanted: that of the answers"
+        "int8", description="precision where only a transcript is needed: answers"
     )
     context: Context = Field(
-        "full", description="what the encoder is shown: 30 seconds as in Mini-Omni, or short windows of 8, 16 or 30"
+        "full", description="encoder window: full (30 seconds, as in Mini-Omni) or short (8, 16 or 30 seconds)"
     )
-    store: bool = Field(True, description="store the features, which are most of a shard")
+    store: bool = Field(True, description="store the features, the largest part of a shard")
 
 
 class Shards(Section):
     """Shape of what is committed."""
 
     unit_rows: int = Field(
-        32, ge=1, le=4096, description="rows of a work unit, before its last conversation is completed"
+        32, ge=1, le=4096, description="rows of a work unit; its last conversation is always completed"
     )
     batch_rows: int = Field(8, ge=1, le=1024, description="rows of an Arrow record batch")
 
@@ -90,13 +90,13 @@ class Shards(Section):
 class Resources(Section):
     """How many of each engine run. None of this changes a byte."""
 
-    voices: int = Field(1, ge=1, description="engines that speak")
-    hearing: int | None = Field(None, ge=1, description="engines that listen, most of the work; one a core by default")
-    judging: int = Field(1, ge=1, description="engines that judge")
-    codec: int = Field(1, ge=1, description="engines that encode")
-    gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each hearing engine on a cluster")
-    gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec engine on a cluster")
-    units_in_flight: int = Field(3, ge=1, description="work units that are made at once")
+    voices: int = Field(1, ge=1, description="TTS workers")
+    hearing: int | None = Field(None, ge=1, description="ASR workers (Whisper); one per core by default")
+    judging: int = Field(1, ge=1, description="scoring workers (DNSMOS, VAD)")
+    codec: int = Field(1, ge=1, description="codec workers")
+    gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each ASR worker on a cluster")
+    gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec worker on a cluster")
+    units_in_flight: int = Field(3, ge=1, description="work units processed concurrently")
     compared_in_process: int = Field(
         1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
     )
@@ -112,17 +112,17 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the dataset")
     seed: int = Field(1, ge=0, lt=2**63, description="all randomness follows from it and from the rows")
     source: Source
-    rewrite: Rewrite | None = Field(None, description="have a language model make written pairs speakable")
+    rewrite: Rewrite | None = Field(None, description="have a language model turn written pairs into spoken style")
     clean: Clean = Clean()
     dedup: Dedups = Field(None, description="reject near-duplicates of earlier conversations; true for the defaults")
-    decontaminate: Decontaminate | None = Field(None, description="reject conversations that hold evaluation texts")
+    decontaminate: Decontaminate | None = Field(None, description="reject conversations that contain evaluation texts")
     split: Split = Split()
     voices: Voices
     audio: Audio = Audio()
     check: Check = Check()
-    reword: Reword | None = Field(None, description="say what still fails the check in other words")
+    reword: Reword | None = Field(None, description="have a language model rephrase what still fails the check")
     augment: Annotated[Augment | None, BeforeValidator(augment_from_short)] = Field(
-        None, description="what is done to questions after they passed the check; may be written as a list of steps"
+        None, description="changes to the audio of questions that passed the check; may be a list of steps"
     )
     codec: Codec = Codec()
     features: Features = Features()

@@ -67,8 +67,8 @@ class LlmSection(Section):
 
     section: ClassVar[str]
     """Where it stands in a recipe."""
-    endpoint: ChatEndpoint | None = Field(None, description="where a model answers, and how it is asked")
-    vllm: ClusterModel | None = Field(None, description="a model that the cluster serves to itself (anytalk[vllm])")
+    endpoint: ChatEndpoint | None = Field(None, description="chat endpoint and request settings")
+    vllm: ClusterModel | None = Field(None, description="a model served by vLLM inside the Ray cluster (anytalk[vllm])")
 
     @model_validator(mode="after")
     def asks_one_model(self) -> "LlmSection":
@@ -93,9 +93,9 @@ class Llm(LlmSection):
 
     section = "source"
     kind: Literal["llm"]
-    ask: Generation = Field(description="what it is asked for")
-    split_name: str | None = Field(None, description="label of all rows; by default the kind of pair that each is")
-    limit: int | None = Field(None, ge=1, description="ask only for the first so many conversations")
+    ask: Generation = Field(description="what to generate")
+    split_name: str | None = Field(None, description="label of all rows; each pair's kind by default")
+    limit: int | None = Field(None, ge=1, description="generate only this many conversations")
 
     @property
     def language(self) -> str:
@@ -120,9 +120,9 @@ class Rewrite(LlmSection):
     section = "rewrite"
     sides: Literal["both", "answer"] = Field(Rewriting.sides, description="answer keeps the questions as they are")
     seconds: float = Field(
-        Rewriting.seconds, ge=1.0, description="how long an answer may take to say; longer ones are condensed"
+        Rewriting.seconds, ge=1.0, description="longest spoken answer, in seconds; longer ones are condensed"
     )
-    templates: str | None = Field(Rewriting.templates, description="folder with a rewrite.md of one's own")
+    templates: str | None = Field(Rewriting.templates, description="folder with your own rewrite.md")
 
     def rewriting(self) -> Rewriting:
         """What the model is told."""
@@ -135,10 +135,10 @@ class Reword(Section):
     It is asked now and then, row by row, so that it must be running: vLLM inside the cluster is loaded for one pass.
     """
 
-    endpoint: ChatEndpoint = Field(description="where a model answers, and how it is asked")
-    after: int = Field(3, ge=1, description="attempts in a side's own words; each further one has words of its own")
-    sides: Literal["both", "question", "answer"] = Field("both", description="which are said in other words")
-    templates: str | None = Field(None, description="folder with a reword.md of one's own")
+    endpoint: ChatEndpoint = Field(description="chat endpoint and request settings")
+    after: int = Field(3, ge=1, description="attempts with the original text; each later attempt is rephrased")
+    sides: Literal["both", "question", "answer"] = Field("both", description="sides that may be rephrased")
+    templates: str | None = Field(None, description="folder with your own reword.md")
 
     @property
     def backend(self) -> ChatEndpoint:

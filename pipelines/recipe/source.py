@@ -29,9 +29,9 @@ class Columns(Section):
 class _Rows(Section):
     """What every source has but a mix."""
 
-    split_name: str | None = Field(None, description="label for rows that carry none; the source's name by default")
-    language: str = Field("en", description="BCP-47 tag for rows that carry none")
-    limit: int | None = Field(None, ge=1, description="read only the first so many conversations")
+    split_name: str | None = Field(None, description="label of rows without one; the source's name by default")
+    language: str = Field("en", description="BCP-47 tag of rows without one")
+    limit: int | None = Field(None, ge=1, description="read only this many conversations")
 
     @property
     def brings_codes(self) -> bool:
@@ -61,7 +61,7 @@ class Recordings(_Rows):
     path: str = Field(description="folder, or table (jsonl, csv, parquet) with paths of recordings")
     columns: Columns = Columns()
     transcribe: bool = Field(
-        False, description="without a transcript, take what the recogniser hears; cut long recordings at silences"
+        False, description="transcribe recordings that have no transcript; cut long ones at silences"
     )
 
 
@@ -71,7 +71,7 @@ class Hub(_Rows):
     kind: Literal["hub"]
     dataset: str = Field(description="hub id, or a local file, folder or copy made with save_to_disk")
     config: str | None = Field(None, description="configuration of the dataset, where it has several")
-    split: str = Field("train", description="which of its splits is read")
+    split: str = Field("train", description="split to read")
     revision: str | None = Field(None, description="branch, tag or commit; the newest by default")
     columns: Columns = Columns()
 
@@ -82,10 +82,10 @@ class VoiceAssistant(_Rows):
     kind: Literal["voiceassistant"]
     dataset: str = Field("gpt-omni/VoiceAssistant-400K", description="hub id, or a local file or folder")
     config: str | None = Field(None, description="configuration of the dataset, where it has several")
-    split: str = Field("train", description="which of its splits is read")
+    split: str = Field("train", description="split to read")
     revision: str | None = Field(None, description="branch, tag or commit; the newest by default")
     respeak: tuple[Side, ...] = Field(
-        (), description="sides that are spoken anew by the recipe's voices: question, answer; true for both"
+        (), description="sides to synthesise again with the recipe's voices: question, answer; true for both"
     )
 
     @field_validator("respeak", mode="before")
@@ -131,7 +131,7 @@ class Part(Section):
     """One source of a mix and its share."""
 
     source: OneSource
-    weight: float = Field(1.0, gt=0.0, description="share of the conversations, beside the other weights")
+    weight: float = Field(1.0, gt=0.0, description="share of the conversations, relative to the other weights")
 
     @model_validator(mode="before")
     @classmethod
@@ -148,7 +148,7 @@ class Mix(Section):
 
     kind: Literal["mix"]
     parts: tuple[Part, ...] = Field(description="sources, each with its weight")
-    limit: int | None = Field(None, ge=1, description="read only so many conversations, of all parts together")
+    limit: int | None = Field(None, ge=1, description="read only this many conversations, over all parts")
 
     @model_validator(mode="after")
     def is_not_empty(self) -> "Mix":

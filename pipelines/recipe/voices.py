@@ -20,7 +20,7 @@ class VoiceChoice(Shorthand):
     pitch: tuple[Pitch, Pitch] = Field((1.0, 1.0), description="range of frequency ratios, 0.8 to 1.25")
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
     terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
-    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker to compare with")
+    reference: str | None = Field(None, description="a recording of the speaker, for check.speaker")
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class VoiceChoice(Shorthand):
 class QuestionVoice(VoiceChoice):
     """One of the voices that take turns at questions."""
 
-    weight: float = Field(1.0, gt=0.0, description="how likely it comes first, beside the others")
+    weight: float = Field(1.0, gt=0.0, description="probability of being chosen, relative to the other weights")
 
 
 class Voices(Section):
@@ -45,10 +45,12 @@ class Voices(Section):
 
     question: tuple[QuestionVoice, ...] = Field(min_length=1)
     answer: VoiceChoice
-    answer_by_language: dict[str, VoiceChoice] = Field({}, description="who answers in another language, by BCP-47 tag")
+    answer_by_language: dict[str, VoiceChoice] = Field(
+        {}, description="answer voices of other languages, by BCP-47 tag"
+    )
     servers: dict[str, SpeechServer] = Field({}, description="OpenAI-compatible speech servers, for server:NAME/VOICE")
-    allow_unknown_terms: tuple[str, ...] = Field((), description="voices that may speak though their terms are unknown")
-    variants: int = Field(1, ge=1, le=1000, description="times each pair is spoken, in other voices")
+    allow_unknown_terms: tuple[str, ...] = Field((), description="voices allowed without a known licence")
+    variants: int = Field(1, ge=1, le=1000, description="rows per pair, each in other voices")
 
     def choices(self) -> tuple[VoiceChoice, ...]:
         """All of them, askers first."""

@@ -21,9 +21,9 @@ class Policy:
         max_trailing_silence_s: silence after the speech.
         max_inner_silence_s: longest silence within the speech.
         max_clipped_share: share of clipped samples.
-        max_repetition: share of the words that say again what was said just before.
-        min_similarity: of the speaker to the voice's reference, where that is known.
-        min_language_probability: that the row's language is heard, where the recogniser knows more than English.
+        max_repetition: share of words that repeat the words just before them.
+        min_similarity: of the speaker to the voice's reference, where there is one.
+        min_language_probability: language-ID probability of the row's language (multilingual Whisper only).
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
