@@ -39,13 +39,12 @@ class Finding:
     """Ids of all its rows."""
 
 
-def find_duplicates(dataset: str, rules: Dedup, in_process: int) -> list[Finding]:
+def find_duplicates(dataset: str, rules: Dedup) -> list[Finding]:
     """Find conversations of a dataset that are like an earlier one, by text and by what was heard.
 
     Args:
         dataset: folder or URL.
         rules: what is alike, and earlier datasets.
-        in_process: for more conversations than this, Ray Data is used.
 
     Returns:
         What was found, in plan order; each conversation once.
@@ -59,19 +58,18 @@ def find_duplicates(dataset: str, rules: Dedup, in_process: int) -> list[Finding
         columns = [f"{side}{ending}" for side in rules.sides]
         before = itertools.chain.from_iterable(conversations_of(one, columns) for one in earlier)
         with spooled(conversations_of(store, columns), before) as spool:
-            for likeness in near_duplicates(spool, rules.threshold, rules.ngram, len(spool) > in_process):
+            for likeness in near_duplicates(spool, rules.threshold, rules.ngram):
                 facts = {"column": name, "matched": spool[likeness.like].name, "similarity": likeness.similarity}
                 found.setdefault(likeness.place - spool.earlier, {"reason": "near_duplicate", "ngram": None, **facts})
     return _findings(store, found)
 
 
-def find_contamination(dataset: str, rules: Decontaminate, in_process: int) -> list[Finding]:
+def find_contamination(dataset: str, rules: Decontaminate) -> list[Finding]:
     """Find conversations of a dataset that hold evaluation texts, in any form of any row.
 
     Args:
         dataset: folder or URL.
         rules: the evaluation sets, and how much of a text is too much.
-        in_process: for more rows than this, Ray Data is used.
 
     Returns:
         What was found, in plan order.
@@ -99,7 +97,7 @@ def find_contamination(dataset: str, rules: Decontaminate, in_process: int) -> l
             "similarity": one.similarity,
             "ngram": one.ngram,
         }
-        for one in contaminations(documents, index, on_ray=manifest["rows_accepted"] > in_process)
+        for one in contaminations(documents, index)
     }
     return _findings(store, found)
 

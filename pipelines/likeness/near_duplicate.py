@@ -1,6 +1,6 @@
 """Near-duplicates: a document goes if it is like an earlier one that stays.
 
-That rule, applied in order, has one outcome, whatever order the work was done in. Which pairs are looked at follows
+That rule, applied in order, has one outcome. Which pairs are looked at follows
 from MinHash; whether they are alike from the exact Jaccard similarity of their shingles.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .candidate import pairs_here, pairs_on_ray
+from .candidate import candidate_pairs
 from .gram import jaccard, shingle_set
 from .minhash import bands_for
 from .spool import Spool
@@ -25,19 +25,18 @@ class Likeness:
     similarity: float
 
 
-def near_duplicates(spool: Spool, threshold: float, width: int, on_ray: bool = False) -> Iterator[Likeness]:
+def near_duplicates(spool: Spool, threshold: float, width: int) -> Iterator[Likeness]:
     """Find near-duplicates.
 
     Args:
         spool: the documents, in the order in which they are there first; those of earlier sets stay in any case.
         threshold: Jaccard similarity from which two are alike, above 0 and up to 1.
         width: words of a shingle.
-        on_ray: pair documents on Ray Data instead of in this process; the outcome is the same.
 
     Yields:
         What goes, in order.
     """
-    pairs = (pairs_on_ray if on_ray else pairs_here)(spool, width, bands_for(threshold))
+    pairs = candidate_pairs(spool, width, bands_for(threshold))
     gone = np.zeros(len(spool), bool)
 
     @functools.lru_cache(maxsize=4096)

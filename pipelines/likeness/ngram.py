@@ -12,29 +12,16 @@ Shapes: G grams of evaluation texts or of documents.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from anytalk.synth.text.word import words
 
 from .gram import HashedTexts
-from .ray_data import ray_data
 
 BATCH_DOCUMENTS = 2048
-_FOUND = pa.schema(
-    [
-        ("place", pa.int64()),
-        ("text", pa.int32()),
-        ("evaluation", pa.int64()),
-        ("ngram", pa.string()),
-        ("similarity", pa.float64()),
-    ]
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +82,6 @@ class EvaluationIndex:
                 order = np.argsort(grams_G, kind="stable")
                 self._tables[width] = _Table(grams_G[order], text_G[order], first_G[order])
 
-    def without_names(self) -> "EvaluationIndex":
-        """What finds, to be sent to workers."""
-        bare = object.__new__(EvaluationIndex)
-        bare.__dict__ |= self.__dict__ | {"names": []}
-        return bare
-
     def find(self, documents: Sequence[Sequence[str]]) -> list[tuple[int, int, int, int, int, float]]:
         """Look for evaluation texts in documents.
 
@@ -147,58 +128,19 @@ class EvaluationIndex:
         return int(named[most]), first, width, float(similarity[most])
 
 
-def contaminations(
-    documents: Iterable[Sequence[str]], index: EvaluationIndex, on_ray: bool = False
-) -> Iterator[Contamination]:
+def contaminations(documents: Iterable[Sequence[str]], index: EvaluationIndex) -> Iterator[Contamination]:
     """Find the documents that hold evaluation texts.
 
     Args:
         documents: texts of each.
         index: of the evaluation texts; it is in memory, the documents are not.
-        on_ray: look on Ray Data instead of in this process; the outcome is the same.
 
     Yields:
         One for each such document, in order.
     """
-    batches = _batches(documents)
-    for found in _found_on_ray(batches, index) if on_ray else (_found(batch, index) for batch in batches):
-        for row in found.to_pylist():
-            row["evaluation"] = index.names[row["evaluation"]]
-            yield Contamination(**row)
-
-
-def _batches(documents: Iterable[Sequence[str]]) -> Iterator[pa.Table]:
-    waiting = iter(documents)
-    first = 0
-    while batch := [list(document) for document in itertools.islice(waiting, BATCH_DOCUMENTS)]:
-        places = pa.array(range(first, first + len(batch)), pa.int64())
-        yield pa.table({"place": places, "texts": pa.array(batch, pa.list_(pa.string()))})
-        first += len(batch)
-
-
-def _found(batch: pa.Table, index: EvaluationIndex) -> pa.Table:
-    documents = batch["texts"].to_pylist()
-    rows: list[dict[str, Any]] = []
-    for place, text, evaluation, first, width, similarity in index.find(documents):
-        ngram = " ".join(words(documents[place][text])[first : first + width])
-        named = {"place": batch["place"][place].as_py(), "text": text, "evaluation": evaluation}
-        rows.append(named | {"ngram": ngram, "similarity": similarity})
-    return pa.Table.from_pylist(rows, schema=_FOUND)
-
-
-def _found_on_ray(batches: Iterable[pa.Table], index: EvaluationIndex) -> Iterator[pa.Table]:
-    with ray_data() as ray:
-        blocks = [ray.put(batch) for batch in batches]
-        if not blocks:
-            return
-        sent = ray.put(index.without_names())
-        found = ray.data.from_arrow_refs(blocks).map_batches(
-            functools.partial(_found_by_worker, index=sent), batch_format="pyarrow", batch_size=None
-        )
-        yield from found.sort("place").iter_batches(batch_format="pyarrow", batch_size=BATCH_DOCUMENTS)
-
-
-def _found_by_worker(batch: pa.Table, index: Any) -> pa.Table:
-    import ray
-
-    return _found(batch, ray.get(index))
+    waiting, before = iter(documents), 0
+    while batch := list(itertools.islice(waiting, BATCH_DOCUMENTS)):
+        for place, text, evaluation, first, width, similarity in index.find(batch):
+            ngram = " ".join(words(batch[place][text])[first : first + width])
+            yield Contamination(before + place, text, index.names[evaluation], ngram, similarity)
+        before += len(batch)

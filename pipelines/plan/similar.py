@@ -27,16 +27,15 @@ def reject_similar(conversations: Sequence[Conversation], recipe: Recipe) -> Rem
         SetupError: an evaluation set or an earlier dataset is not in order.
         EngineError: a remote one broke off.
     """
-    on_ray = len(conversations) > recipe.resources.compared_in_process
     removed: Removed = {}
     if recipe.decontaminate is not None:
-        removed |= _contaminated(conversations, recipe.decontaminate, recipe, on_ray)
+        removed |= _contaminated(conversations, recipe.decontaminate, recipe)
     if recipe.dedup is not None:
-        removed |= _near_duplicates(conversations, removed, recipe.dedup, on_ray)
+        removed |= _near_duplicates(conversations, removed, recipe.dedup)
     return dict(sorted(removed.items()))
 
 
-def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, on_ray: bool) -> Removed:
+def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe) -> Removed:
     index = index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language))
     documents = ([text for _, text in _forms(turns, rules)] for turns in conversations)
     return {
@@ -45,7 +44,7 @@ def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, r
             f"the {_forms(conversations[one.place], rules)[one.text][0]} has {one.similarity:.2f} of {one.evaluation}: "
             f"{one.ngram!r}",
         )
-        for one in contaminations(documents, index, on_ray)
+        for one in contaminations(documents, index)
     }
 
 
@@ -62,7 +61,7 @@ def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
     return forms
 
 
-def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, rules: Dedup, on_ray: bool) -> Removed:
+def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, rules: Dedup) -> Removed:
     places = [place for place in range(len(conversations)) if place not in removed]
     before = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
     with spooled((_document(conversations[place], rules) for place in places), before) as spool:
@@ -71,7 +70,7 @@ def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, ru
                 "near_duplicate",
                 f"{one.similarity:.2f} like {spool[one.like].name}",
             )
-            for one in near_duplicates(spool, rules.threshold, rules.ngram, on_ray)
+            for one in near_duplicates(spool, rules.threshold, rules.ngram)
         }
 
 

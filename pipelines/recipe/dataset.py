@@ -97,9 +97,6 @@ class Resources(Section):
     gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each ASR worker on a cluster")
     gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec worker on a cluster")
     units_in_flight: int = Field(3, ge=1, description="work units processed concurrently")
-    compared_in_process: int = Field(
-        1_000_000, ge=0, description="conversations up to which dedup and decontaminate do without Ray Data"
-    )
 
 
 REJUDGED_KEYS: Any = {"attempts", "question", "answer"}

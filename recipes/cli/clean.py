@@ -21,7 +21,6 @@ SHOWN = 20
 
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")]
 Out = Annotated[Path | None, typer.Option(help="File for the ids of the rows that were found, one a line.")]
-InProcess = Annotated[int, typer.Option(min=0, help="Use Ray Data for more conversations or rows than this.")]
 
 
 @app.command(epilog=DEDUP_EPILOG)
@@ -32,7 +31,6 @@ def dedup(
     ] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1.0, help="Jaccard similarity of shingles.")] = 0.7,
     ngram: Annotated[int, typer.Option(min=1, max=13, help="Words of a shingle.")] = 2,
-    compared_in_process: InProcess = 1_000_000,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +39,7 @@ def dedup(
     from anytalk.pipelines.recipe import Dedup
 
     rules = Dedup(threshold=threshold, ngram=ngram, against=tuple(against or ()))
-    _tell(dataset, find_duplicates(dataset, rules, compared_in_process), out, as_json)
+    _tell(dataset, find_duplicates(dataset, rules), out, as_json)
 
 
 @app.command(epilog=DECONTAMINATE_EPILOG)
@@ -58,7 +56,6 @@ def decontaminate(
     min_overlap: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Share of an evaluation text's words in common n-grams.")
     ] = 0.5,
-    compared_in_process: InProcess = 1_000_000,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +65,7 @@ def decontaminate(
 
     sets = tuple(EvaluationSet(path=path, columns=tuple(column or ()), split=split) for path in against)
     rules = Decontaminate(against=sets, ngram=ngram, min_overlap=min_overlap)
-    _tell(dataset, find_contamination(dataset, rules, compared_in_process), out, as_json)
+    _tell(dataset, find_contamination(dataset, rules), out, as_json)
 
 
 def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: bool) -> None:

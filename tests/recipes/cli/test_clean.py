@@ -65,23 +65,23 @@ def ids(dataset, conversation):
 
 
 def test_near_duplicates_are_found_by_text_and_by_what_was_heard(dataset):
-    [found] = find_duplicates(dataset, Dedup(), 100)
+    [found] = find_duplicates(dataset, Dedup())
     assert (found.conversation, found.reason, found.column) == ("again", "near_duplicate", "text")
     assert found.matched == "set:set/first"
     assert found.rows == ids(dataset, "again")
     assert len(found.rows) == 2
     heard_instead(dataset, "first", 0, "one two three four")
     heard_instead(dataset, "heard", 0, "one two three four")
-    again, heard = find_duplicates(dataset, Dedup(sides=("question",)), 100)
+    again, heard = find_duplicates(dataset, Dedup(sides=("question",)))
     assert again.conversation == "again"
     assert (heard.conversation, heard.column, heard.similarity) == ("heard", "transcript", 1.0)
     # What is heard otherwise in another voice is the same conversation still.
     heard_instead(dataset, "menu", 1, "one two three four")
-    assert len(find_duplicates(dataset, Dedup(sides=("question",)), 100)) == 2
+    assert len(find_duplicates(dataset, Dedup(sides=("question",)))) == 2
 
 
 def test_an_earlier_dataset_comes_first(built):
-    found = find_duplicates(str(built / "set"), Dedup(against=(str(built / "old"),)), 100)
+    found = find_duplicates(str(built / "set"), Dedup(against=(str(built / "old"),)))
     assert [one.conversation for one in found] == ["again", "heard"]
     assert found[1].matched.startswith("old:old/")
 
@@ -89,9 +89,9 @@ def test_an_earlier_dataset_comes_first(built):
 def test_evaluation_texts_are_found_in_what_was_heard_in_any_voice(dataset, write_jsonl):
     exam = str(write_jsonl([{"question": "Where does the old road to the castle begin?"}], "exam.jsonl"))
     rules = Decontaminate(against=({"path": exam},))
-    assert find_contamination(dataset, rules, 100) == []
+    assert find_contamination(dataset, rules) == []
     heard_instead(dataset, "menu", 1, "where does the old road to the castle begin")
-    [found] = find_contamination(dataset, rules, 100)
+    [found] = find_contamination(dataset, rules)
     assert (found.conversation, found.column, found.matched) == ("menu", "question_transcript", "exam.jsonl:1")
     assert (found.similarity, found.ngram) == (1.0, "where does the old road to the castle")
     # A conversation is meant whole: both turns in both voices.
@@ -122,7 +122,7 @@ def test_the_commands_tell_people_and_programs_and_write_ids(dataset, write_json
 
 def test_a_folder_that_holds_no_dataset_is_refused(tmp_path, dataset):
     with pytest.raises(SetupError, match="is no finished anytalk dataset"):
-        find_duplicates(str(tmp_path), Dedup(), 100)
+        find_duplicates(str(tmp_path), Dedup())
     Store(dataset).delete(MANIFEST)
     with pytest.raises(SetupError, match="is no finished anytalk dataset"):
-        find_duplicates(dataset, Dedup(), 100)
+        find_duplicates(dataset, Dedup())
