@@ -195,7 +195,7 @@ def goals(summary: dict[str, Any]) -> list[tuple[str, str, bool]]:
     return [
         ("training recordings: text right", f"{exact:.0%} (goal {TEXT_RIGHT_EXACT:.0%})", exact >= TEXT_RIGHT_EXACT),
         (
-            "spoken anew, at speeds unheard: text right",
+            "re-synthesised, at unseen speeds: text right",
             f"{respoken:.0%} (goal {TEXT_RIGHT_RESPOKEN:.0%})",
             respoken >= TEXT_RIGHT_RESPOKEN,
         ),
@@ -226,7 +226,7 @@ def closing(out: Path, summary: dict[str, Any]) -> str:
         f"  {out / SUMMARY}",
         "",
         "Next:",
-        f'  anytalk talk {out / "talker"} your-question.wav      (or --text "{ASKED}")',
+        f'  anytalk talk {out / "talker"} {out / "answers/00-exact-question.wav"}      (or --text "{ASKED}")',
         "  anytalk build quickstart --set source=your-pairs.jsonl --out out/mine",
         "  anytalk train mini-omni --data out/mine --out out/mini-omni      (the full-size recipe, on a GPU)",
     ]

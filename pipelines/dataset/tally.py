@@ -66,7 +66,7 @@ def total(tallies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def table(tallies: Mapping[str, Any]) -> list[list[str]]:
     """A tally as cells, the heading first: sides, and under each the checks that a row's first attempt failed."""
-    lines = [["gate", "rows", "at once", "later", "failed"]]
+    lines = [["check", "attempted", "passed first try", "passed on retry", "failed"]]
     for side in SIDES:
         counts = tallies[side]
         if counts["rows"]:

@@ -100,9 +100,9 @@ def test_the_gates_of_a_side_add_up_to_the_rows_that_did_not_pass_at_once():
     # The answer that was spoken for a question that fails now is not asked for.
     assert gates["answer"]["rows"] == 2
     assert text(gates) == [
-        "gate                rows  at once  later  failed",
-        "question               3        1      1       1",
-        "question: high_wer     2               1       1",
-        "answer                 2        1      1       0",
-        "answer: low_mos        1               1       0",
+        "check               attempted  passed first try  passed on retry  failed",
+        "question                    3                 1                1       1",
+        "question: high_wer          2                                  1       1",
+        "answer                      2                 1                1       0",
+        "answer: low_mos             1                                  1       0",
     ]
