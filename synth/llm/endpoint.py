@@ -1,4 +1,4 @@
-"""Where a language model answers, how it is asked, and what that costs."""
+"""Settings of an OpenAI-compatible chat endpoint, token counts and cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,21 +40,21 @@ class Usage:
 
 @dataclass(frozen=True)
 class ChatEndpoint(HttpEndpoint):
-    """An OpenAI-compatible chat endpoint: a `HttpEndpoint`, and what it is asked for.
+    """An OpenAI-compatible chat endpoint, with sampling settings and prices.
 
     Attributes:
         max_tokens: longest answer, in tokens.
         token_limit_key: name of that limit in the request; newer OpenAI models want max_completion_tokens.
         temperature: of the sampling; None leaves it to the server.
         top_p: of the sampling; None leaves it to the server.
-        send_seed: whether requests carry a seed; a few servers refuse it.
-        response_format: how JSON is asked for; auto takes the strictest form that the server accepts.
+        send_seed: whether requests carry a seed; a few servers reject it.
+        response_format: how JSON is requested; auto takes the strictest format that the server accepts.
         extra: further keys of the request's body, such as {chat_template_kwargs: {enable_thinking: false}}.
         price_in_per_million: price of a million prompt tokens, in any currency.
         price_out_per_million: price of a million completion tokens, in the same currency.
 
     Raises:
-        ValueError: if a value is out of range, or the URL or the variable's name is none.
+        ValueError: a value is out of range, or the URL or the variable's name is malformed.
     """
 
     timeout_s: float = 120.0

@@ -1,7 +1,7 @@
 """One conversation to be had from a model: ask, check, have it repaired once, and say how it ended.
 
 Every job ends in one of three ways: `Generated`, `Rejected` for what the model said, or `Deferred` because the
-machinery failed; a later run finishes the deferred ones and takes the others' answers from the cache.
+endpoint failed; a later run finishes the deferred ones and takes the others' answers from the cache.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class Job:
         return Rejected(self.split_name, self.conversation, self.language, self.source, error.reason, error.detail)
 
     def deferred(self, error: EngineError) -> "Deferred":
-        """End for now, because the machinery failed."""
+        """End for now, because the endpoint failed."""
         return Deferred(self.split_name, self.conversation, self.language, self.source, str(error))
 
 
@@ -148,7 +148,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Deferred:
-    """A conversation that the machinery lost; the next run asks for it again."""
+    """A conversation without an answer, because the endpoint failed; the next run asks for it again."""
 
     split_name: str
     conversation: str

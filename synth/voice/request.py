@@ -1,4 +1,4 @@
-"""What every voice is asked for and gives back."""
+"""The contract of a voice: `SpeakRequest` in, waveforms out; and the checks around every engine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,15 @@ SILENT_PEAK = 1e-4
 
 @dataclass(frozen=True)
 class SpeakRequest:
-    """One text to say, and how.
+    """One text to say, with seed, speed and pitch.
 
     Pitch works the same for every engine: the engine speaks at speed / pitch, and the result is resampled by
-    `pitch`, which brings the tempo back to `speed`. As on a tape that runs faster, formants move with the
-    fundamental, so the result is heard as a smaller or larger speaker rather than the same one straining:
-    another apparent voice, for questions that should not all come from one mouth.
+    `pitch`, which brings the tempo back to `speed`. Formants move with the fundamental, so the result sounds like
+    another speaker: more variety from few voices.
 
     Attributes:
         text: what to say, already speakable.
-        seed: source of the engine's randomness, 0 <= seed < 2**64; the same request gives the same bytes.
+        seed: of the engine's random numbers, 0 <= seed < 2**64; the same request gives the same bytes.
         speed: tempo against the engine's own, 0.5 to 2. Engines follow it on average over sentences, not
             exactly.
         pitch: ratio of frequencies against the engine's own, 0.8 to 1.25.
@@ -55,7 +54,7 @@ class SpeakRequest:
 
 
 class Voice(Protocol):
-    """A speaker. Load one with `load_voice`."""
+    """A text-to-speech voice. Load one with `load_voice`."""
 
     @property
     def name(self) -> str:
@@ -78,10 +77,9 @@ class Voice(Protocol):
         """Engine, version and SHA-256 of the weights: while it stays the same, so do the bytes."""
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
-        """Say some texts.
+        """Synthesise a batch of texts.
 
-        One text that cannot be said does not spoil the others: its place in the list holds the error instead
-        of raising it.
+        A text that cannot be said does not fail the batch: its place in the list holds the error.
 
         Args:
             requests: what to say.
@@ -90,16 +88,16 @@ class Voice(Protocol):
             For each request a waveform at `sample_rate_hz`, or `SampleError("unspeakable_text", ...)`.
 
         Raises:
-            EngineError: if the engine itself broke down.
+            EngineError: the engine itself failed.
         """
 
 
 SpeakOne = Callable[[str, int, float], Waveform]
-"""An engine's own part: (text, seed, speed) to a waveform, empty where it finds nothing to say."""
+"""An engine's own part: (text, seed, speed) to a waveform, empty if the text gives no speech."""
 
 
 def speak_each(requests: Sequence[SpeakRequest], speak_one: SpeakOne, rate_hz: int) -> list[Waveform | SampleError]:
-    """Answer requests one by one with an engine that knows no pitch: the body of every `Voice.speak`.
+    """Synthesise requests one by one: the body of `Voice.speak` of every engine in process. Pitch is applied here.
 
     Args:
         requests: what to say.
@@ -123,7 +121,7 @@ def _speak_or_error(request: SpeakRequest, speak_one: SpeakOne, rate_hz: int) ->
 
 
 def finished(request: SpeakRequest, waveform: Waveform, rate_hz: int) -> Waveform:
-    """Bring what an engine said at speed / pitch to the pitch that was asked for.
+    """Check an engine's waveform at speed / pitch, and resample it to the pitch of the request.
 
     Raises:
         SampleError: the engine said nothing, or what it said is no waveform.
@@ -135,7 +133,7 @@ def finished(request: SpeakRequest, waveform: Waveform, rate_hz: int) -> Wavefor
 
 
 def check_speakable(text: str) -> None:
-    """Raise for a text that no engine can say, or that would break one.
+    """Refuse a text that no engine can say, or that would crash one.
 
     Args:
         text: what should be said.
@@ -152,7 +150,7 @@ def check_speakable(text: str) -> None:
 
 
 def engine_speed(tempo: float, measured: Sequence[tuple[float, float]]) -> float:
-    """Look up what to ask of an engine whose tempo does not follow its speed setting.
+    """Look up the speed setting that gives a tempo, for an engine whose tempo does not follow its setting.
 
     Args:
         tempo: tempo wanted, against the engine's own at speed 1.

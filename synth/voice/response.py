@@ -1,7 +1,7 @@
-"""The body of a speech response as a waveform.
+"""Decode the body of a speech response to a waveform.
 
-The container counts, not the format that was asked for: some servers send WAV whatever they are asked. Headerless PCM
-is 16-bit little-endian and mono, as OpenAI's; its rate must be known from elsewhere.
+Formats are detected from the body, not taken from the request: some servers send WAV whatever is requested. Raw PCM is
+16-bit little-endian mono, as OpenAI's; its sample rate must be in the Content-Type or in the settings.
 """
 
 import io
@@ -15,17 +15,17 @@ from anytalk.synth.audio import PCM16_SCALE, Waveform, read_audio, resample
 from anytalk.synth.errors import SampleError
 
 LONGEST_S = 600.0
-"""Longest speech that is taken at all."""
+"""Longest speech that is decoded."""
 
 PCM_TYPES = ("audio/pcm", "audio/l16", "audio/x-pcm", "audio/raw")
 UNTYPED = ("", "application/octet-stream")
 
 OPEN_SIZE = 0x7FFFFF00
-"""From here on, a size in a WAV header means that its writer streamed and did not know it."""
+"""From this value on, a size in a WAV header is a placeholder: the writer streamed and did not know the size."""
 
 
 class BrokenResponseError(ValueError):
-    """What came is no whole speech: cut off, empty, or something else altogether.
+    """A body is no complete audio file: cut off, empty, or of another type.
 
     Args:
         what: what came instead.
@@ -42,16 +42,16 @@ def read_response(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: 
 
     Args:
         content: the body.
-        content_type: its Content-Type; `audio/pcm; rate=16000` and `audio/L16` name the rate of headerless PCM.
-        rate_hz: rate of the result; whatever came is resampled to it.
-        pcm_rate_hz: rate of headerless PCM whose Content-Type does not name it.
+        content_type: its Content-Type; `audio/pcm; rate=16000` and `audio/L16;rate=16000` name the rate of raw PCM.
+        rate_hz: rate of the result.
+        pcm_rate_hz: rate of raw PCM whose Content-Type does not name it.
 
     Returns:
         The waveform at `rate_hz`.
 
     Raises:
-        BrokenResponseError: another try may bring a better one.
-        SampleError: `unknown_rate` for headerless PCM of no known rate; `too_long` or `nan_audio`.
+        BrokenResponseError: the body is incomplete or no audio; a retry may succeed.
+        SampleError: `unknown_rate` for raw PCM of unknown rate; `too_long` or `nan_audio`.
     """
     if not content:
         raise BrokenResponseError("an empty body", empty=True)
@@ -88,7 +88,7 @@ def _pcm(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | Non
 
 
 def _whole_wav(content: bytes) -> bytes:
-    """The file with a true size in its header, or an error where samples are missing."""
+    """Put the true size into the header of a WAV file; raise if samples are missing."""
     place = 12
     while place + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, place)
@@ -113,7 +113,7 @@ def _sized(content: bytes, start: int, size: int) -> bytes:
 
 
 def _check_whole_flac(content: bytes) -> None:
-    """Raise if frames are missing that the header promises; a streaming writer promises none."""
+    """Raise if a FLAC file has fewer frames than its header says; a streaming writer says 0."""
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, found = file.frames, len(file.read(dtype="int16"))

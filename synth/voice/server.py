@@ -1,10 +1,10 @@
-"""Voices of any server that speaks OpenAI's speech protocol.
+"""Voices of any server with an OpenAI-compatible speech endpoint.
 
 Source: https://platform.openai.com/docs/api-reference/audio/createSpeech, as Kokoro-FastAPI, Orpheus-FastAPI, vLLM,
 Speaches, ovos-tts-server and most providers serve it.
 
-A server may answer the same request with other bytes each time, and may be changed behind its address. The fingerprint
-says so: what was committed stays, but nobody can make it again from the recipe.
+A server may return different audio for the same request, and its model may change without notice. So its fingerprint
+ends in "not reproducible": committed rows stay valid, but a build from the same recipe can give other bytes.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from .response import BrokenResponseError, read_response
 from .speech_server import SpeechServer
 
 GIVE_UP_AFTER = 3
-"""Calls in a row that fail before the server counts as down for the rest of the run."""
+"""Calls in a row that fail, from which the server counts as down for the rest of the run."""
 
 PROBE = "1, 2, 3."
 """Speakable in every language."""
 
 
 class ServerVoice:
-    """One voice of a server. Making one asks the server to say a short text, so that a wrong set-up shows early.
+    """One voice of a server. The constructor has the server say a short text, so that wrong settings show early.
 
     Args:
         name: the name to go by, such as `server:kokoro/af_heart`.
-        server: where and how to ask.
+        server: settings of the server.
         voice: the voice's name, as the server knows it.
 
     Raises:
-        SetupError: the key is not in the environment, or the server does not speak.
+        SetupError: the key is not in the environment, or the server returns no speech.
     """
 
     def __init__(self, name: str, server: SpeechServer, voice: str) -> None:
@@ -56,7 +56,7 @@ class ServerVoice:
 
     @property
     def fingerprint(self) -> str:
-        """What was asked for; what came back is not decided by it."""
+        """The settings of a request that change its audio; they do not determine every byte of it."""
         server = self._server
         return (
             f"speech server, model {server.model} voice {self._voice} as {server.response_format} "
@@ -65,7 +65,7 @@ class ServerVoice:
         )
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
-        """See `Voice.speak`; requests are under way side by side."""
+        """See `Voice.speak`; requests are sent concurrently."""
         with self._breaker.watch():
             return _run(self._speak_all(requests, self._server.attempts))
 
@@ -104,7 +104,7 @@ class ServerVoice:
             "input": request.text,
             "response_format": server.response_format,
         }
-        # Left out where it is 1: some servers know no speed, and refuse the key.
+        # Left out where it is 1: some servers do not support speed, and reject the key.
         if (speed := request.speed / request.pitch) != 1.0:
             body["speed"] = round(speed, 4)
         if server.send_seed:
@@ -116,7 +116,7 @@ ResultT = TypeVar("ResultT")
 
 
 def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run a coroutine in a thread of its own, since the caller's may have a loop already."""
+    """Run a coroutine in a thread of its own: the caller's may run an event loop already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 

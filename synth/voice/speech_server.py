@@ -1,4 +1,4 @@
-"""Where a server speaks, and how it is asked."""
+"""Settings of an OpenAI-compatible speech server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,25 +9,25 @@ from anytalk.synth.http import HttpEndpoint, refuse_own_keys
 from .terms import UNKNOWN, Terms
 
 OWN_KEYS = {"input", "model", "response_format", "seed", "speed", "stream", "stream_format", "voice"}
-"""Keys of a request's body that `SpeechServer.extra` may not set: the voice does."""
+"""Keys of a request's body that `SpeechServer.extra` may not set: the client sets them."""
 
 
 @dataclass(frozen=True)
 class SpeechServer(HttpEndpoint):
-    """An OpenAI-compatible speech endpoint: a `HttpEndpoint` that may have many voices.
+    """An OpenAI-compatible speech endpoint, with one voice or many.
 
     Attributes:
         language: BCP-47 tag of what its voices speak; mul if they speak many languages.
         terms: licence, source and consent of its voices.
-        response_format: how the audio is asked for; any container names its own rate.
-        pcm_rate_hz: rate of headerless pcm, which does not name it.
-        sample_rate_hz: rate that everything is resampled to.
-        send_seed: whether requests carry a seed; few servers know it.
+        response_format: audio format that is requested; every container format names its own sample rate.
+        pcm_rate_hz: sample rate of raw PCM, which has no header to name it.
+        sample_rate_hz: rate that every response is resampled to.
+        send_seed: whether requests carry a seed; few servers support it.
         extra: further keys of the request's body, such as {instructions: "Speak calmly."}.
-        revision: what the server runs, in your words; with another one, what was spoken before is spoken anew.
+        revision: free text that names what the server runs; changing it makes a build synthesise its speech again.
 
     Raises:
-        ValueError: if a value is out of range, or the URL or the variable's name is none.
+        ValueError: a value is out of range, or the URL or the variable's name is malformed.
     """
 
     language: str = "en"

@@ -23,7 +23,7 @@ def endpoint(url, **more):
     return ChatEndpoint(url, "tiny", **{"backoff_s": 0.001, "timeout_s": 60.0, "max_concurrency": 8} | more)
 
 
-def patience_s(name):
+def timeout_s_for(name):
     return 1.0 if name == "stalled" else 60.0
 
 

@@ -1,4 +1,4 @@
-"""A chat server of other people: `transformers serve`, with a tiny model of random weights.
+"""A third-party chat server: `transformers serve`, with a tiny model of random weights.
 
     python -m venv serving && serving/bin/pip install torch==2.13.0 "transformers[serving]>=5.23"
     ANYTALK_TEST_SERVING=serving/bin/python pytest -m slow tests/synth/llm/test_chat_server.py

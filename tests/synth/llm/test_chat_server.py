@@ -1,4 +1,4 @@
-"""A real chat server of other people is asked."""
+"""Requests to a third-party chat server, `transformers serve`."""
 
 import asyncio
 

@@ -1,11 +1,11 @@
-"""A client of language models: asked over real sockets of a server that misbehaves, at its pace, with its key."""
+"""The chat client, over real sockets: a server that misbehaves, retries, formats, keys."""
 
 import asyncio
 import logging
 import socket
 
 import pytest
-from support.asking import ask, endpoint, generated, good_answer, patience_s
+from support.asking import ask, endpoint, generated, good_answer, timeout_s_for
 from support.misbehaving import FAULTS, MACHINERY, Fault, serve
 
 from anytalk.synth.errors import EngineError, SetupError
@@ -48,7 +48,7 @@ def test_every_row_ends_once_and_the_next_run_finishes_what_was_deferred(tmp_pat
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_has_its_outcome(name):
     with serve(good_answer, lambda number, body: FAULTS[name]) as server:
-        [outcome], client = generated(server, 1, attempts=2, timeout_s=patience_s(name))
+        [outcome], client = generated(server, 1, attempts=2, timeout_s=timeout_s_for(name))
     if name in MACHINERY:
         assert isinstance(outcome, Deferred)
         assert client.usage.retries == 1
@@ -60,7 +60,7 @@ def test_each_fault_has_its_outcome(name):
 @pytest.mark.parametrize("name", MACHINERY)
 def test_a_passing_fault_of_the_machinery_costs_one_more_request(name):
     with serve(good_answer, lambda number, body: FAULTS[name] if number == 0 else None) as server:
-        [outcome], client = generated(server, 1, timeout_s=patience_s(name))
+        [outcome], client = generated(server, 1, timeout_s=timeout_s_for(name))
     assert isinstance(outcome, Generated)
     assert (len(server.bodies), client.usage.retries, client.usage.answers) == (2, 1, 1)
 

@@ -1,4 +1,4 @@
-"""Voices of speech servers: a good one of ours, one that misbehaves on purpose, and one of other people."""
+"""Voices of speech servers: a good one of ours, one that misbehaves on purpose, and a third-party one."""
 
 import json
 import struct
