@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, schema, sha256
+from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, schema
 from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import derive_seed
 
 from .close import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of

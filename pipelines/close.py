@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, schema, sha256, tally
+from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, schema, tally
 from anytalk.pipelines.plan import Plan
 from anytalk.pipelines.speech import STAGES, costs
+from anytalk.synth.fingerprint import sha256
 
 MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
 

@@ -30,7 +30,6 @@ from anytalk.pipelines.dataset import (
     differences,
     matrix,
     may_be_rejudged,
-    sha256,
     tally,
 )
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
@@ -51,6 +50,7 @@ from anytalk.pipelines.speech import (
     read_chosen,
 )
 from anytalk.synth.errors import EngineError, SetupError
+from anytalk.synth.fingerprint import sha256
 
 from .build import commit_rows, make_units, timings, unit_key
 from .close import CARD, CHECKSUMS, MANIFEST, close

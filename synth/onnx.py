@@ -1,14 +1,15 @@
-"""ONNX files inside wheels: found and opened without importing the wheel's own Python."""
+"""ONNX models: files of wheels, found without importing the wheel's own Python, and sessions to run them in."""
 
-import hashlib
 import importlib.util
-from functools import lru_cache
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-
-import onnxruntime
+from typing import TYPE_CHECKING
 
 from .errors import SetupError
+from .fingerprint import Fingerprint, engine_fingerprint
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 def wheel_file(package: str, relative: str) -> Path:
@@ -32,34 +33,29 @@ def wheel_file(package: str, relative: str) -> Path:
     raise SetupError(f"the package {package} does not carry {relative}; run: pip install --force-reinstall anytalk")
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Open a model on the CPU.
+def open_session(
+    model: Path | bytes, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> "onnxruntime.InferenceSession":
+    """Open a model. On one thread its sums have one order, and a cluster counts on one core an engine.
 
     Args:
-        path: the ONNX file.
+        model: the ONNX file, or what would stand in it.
         threads: of one call.
+        providers: onnxruntime's, in the order in which they are asked for a node.
 
     Returns:
         The session.
     """
+    import onnxruntime  # only here, so that an engine is known by its file without it
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # the graphs' unused initialisers are not our user's concern
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=list(providers))
 
 
-@lru_cache(maxsize=16)
-def file_sha256(path: Path) -> str:
-    """Hash a file that does not change while the process lives."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def engine_fingerprint(path: Path, threads: int) -> dict[str, str]:
-    """Name the weights, the engine and its version."""
-    return {
-        "weights_sha256": file_sha256(path),
-        "engine": f"onnxruntime {version('onnxruntime')}",
-        "cpu_threads": str(threads),
-    }
+def onnx_fingerprint(weights: Path, threads: int) -> Fingerprint:
+    """Name the weights, the engine and its version, and the threads of a session."""
+    return {**engine_fingerprint("onnxruntime", weights=weights), "cpu_threads": str(threads)}

@@ -1,6 +1,6 @@
 """Names and seeds that follow from content alone: no counter, no clock, no global random state."""
 
-import hashlib
+from .fingerprint import sha256_of_parts
 
 Part = str | int | bytes | None
 
@@ -17,12 +17,8 @@ def digest(*parts: Part) -> str:
     >>> digest("ab", "c") == digest("a", "bc")
     False
     """
-    sha = hashlib.sha256()
-    for part in parts:
-        raw = part if isinstance(part, bytes) else str(part).encode()
-        sha.update(f"{type(part).__name__}:{len(raw)}:".encode())
-        sha.update(raw)
-    return sha.hexdigest()
+    raws = [(type(part).__name__, part if isinstance(part, bytes) else str(part).encode()) for part in parts]
+    return sha256_of_parts(piece for kind, raw in raws for piece in (f"{kind}:{len(raw)}:".encode(), raw))
 
 
 def derive_seed(*parts: Part) -> int:

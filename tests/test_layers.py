@@ -18,6 +18,7 @@ ROOMS: dict[str, list[str]] = {
     "synth": [
         "errors",
         "batch",
+        "fingerprint",
         "seed",
         "extra",
         "language",

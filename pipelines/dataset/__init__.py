@@ -16,7 +16,7 @@ from .schema import (
     SIDES,
     matrix,
 )
-from .store import StorageError, Store, sha256
+from .store import StorageError, Store
 from .tally import Outcome
 
 __all__ = [
@@ -47,6 +47,5 @@ __all__ = [
     "opened",
     "rows_of",
     "schema",
-    "sha256",
     "tally",
 ]

@@ -13,7 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from .store import Store, sha256
+from anytalk.synth.fingerprint import sha256
+
+from .store import Store
 
 FOLDERS = {"accepted": "shards", "rejected": "rejects", "attempts": "attempts"}
 """Where the files of each outcome live."""

@@ -4,7 +4,6 @@ A file is either named by its content (and may be written twice, with the same b
 first writer wins, everybody else is told so. Local files are written beside, synchronised to the disk and renamed.
 """
 
-import hashlib
 import os
 import secrets
 import time
@@ -176,8 +175,3 @@ class Store:
                     raise StorageError(f"{self} cannot {what}: {cause}; tried {attempt} times") from error
             time.sleep(self.backoff_s * 2 ** (attempt - 1))
         raise AssertionError("attempts is 1 or more")
-
-
-def sha256(content: bytes) -> str:
-    """SHA-256 as 64 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()

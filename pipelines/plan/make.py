@@ -3,16 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from anytalk.pipelines.dataset import (
-    PLAN,
-    Store,
-    commit,
-    current_judgement,
-    differences,
-    may_be_rejudged,
-    schema,
-    sha256,
-)
+from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, differences, may_be_rejudged, schema
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Llm, Recipe
@@ -30,6 +21,7 @@ from anytalk.pipelines.source import (
     stamp,
 )
 from anytalk.synth.errors import EngineError, SetupError
+from anytalk.synth.fingerprint import sha256
 
 from .arrange import arrange, split_of
 from .clean import clean, reject

@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import PLAN, Store, schema, sha256
+from anytalk.pipelines.dataset import PLAN, Store, schema
 from anytalk.pipelines.source import (
     Pair,
     Recording,
 )
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import derive_seed, row_id
 
 _RECORDING = pa.struct(

@@ -5,7 +5,6 @@ into packs beside it, from where any worker reads it in its turn; the source is 
 batches of one row. When a dataset is finished its packs are deleted with everything else that no sidecar names.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +12,9 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import CODE_LAYERS, Store, arrow_bytes, sha256
+from anytalk.pipelines.dataset import CODE_LAYERS, Store, arrow_bytes
 from anytalk.synth.errors import EngineError
+from anytalk.synth.fingerprint import file_sha256, sha256
 
 from .pair import Recording
 
@@ -67,8 +67,7 @@ class Attachments:
 
 def of_file(path: Path) -> Recording:
     """Name a recording that is a file of its own; it stays where it is."""
-    with path.open("rb") as file:
-        return Recording(path.name, hashlib.file_digest(file, "sha256").hexdigest(), str(path))
+    return Recording(path.name, file_sha256(path), str(path))
 
 
 def read_recording(recording: Recording) -> bytes:

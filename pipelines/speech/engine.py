@@ -10,13 +10,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from anytalk.pipelines.dataset import QUESTION_RATE_HZ, sha256
+from anytalk.pipelines.dataset import QUESTION_RATE_HZ
 from anytalk.pipelines.recipe import KEPT_CODES, Audio, Augment, Features, Voices
 from anytalk.pipelines.source import read_recording
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
 from anytalk.synth.augment.chain import described
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.hearing import Heard, load_whisper
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.dnsmos import Dnsmos
@@ -68,9 +69,9 @@ class VoiceEngine:
         if missing:
             raise SetupError("\n".join(missing))
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, Fingerprint]:
         """Of every voice."""
-        return {name: voice.fingerprint for name, voice in self.voices.items()}
+        return {name: dict(voice.fingerprint) for name, voice in self.voices.items()}
 
     def licences(self) -> dict[str, dict[str, str | None]]:
         """Licence, source and consent of every voice."""
@@ -91,7 +92,7 @@ class VoiceEngine:
     def augmentation_fingerprint(self) -> dict[str, str]:
         """Of the files and programs that questions are augmented with."""
         assert self.chain is not None, "recipes without augment have no augmentation"
-        return self.chain.fingerprint()
+        return dict(self.chain.fingerprint)
 
     def augment(
         self, waveforms_16k: Sequence[Waveform], seeds: Sequence[int]
@@ -239,7 +240,7 @@ class JudgeEngine:
                 unread.append(f"reference {path} of {voice}: {error}")
             else:
                 self.references[voice] = speaker.embed(waveform)
-                self.reference_hashes[voice] = sha256(Path(path).read_bytes())
+                self.reference_hashes[voice] = file_sha256(Path(path))
         if unread:
             raise SetupError("\n".join(unread))
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from anytalk.pipelines.dataset import SCHEMA_VERSION, Store, matrix
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import difference
 from anytalk.synth.seed import digest
 
-from .fingerprint import difference
 from .sample import Counts, Row
 
 OPEN_SHARDS = 1024  # each is a mapping, of which Linux allows a process 65,530

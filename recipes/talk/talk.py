@@ -25,13 +25,13 @@ from anytalk.model.layout import Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import GREEDY, Sampling
 from anytalk.model.streaming import Piece, stream
-from anytalk.recipes.data.fingerprint import difference
 from anytalk.recipes.data.tokenizer import TOKENIZER, encoder, load_tokenizer
 from anytalk.synth.audio import PCM16_SCALE, Waveform, check_waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec
 from anytalk.synth.codec.order import LAYERS
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper
 
 MAX_QUESTION_S = 30.0

@@ -7,10 +7,10 @@ from typing import Any
 from anytalk.model.checkpoint import CONFIG
 from anytalk.model.convert import WEIGHTS as ORIGINAL_WEIGHTS
 from anytalk.model.network import MiniOmni
-from anytalk.recipes.data.fingerprint import difference
 from anytalk.recipes.train.checkpoint import BEST
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper, load_whisper
 
 

@@ -15,10 +15,10 @@ from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.layout import Layout
 from anytalk.model.network import MiniOmni
 from anytalk.pipelines.dataset import CODE_LAYERS
-from anytalk.recipes.data.fingerprint import difference
 from anytalk.recipes.data.rows import Origin
 from anytalk.recipes.data.tokenizer import TOKENIZER, tokenizer_files, train_tokenizer
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import difference
 
 from .recipe import Model
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.seed import derive_seed
 
 from .contract import Done, Step
@@ -71,9 +72,10 @@ class Augmentation:
             done.append({"step": "fit", "gain_db": round(-20 * float(np.log10(peak)), 3)})
         return waveform, done
 
-    def fingerprint(self) -> dict[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Of the files and programs that the steps use."""
-        return {name: value for step in self.steps for name, value in step.fingerprint().items()}
+        return {name: value for step in self.steps for name, value in step.fingerprint.items()}
 
 
 def described(done: Sequence[Done]) -> str | None:

@@ -4,12 +4,12 @@ Speed is Kaldi's perturbation, which changes pace and pitch together, as a tape 
 (T. Ko et al., "Audio augmentation for speech recognition", Interspeech 2015).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, resample
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import Done, Range, draw
 
@@ -29,7 +29,8 @@ class Speed:
         factor = draw(rng, self.factor, 3)
         return resample(waveform, rate_hz * factor, rate_hz), {"step": "speed", "factor": factor}
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Nothing."""
         return {}
 
@@ -49,6 +50,7 @@ class Gain:
         gain_db = draw(rng, self.gain_db, 2)
         return waveform * np.float32(10.0 ** (gain_db / 20.0)), {"step": "gain", "gain_db": gain_db}
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Nothing."""
         return {}

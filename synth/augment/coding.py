@@ -6,7 +6,6 @@ itself, since their files name it, and that of AMR is taken off here.
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from anytalk.synth.audio import Waveform, ffmpeg_binary, resample
 from anytalk.synth.errors import EngineError, SetupError
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import Done, Range
 from .telephone import to_length
@@ -102,7 +102,8 @@ class Coding:
         back = resample(through(there, name, kbit_s), CODINGS[name].rate_hz, rate_hz)
         return to_length(back, len(waveform)), {"step": "codec", "codec": name, "kbit_s": kbit_s}
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Of the program, whose file's name holds its version."""
         return {"ffmpeg": ffmpeg_binary().name}
 

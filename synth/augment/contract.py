@@ -1,11 +1,11 @@
 """What a step of an augmentation takes and gives."""
 
-from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.fingerprint import Fingerprint
 
 Range: TypeAlias = tuple[float, float]
 """Smallest and largest value, both included; values between are equally likely."""
@@ -32,7 +32,8 @@ class Step(Protocol):
             SampleError: this waveform and this draw do not go together.
         """
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Everything outside of the step's own values that can change a byte: files, programs; empty for none."""
 
 

@@ -4,13 +4,13 @@ The ratio is that of the speech while it lasts to the noise behind it: pauses do
 means the frames of 10 ms that are not quiet, by the rule that `trim_silence` cuts by: within 40 dB of the loudest.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, frame_power
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import Done, Range, draw
 from .sounds import SoundFolder
@@ -73,6 +73,7 @@ class Noise:
                 return mix(waveform, noise, rate_hz, snr_db), done
         raise SampleError("silent_noise", f"{TRIES} stretches of {self.sounds.folder} were silent, one of {name}")
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Of the recordings."""
-        return {str(self.sounds.folder): self.sounds.fingerprint()}
+        return self.sounds.fingerprint

@@ -9,13 +9,13 @@ Acustica 87, 2001). It has no early reflections in particular places, as an imag
 exact.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import Done, Range, draw
 from .noise import active_power
@@ -90,9 +90,10 @@ class Room:
             raise SampleError("silent_room", f"{name} of {self.responses.folder} is silence, not a room")
         return reverberate(_sounding(waveform), response, rate_hz), {"step": "room", "file": name}
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Of the responses."""
-        return {str(self.responses.folder): self.responses.fingerprint()}
+        return self.responses.fingerprint
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class SimulatedRoom:
         done: Done = {"step": "simulated_room", "rt60_s": rt60_s, "direct_to_reverberant_db": ratio_db}
         return reverberate(_sounding(waveform), response, rate_hz), done
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Nothing."""
         return {}
 

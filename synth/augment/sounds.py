@@ -1,6 +1,5 @@
 """A folder of recordings to mix in or to hear a room by: found once, in the order of their names."""
 
-import hashlib
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import soundfile
 
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import EngineError, SetupError
+from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.seed import digest
 
 SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"})
@@ -67,13 +67,11 @@ class SoundFolder:
             rest = [f"augment: {more} more files of {folder} are no better"] if more > 0 else []
             raise SetupError("\n".join([*problems[:NAMED_PROBLEMS], *rest]))
 
-    def fingerprint(self) -> str:
-        """SHA-256 over every recording's name and content, which reads them all."""
-        parts = []
-        for sound in self.sounds:
-            with sound.path.open("rb") as file:
-                parts += [sound.name, hashlib.file_digest(file, "sha256").hexdigest()]
-        return digest(*parts)
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """SHA-256 over every recording's name and content, which reads them all, under the folder's name."""
+        parts = [part for sound in self.sounds for part in (sound.name, file_sha256(sound.path))]
+        return {str(self.folder): digest(*parts)}
 
     def whole(self, rng: np.random.Generator, rate_hz: int) -> tuple[Waveform, str]:
         """Draw a recording: all of it at `rate_hz`, and its name."""

@@ -1,6 +1,5 @@
 """The telephone band: 300 to 3400 Hz, sampled at 8 kHz (ITU-T G.712). What the line does to the bits is `coding`'s."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, resample
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import Done
 
@@ -30,7 +30,8 @@ class Telephone:
         passed = fftconvolve(narrow.astype(np.float64), _band_pass())[delay : delay + len(narrow)]
         return to_length(resample(passed.astype(np.float32), RATE_HZ, rate_hz), len(waveform)), {"step": "telephone"}
 
-    def fingerprint(self) -> Mapping[str, str]:
+    @property
+    def fingerprint(self) -> Fingerprint:
         """Nothing."""
         return {}
 

@@ -7,7 +7,7 @@ audio = codec.decode(codes)               # list of float32 waveforms, frames * 
 Both give a `SampleError` in the place of an utterance that they cannot take.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ import numpy as np
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint
 
 
 class Codec(Protocol):
@@ -54,7 +55,7 @@ class Codec(Protocol):
         """Size of the weights on disk."""
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Name, revision and SHA-256 of the weights."""
 
     def encode(

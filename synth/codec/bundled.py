@@ -1,9 +1,8 @@
 """Run a codec that `anytalk codec train` wrote, such as the one in this package."""
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.torch import save
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.threads import torch_threads
 
 from .excitation import GRID_FRAMES
@@ -49,10 +49,10 @@ class BundledCodec:
         if header.get("format") != FORMAT:
             raise SetupError(f"codec {weights} is no anytalk codec: its format is {header.get('format')!r}")
         self.config = CodecConfig(**json.loads(header["config"]))
-        self.fingerprint: Mapping[str, str] = {
+        self.fingerprint: Fingerprint = {
             "name": header["name"],
             "revision": header["revision"],
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": file_sha256(weights),
         }
         self.network = CodecNetwork(self.config).eval()
         try:

@@ -1,12 +1,14 @@
 """A codec that hears only loudness: for tests of what surrounds a codec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 from .framing import decode_good, encode_good
 from .order import LAYERS
@@ -23,7 +25,7 @@ class FakeCodec:
     decode_lookahead_samples = 0
     decode_grid_frames = 1
     weights_bytes = 0
-    fingerprint: Mapping[str, str] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
+    fingerprint: ClassVar[Fingerprint] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
 
     def encode(
         self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None

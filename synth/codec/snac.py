@@ -8,14 +8,13 @@ cheap to allocate. Latents differ from the package's in their last bits, codes h
 Shapes: B batch, S samples, F frames, L layers.
 """
 
-import hashlib
 import json
 import math
 import os
 import pickle
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.threads import torch_threads
 
 from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
@@ -103,7 +103,7 @@ def load_snac(
     fingerprint = {
         "name": name if revision else folder.resolve().name,
         "revision": revision or "folder",
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": file_sha256(weights),
     }
     codec = SnacCodec(network, name, fingerprint, weights.stat().st_size, threads, noise_seed, device, compiled)
     if half:
@@ -140,7 +140,7 @@ class SnacCodec:
         self,
         network: Any,
         name: str,
-        fingerprint: Mapping[str, str],
+        fingerprint: Fingerprint,
         weights_bytes: int,
         threads: int = 1,
         noise_seed: int = 0,
@@ -148,7 +148,7 @@ class SnacCodec:
         compiled: bool = False,
     ) -> None:
         self.name, self.threads, self.weights_bytes = name, threads, weights_bytes
-        self.fingerprint: Mapping[str, str] = fingerprint
+        self.fingerprint: Fingerprint = fingerprint
         self.codebook_size: int = network.codebook_size
         self.noise_seed, self.device = noise_seed, torch.device(device)
         on_cpu = self.device.type == "cpu"

@@ -7,7 +7,7 @@ sees the window that a transcript takes (`window`), and as many states are kept.
 Shapes: T = frames of 20 ms, D = width of the encoder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, check_waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_SAMPLES = 320  # one state of the encoder: two mel hops of 160 samples, 20 ms
@@ -62,7 +63,7 @@ class Whisper(Protocol):
         """D, the width of the features."""
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads, context."""
 
     def require(self, languages: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """A recogniser without weights, for tests of what comes after hearing."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint, sha256
 
 from .contract import FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, check_fits, check_hearable, feature_frames
 from .language import knows_only_english, refuse_unknown
@@ -41,9 +41,9 @@ class FakeWhisper:
         self.require([language])
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """The table, the width, and the context if it is short."""
-        table = hashlib.sha256(repr(self._texts).encode()).hexdigest()
+        table = sha256(repr(self._texts).encode())
         context = {} if self.context == "full" else {"context": self.context}
         return {"model": self.name, "table_sha256": table, "feature_width": str(self.feature_width), **context}
 

@@ -6,10 +6,8 @@ Only CTranslate2 and the tokenizer are used: faster-whisper's own spectrogram pa
 Shapes: B = batch, M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import ctranslate2
@@ -17,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import Fingerprint, engine_fingerprint
 
 from .language import knows_only_english
 from .recogniser import Mel, States
@@ -78,13 +77,10 @@ class FasterNetwork:
         return self.encode(np.zeros((self.band_count, 2), np.float32)).shape[1]
 
     @cached_property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights, engine, version, compute types, threads."""
-        with (self._folder / "model.bin").open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
-            "weights_sha256": digest,
-            "engine": f"ctranslate2 {version('ctranslate2')}",
+            **engine_fingerprint("ctranslate2", weights=self._folder / "model.bin"),
             "compute_type": self._compute_type,
             "text_compute_type": self._text_compute_type,
             "cpu_threads": str(self._cpu_threads),

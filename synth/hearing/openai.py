@@ -6,9 +6,8 @@ that of `DecodingTask` at temperature 0 without timestamps, on states that are a
 Shapes: B = batch, M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width, L = tokens.
 """
 
-import hashlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
+from anytalk.synth.fingerprint import Fingerprint, sha256_of_parts
 from anytalk.synth.threads import torch_threads
 
 from .contract import CONTEXT_FRAMES
@@ -88,14 +88,19 @@ class OpenaiNetwork:
         return int(self._model.dims.n_audio_state)
 
     @cached_property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights (all tensors, by name), engine, version, threads."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+        tensors = sorted(self._model.state_dict().items())
+        parts = (
+            part
+            for name, tensor in tensors
+            for part in (
+                f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(),
+                tensor.contiguous().numpy().tobytes(),
+            )
+        )
         return {
-            "weights_sha256": digest.hexdigest(),
+            "weights_sha256": sha256_of_parts(parts),
             "engine": f"openai-whisper {version('openai-whisper')} torch {torch.__version__}",
             "compute_type": "float32",
             "cpu_threads": str(self._cpu_threads),

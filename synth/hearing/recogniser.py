@@ -8,7 +8,7 @@ Shapes: M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import whisper_code
 
 from .contract import (
@@ -55,7 +56,7 @@ class Network(Protocol):
         """D, width of the encoder's states."""
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights, engine, version, compute type, threads."""
 
     def encode(self, mel_MN: Mel) -> States:
@@ -118,7 +119,7 @@ class Recogniser:
         return self._network.width
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Everything that can change a byte."""
         # The full context goes without saying, as it did before there was another.
         context = {} if self.context == "full" else {"context": self.context}

@@ -1,10 +1,11 @@
 """What the two engines of judgement take and give. Both work at 16 kHz."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from anytalk.synth.audio import Waveform, check_waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -16,7 +17,7 @@ class Mos(Protocol):
     """Guesses how listeners would rate the sound."""
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Everything that can change a score: weights, engine, version, scale."""
 
     def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:
@@ -36,7 +37,7 @@ class Vad(Protocol):
     """Finds where somebody speaks."""
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Everything that can change a span: weights, engine, version."""
 
     def speech_spans(self, waveform_16k: Waveform) -> list[Span]:

@@ -8,7 +8,7 @@ done here: the windows, the polynomial, and for the scale P.808 librosa's `featu
 Shapes: W = windows, N = frames of 10 ms, F = FFT bins, M = mel bands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.hearing.mel import mel_filters
-from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
+from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
 from .contract import SAMPLE_RATE_HZ, check_judged
 
@@ -56,12 +57,12 @@ class Dnsmos:
         self._threads = threads
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights, engine, version, scale, windows, threads."""
         return {
             "model": f"dnsmos {self._scale}",
             "max_windows": str(self._max_windows or "all"),
-            **engine_fingerprint(self._path, self._threads),
+            **onnx_fingerprint(self._path, self._threads),
         }
 
     def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:

@@ -1,12 +1,13 @@
 """Engines of judgement that need no weights, for tests of what comes after them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import SAMPLE_RATE_HZ, Span, check_judged
 
@@ -22,7 +23,7 @@ class FakeMos:
         self._mos = mos
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """The score."""
         return {"model": "fake", "mos": str(self._mos)}
 
@@ -42,7 +43,7 @@ class FakeVad:
         self._threshold = threshold
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """The threshold."""
         return {"model": "fake", "threshold": str(self._threshold)}
 

@@ -8,7 +8,6 @@ dither, on the scale of 16-bit samples, less the mean over time).
 Shapes: B = 1 utterance, N = frames of 10 ms, M = 80 mel bands, D = width of the vector.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SetupError
-from anytalk.synth.onnx import engine_fingerprint, open_session
+from anytalk.synth.fingerprint import Fingerprint
+from anytalk.synth.onnx import onnx_fingerprint, open_session
 
 from .contract import SAMPLE_RATE_HZ
 
@@ -55,9 +55,9 @@ class SpeakerNetwork:
         self._input = taken.name
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights, engine, version, threads."""
-        return engine_fingerprint(self._path, self._threads)
+        return onnx_fingerprint(self._path, self._threads)
 
     def embed(self, waveform_16k: Waveform) -> NDArray[np.float32]:
         """Give the vector of an utterance.

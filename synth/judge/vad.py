@@ -8,13 +8,14 @@ default settings (no longest stretch).
 Shapes: N = frames of 512 samples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
-from anytalk.synth.onnx import engine_fingerprint, open_session, wheel_file
+from anytalk.synth.fingerprint import Fingerprint
+from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
 from .contract import SAMPLE_RATE_HZ, Span, check_judged
 
@@ -42,9 +43,9 @@ class SileroVad:
         self._threads = threads
 
     @property
-    def fingerprint(self) -> Mapping[str, str]:
+    def fingerprint(self) -> Fingerprint:
         """Weights, engine, version, threads."""
-        return {"model": "silero-vad", **engine_fingerprint(self._path, self._threads)}
+        return {"model": "silero-vad", **onnx_fingerprint(self._path, self._threads)}
 
     def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
         """See `Vad.speech_spans`."""

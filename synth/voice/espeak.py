@@ -25,11 +25,11 @@ import numpy as np
 from anytalk.synth.audio import PCM16_SCALE, Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError, near_matches
 from anytalk.synth.extra import import_extra
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import format_case
 
 from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require
-from .fingerprint import fingerprint
-from .request import SpeakRequest, speak_each
+from .request import SpeakRequest, speak_each, voice_fingerprint
 from .terms import NO_SPEAKER, Terms
 
 TERMS = Terms("GPL-3.0-or-later", "espeak-ng, formant synthesis", NO_SPEAKER)
@@ -102,9 +102,9 @@ class EspeakVoice:
         self.sample_rate_hz, _ = _synthesise(self._identifier, "", 0, WORDS_PER_MINUTE)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return fingerprint("espeakng-loader", _library_path(), _data_path())
+        return voice_fingerprint("espeakng-loader", library=_library_path(), data=_data_path())
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""

@@ -1,17 +1,16 @@
 """A voice of tones, for tests of what comes after a voice."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint, sha256
 from anytalk.synth.language import MANY
 
 from .engine import VoiceEngine
-from .fingerprint import RENDERING
-from .request import SpeakRequest, speak_each
+from .request import RENDERING, SpeakRequest, speak_each
 from .terms import NO_SPEAKER, Terms
 
 SECONDS_PER_CHARACTER = 0.06
@@ -34,13 +33,18 @@ class FakeVoice:
         self.name = f"fake:{name}"
         self.sample_rate_hz = sample_rate_hz
         self._refuses = refuses
-        self._tone_hz = 100 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big") % 201
+        self._tone_hz = 100 + int(sha256(name.encode())[:4], 16) % 201
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """The name and all that shapes the tone."""
-        tone = f"{self._tone_hz} Hz at {self.sample_rate_hz} Hz"
-        return f"{self.name} {tone} refuses {self._refuses!r} rendering {RENDERING}"
+        return {
+            "engine": "fake",
+            "tone_hz": str(self._tone_hz),
+            "sample_rate_hz": str(self.sample_rate_hz),
+            "refuses": self._refuses,
+            "rendering": str(RENDERING),
+        }
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`; the seed decides the tone's phase."""

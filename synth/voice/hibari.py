@@ -9,11 +9,11 @@ from typing import Any
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import MANY
 
 from .engine import Servers, VoiceEngine, VoiceInfo, unknown_voice
-from .fingerprint import fingerprint
-from .request import SpeakRequest, engine_speed, speak_each
+from .request import SpeakRequest, engine_speed, speak_each, voice_fingerprint
 from .terms import KOKORO, Terms
 
 TEMPO_MEASURED = (
@@ -106,9 +106,9 @@ class HibariVoice:
         self._engine = Hibari(voice, threads=1)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return fingerprint("hibari-tts", self._path)
+        return voice_fingerprint("hibari-tts", weights=self._path)
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError, near_matches
+from anytalk.synth.fingerprint import Fingerprint
+from anytalk.synth.onnx import open_session
 
 from .engine import Servers, VoiceEngine, require
-from .fingerprint import fingerprint
-from .request import SpeakRequest, speak_each
+from .request import SpeakRequest, speak_each, voice_fingerprint
 from .terms import KOKORO
 
 if TYPE_CHECKING:
@@ -81,27 +82,27 @@ class KokoroVoice:
         from kokoro_onnx.config import SAMPLE_RATE, EspeakConfig
         from kokoro_onnx.tokenizer import Tokenizer
 
-        from .noise import one_thread_session, take_noise_from_inputs
+        from .noise import take_noise_from_inputs
 
         self.name = name
         self.sample_rate_hz: int = SAMPLE_RATE
         self.language = kokoro_language(voice)
         self.terms = KOKORO.with_engine(ENGINE_LICENCE)
-        self._sources = _files(place)
-        self._style_NS = _style(self._sources[1], voice)
-        graph = onnx.load(self._sources[0])
-        self._tokens = _tokens_input(self._sources[0], graph)
+        self._weights, self._voices = _files(place)
+        self._style_NS = _style(self._voices, voice)
+        graph = onnx.load(self._weights)
+        self._tokens = _tokens_input(self._weights, graph)
         try:
             self._noises = take_noise_from_inputs(graph)
         except ValueError as error:
             raise SetupError(f"the voice {name} cannot be seeded: {error}") from error
-        self._session = one_thread_session(graph)
+        self._session = open_session(graph.SerializeToString())
         self._tokenizer = Tokenizer(EspeakConfig(lib_path=_own_espeak()))
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return fingerprint("kokoro-onnx", *self._sources)
+        return voice_fingerprint("kokoro-onnx", weights=self._weights, voices=self._voices)
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -92,14 +91,6 @@ def take_noise_from_inputs(model: onnx.ModelProto) -> list[Noise]:
     del graph.node[:]
     graph.node.extend(nodes)
     return noises
-
-
-def one_thread_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Load a graph on one thread: sums then have one order, and a cluster counts on one core a voice."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _noise(node: onnx.NodeProto, name: str) -> Noise:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.extra import import_extra
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import MANY, format_case
+from anytalk.synth.onnx import open_session
 
 from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require, unknown_voice
-from .fingerprint import fingerprint
-from .request import SpeakRequest, engine_speed, speak_each
+from .request import SpeakRequest, engine_speed, speak_each, voice_fingerprint
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -94,27 +95,27 @@ class PiperVoice:
         import onnx
         from piper import PiperVoice as PiperEngine
 
-        from .noise import one_thread_session, take_noise_from_inputs
+        from .noise import take_noise_from_inputs
 
         self.name = name
         self.terms = terms.with_engine(ENGINE_LICENCE)
-        self._sources = (model, Path(f"{model}.json"))
-        for source in self._sources:
+        self._model, self._config = model, Path(f"{model}.json")
+        for source in (self._model, self._config):
             if not source.is_file():
                 raise SetupError(f"the voice {name} needs the file {source}, which is not there")
-        fields, config = _read_config(name, self._sources[1])
+        fields, config = _read_config(name, self._config)
         self.language = _config_language(fields)
         self.sample_rate_hz = config.sample_rate
         graph = onnx.load(model)
         _check_noise(name, graph)
         self._noises = take_noise_from_inputs(graph)
         # The engine serves for text, phonemes and ids; the session is this module's own.
-        self._engine = PiperEngine(session=one_thread_session(graph), config=config)
+        self._engine = PiperEngine(session=open_session(graph.SerializeToString()), config=config)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return fingerprint("piper-tts", *self._sources)
+        return voice_fingerprint("piper-tts", weights=self._model, config=self._config)
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""

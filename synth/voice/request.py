@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from anytalk.synth.audio import Waveform, check_waveform, resample
 from anytalk.synth.errors import SampleError
+from anytalk.synth.fingerprint import Fingerprint, engine_fingerprint
 
 from .terms import Terms
 
 SPEED_RANGE = (0.5, 2.0)
 PITCH_RANGE = (0.8, 1.25)
+
+RENDERING = 1
+"""Raised with any change in this folder that gives other bytes from the same engine and weights."""
 
 SILENT_PEAK = 1e-4
 """An engine whose loudest sample is below this (-80 dB of full scale) has said nothing."""
@@ -73,7 +78,7 @@ class Voice(Protocol):
         """Licence, source and consent."""
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Engine, version and SHA-256 of the weights: while it stays the same, so do the bytes."""
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
@@ -90,6 +95,11 @@ class Voice(Protocol):
         Raises:
             EngineError: the engine itself failed.
         """
+
+
+def voice_fingerprint(distribution: str, **sources: Path) -> Fingerprint:
+    """Name a voice's engine, its version, its files (see `engine_fingerprint`), and what this folder makes of them."""
+    return {**engine_fingerprint(distribution, **sources), "rendering": str(RENDERING)}
 
 
 SpeakOne = Callable[[str, int, float], Waveform]

@@ -17,11 +17,11 @@ import httpx2
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
+from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.http import SEEDS, CircuitBreaker, Failure, HttpClient
 
 from .engine import Servers, VoiceEngine
-from .fingerprint import RENDERING
-from .request import SpeakRequest, check_speakable, finished
+from .request import RENDERING, SpeakRequest, check_speakable, finished
 from .response import BrokenResponseError, read_response
 from .speech_server import SpeechServer
 
@@ -55,14 +55,20 @@ class ServerVoice:
         self._probe()
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """The settings of a request that change its audio; they do not determine every byte of it."""
         server = self._server
-        return (
-            f"speech server, model {server.model} voice {self._voice} as {server.response_format} "
-            f"at {server.sample_rate_hz} Hz, extra {json.dumps(dict(server.extra), sort_keys=True)} "
-            f"revision {server.revision!r} rendering {RENDERING}, not reproducible"
-        )
+        return {
+            "engine": "speech server",
+            "model": server.model,
+            "voice": self._voice,
+            "response_format": server.response_format,
+            "sample_rate_hz": str(server.sample_rate_hz),
+            "extra": json.dumps(dict(server.extra), sort_keys=True),
+            "revision": str(server.revision),
+            "rendering": str(RENDERING),
+            "reproducible": "no",
+        }
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`; requests are sent concurrently."""

@@ -8,7 +8,8 @@ import pytest
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.check import row_problems
-from anytalk.pipelines.dataset import commit, schema, sha256
+from anytalk.pipelines.dataset import commit, schema
+from anytalk.synth.fingerprint import sha256
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(5)]
 

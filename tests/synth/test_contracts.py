@@ -1,5 +1,6 @@
 """What every engine promises of a batch, whichever it is: a bad sample is an error in its place, and nobody else's."""
 
+import json
 import pickle
 
 import numpy as np
@@ -59,6 +60,13 @@ def in_place(call, good, bad):
     assert isinstance(call(bad[:1])[0], SampleError)
     assert pickle.loads(pickle.dumps(errors[0])).reason == errors[0].reason
     return [error.reason for error in errors]
+
+
+def assert_fingerprint(engine):
+    """One shape for all: names to texts, the same each time."""
+    assert dict(engine.fingerprint) == json.loads(json.dumps(dict(engine.fingerprint)))
+    assert all(isinstance(value, str) for pair in engine.fingerprint.items() for value in pair)
+    assert len(engine.fingerprint) >= 2
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +165,24 @@ def test_floats_of_any_width_are_samples(take):
     engine = {"encode": load_codec("fake"), "listen": load_whisper("fake"), "score": FakeMos()}[take]
     call = getattr(engine, take)
     assert is_same(call([GOOD[0].astype(np.float64)])[0], call([GOOD[0]])[0])
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_a_voice_s_fingerprint_is_names_and_texts(name):
+    assert_fingerprint(load_voice(name))
+
+
+def test_a_codec_s_fingerprint_is_names_and_texts(codec):
+    assert_fingerprint(codec)
+
+
+def test_a_recogniser_s_fingerprint_is_names_and_texts(whisper):
+    assert_fingerprint(whisper)
+
+
+@pytest.mark.parametrize("make", [*SCORERS.values(), *DETECTORS.values()])
+def test_a_judge_s_fingerprint_is_names_and_texts(make):
+    assert_fingerprint(make())
 
 
 def test_a_batch_that_must_be_good_raises_its_first_error():

@@ -7,13 +7,13 @@ import pytest
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.close import CHECKSUMS, MANIFEST
-from anytalk.pipelines.dataset import sha256
 from anytalk.pipelines.plan import split_voices
 from anytalk.pipelines.plan.arrange import arrange
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair
 from anytalk.pipelines.speech import utterance_of
 from anytalk.synth.errors import SetupError
+from anytalk.synth.fingerprint import sha256
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(16)]
 ASKERS = ["fake:ann", {"voice": "fake:ann", "pitch": 1.2}, "fake:bob", "fake:cat", "fake:dan"]

@@ -222,7 +222,7 @@ def test_written_pairs_are_rewritten_before_they_are_cleaned(fake_recipe, write_
 def test_a_rewriting_that_fails_is_rejected_with_its_text_or_deferred(fake_recipe, write_jsonl, tmp_path):
     rows = [{"question": f"Number {n}?", "answer": f"It is {n}."} for n in range(3)]
     with serve(answer, fails_on("Number 1")) as server:
-        server.reply = lambda body: Fault(text=completion(answer(body) if is_probe(body) else "no JSON"))
+        server.respond = lambda body: Fault(text=completion(answer(body) if is_probe(body) else "no JSON"))
         recipe = fake_recipe(source=str(write_jsonl(rows)), rewrite={"endpoint": endpoint(server)})
         with pytest.raises(EngineError, match=r"^1 conversations are deferred"):
             plan(recipe, tmp_path / "out")

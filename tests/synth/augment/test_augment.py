@@ -119,16 +119,16 @@ def test_speech_sounds_worse_the_nearer_the_noise(speech, noises):
 
 
 def test_a_folder_is_known_by_the_names_and_the_content_of_its_recordings(noises):
-    before = SoundFolder(noises).fingerprint()
+    before = SoundFolder(noises).fingerprint
     (noises / "LICENSE").write_text("CC-BY-4.0")
-    assert SoundFolder(noises).fingerprint() == before
+    assert SoundFolder(noises).fingerprint == before
     content = (noises / "hiss.wav").read_bytes()
     (noises / "hiss.wav").write_bytes(content[:-2] + b"xy")
-    assert SoundFolder(noises).fingerprint() != before
+    assert SoundFolder(noises).fingerprint != before
     (noises / "hiss.wav").write_bytes(content)
-    assert SoundFolder(noises).fingerprint() == before
+    assert SoundFolder(noises).fingerprint == before
     (noises / "hiss.wav").rename(noises / "wind.wav")
-    assert SoundFolder(noises).fingerprint() != before
+    assert SoundFolder(noises).fingerprint != before
 
 
 def test_folders_that_are_not_in_order_are_refused_by_name(noises, tmp_path):
