@@ -100,7 +100,8 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
         made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
         work_s = time.monotonic() - started if todo else 0.0
         licences = await engines.call("voices", "licences")
-    finished = done | made
+    # In plan order, whichever unit was done first: sums and the card follow from it.
+    finished = dict(sorted((done | made).items()))
     if len(finished) == len(keys):
         python = platform.python_version()
         made_with = {"fingerprints": fingerprints, "licences": licences, "libraries": versions(), "python": python}

@@ -1,6 +1,5 @@
 """Close a dataset: collect strays, then write the card, the manifest and the checksums."""
 
-from collections import Counter
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -67,10 +66,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
 
 def _added(finished: Mapping[int, dict[str, Any]], name: str) -> dict[str, int]:
     """Add up one kind of count over the units, by name; sidecars of earlier versions may lack it."""
-    counts: Counter[str] = Counter()
-    for sidecar in finished.values():
-        counts.update(sidecar.get(name, {}))
-    return dict(sorted(counts.items()))
+    return dict(sorted(tally.added(sidecar.get(name, {}) for sidecar in finished.values()).items()))
 
 
 def checksums_bytes(files: Mapping[str, str]) -> bytes:
@@ -91,19 +87,15 @@ def versions() -> dict[str, str]:
 
 def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     """Counts over all finished units, and over what the plan itself rejected."""
-    reasons = dict(plan.reasons)
-    splits: dict[str, int] = {}
-    for sidecar in finished.values():
-        splits[sidecar["split"]] = splits.get(sidecar["split"], 0) + sidecar["accepted"]
-        for reason, times in sidecar["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + times
+    reasons = tally.added([plan.reasons, *(sidecar["reasons"] for sidecar in finished.values())])
+    splits = tally.added({sidecar["split"]: sidecar["accepted"]} for sidecar in finished.values())
     return {
-        "rows_accepted": sum(splits.values()),
+        "rows_accepted": splits.total(),
         "rows_rerolled": sum(sidecar["rerolled"] for sidecar in finished.values()),
-        "rows_rejected": sum(reasons.values()),
+        "rows_rejected": reasons.total(),
         "gates": tally.total([sidecar["gates"] for sidecar in finished.values()]),
-        "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        "splits": splits,
+        "reasons": tally.commonest_first(reasons),
+        "splits": dict(splits),
         "speech_hours": round(sum(sidecar["speech_s"] for sidecar in finished.values()) / 3600, 4),
         "seconds": {s: round(sum(sc["seconds"][s] for sc in finished.values()), 1) for s in STAGES},
         "units": len(finished),

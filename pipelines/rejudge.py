@@ -40,7 +40,6 @@ from anytalk.pipelines.speech import (
     Attempts,
     Engines,
     RowAttempts,
-    added_up,
     facts_of,
     make_unit,
     open_engines,
@@ -48,6 +47,7 @@ from anytalk.pipelines.speech import (
     read_back,
     read_change,
     read_chosen,
+    total_usage,
 )
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.fingerprint import sha256
@@ -191,7 +191,7 @@ async def _judge(
 
         made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
     if not deferred:
-        close(target, plan, done | made, store)
+        close(target, plan, dict(sorted((done | made).items())), store)
     return done | made, deferred
 
 
@@ -298,7 +298,7 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         "wall_s": round(old["wall_s"] + new["wall_s"], 3),
         "seconds": seconds,
         "instruction_sets": sets,
-        **({"asked": added_up(asked)} if asked else {}),
+        **({"asked": total_usage(asked)} if asked else {}),
     }
 
 
@@ -342,10 +342,6 @@ def _summarise(
 ) -> Rejudged:
     units = [facts[number] for number in sorted(facts)]
     accepted, rejected = (sum(unit[name] for unit in units) for name in ("accepted", "rejected"))
-    reasons: dict[str, int] = {}
-    for unit in units:
-        for reason, rows in unit["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + rows
     return Rejudged(
         dataset=str(store),
         applied=applied,
@@ -357,7 +353,7 @@ def _summarise(
         came_back=sum(unit.get("came_back", 0) for unit in units),
         went_out=sum(unit.get("went_out", 0) for unit in units),
         rows_deferred=sum(len(plan.units[number]) for number in deferred),
-        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        reasons=tally.commonest_first(tally.added(unit["reasons"] for unit in units)),
         gates=tally.total([unit["gates"] for unit in units]),
         open=[need for unit in units for need in unit["open"]],
         deferred=list(dict.fromkeys(deferred.values())),

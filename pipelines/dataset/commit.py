@@ -5,7 +5,6 @@ of two workers that did the same unit one is first and the other's work is throw
 collected at the end.
 """
 
-import collections
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -35,11 +34,6 @@ def arrow_bytes(table: pa.Table, batch_rows: int) -> bytes:
 def json_bytes(value: object) -> bytes:
     """JSON for people and programs: indented, keys in their order, a newline at the end."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def count(reasons: Iterable[str]) -> dict[str, int]:
-    """How often each reason occurs, the commonest first."""
-    return dict(collections.Counter(sorted(reasons)).most_common())
 
 
 def sidecar_path(number: int, key: str) -> str:

@@ -4,6 +4,7 @@ A row counts under the check that its first attempt failed, so that the checks o
 pass at the first attempt.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,37 +32,47 @@ def tally(rows: Sequence[Mapping[Side, Outcome]]) -> dict[str, dict[str, Any]]:
         For each side the rows that were attempted, those that passed at the first attempt, those that passed at a
         later one, those that failed; and by the reason of the first attempt the rows that passed later or failed.
     """
-    return {side: _add(_one(row[side]) for row in rows if side in row) for side in SIDES}
+    return {side: _total(_one(row[side]) for row in rows if side in row) for side in SIDES}
 
 
 def _one(outcome: Outcome) -> dict[str, Any]:
     if outcome.first_reason is None:
-        return _nothing() | {"rows": 1, "passed_first": 1}
-    end = "passed_later" if outcome.passed else "failed"
-    by_check = {outcome.first_reason: {"passed_later": 0, "failed": 0} | {end: 1}}
-    return _nothing() | {"rows": 1, end: 1, "by_gate": by_check}
+        return {"rows": 1, "passed_first": 1, "by_gate": {}}
+    passed = {"passed_later": int(outcome.passed), "failed": int(not outcome.passed)}
+    return {"rows": 1, **passed, "by_gate": {outcome.first_reason: passed}}
 
 
-def _nothing() -> dict[str, Any]:
-    return dict.fromkeys(COUNTS, 0) | {"by_gate": {}}
+def _total(tallies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    counts, by_check = Counter(dict.fromkeys(COUNTS, 0)), dict[str, Counter[str]]()
+    for one in tallies:
+        counts.update({name: one.get(name, 0) for name in COUNTS})
+        for reason, outcomes in one["by_gate"].items():
+            by_check.setdefault(reason, Counter()).update(outcomes)
+    order = commonest_first({reason: outcomes.total() for reason, outcomes in by_check.items()})
+    return {**counts, "by_gate": {reason: dict(by_check[reason]) for reason in order}}
 
 
-def _add(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    total = _nothing()
-    for more in counts:
-        for name in COUNTS:
-            total[name] += more[name]
-        for reason, ends in more["by_gate"].items():
-            known = total["by_gate"].setdefault(reason, dict.fromkeys(ends, 0))
-            for end, rows in ends.items():
-                known[end] += rows
-    stopped = sorted(total["by_gate"].items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    return total | {"by_gate": dict(stopped)}
+def counted(names: Iterable[str]) -> dict[str, int]:
+    """How often each name occurs, the commonest first."""
+    return commonest_first(Counter(names))
+
+
+def commonest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts in order of their size, and of their names where they are equal."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def added(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """Add up counts by name, names in the order in which they first occur."""
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return total
 
 
 def total(tallies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add the tallies of several units."""
-    return {side: _add(one[side] for one in tallies) for side in SIDES}
+    return {side: _total(one[side] for one in tallies) for side in SIDES}
 
 
 def table(tallies: Mapping[str, Any]) -> list[list[str]]:

@@ -3,7 +3,16 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, differences, may_be_rejudged, schema
+from anytalk.pipelines.dataset import (
+    PLAN,
+    Store,
+    commit,
+    current_judgement,
+    differences,
+    may_be_rejudged,
+    schema,
+    tally,
+)
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Llm, Recipe
@@ -118,7 +127,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
         "files": files,
         "rows": len(rows),
         "rejected": len(rejects),
-        "reasons": commit.count(row["reason"] for row in rejects),
+        "reasons": tally.counted(row["reason"] for row in rejects),
         "asked": llm_client.costs(),
     }
     store.create(PLAN, commit.json_bytes(announcement))

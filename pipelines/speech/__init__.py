@@ -3,7 +3,7 @@
 from .attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
 from .engine import VoiceEngine
 from .pool import STAGES, Engines, open_engines
-from .reword import added_up, costs, open_reworder
+from .reword import costs, open_reworder, total_usage
 from .rows import UnitRows, facts_of
 from .unit import make_unit
 from .utterance import Utterance, utterance_of
@@ -17,7 +17,6 @@ __all__ = [
     "UnitRows",
     "Utterance",
     "VoiceEngine",
-    "added_up",
     "costs",
     "facts_of",
     "make_unit",
@@ -26,5 +25,6 @@ __all__ = [
     "read_back",
     "read_change",
     "read_chosen",
+    "total_usage",
     "utterance_of",
 ]

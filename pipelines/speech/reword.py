@@ -12,7 +12,7 @@ import functools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.dataset import Store, tally
 from anytalk.pipelines.plan import PlannedRow, in_spoken_form, text_problem
 from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.pipelines.source import cache_of
@@ -129,18 +129,15 @@ async def open_reworder(recipe: Recipe, store: Store, *, speaks: bool = True) ->
             yield Reworder(recipe, client)
 
 
-def added_up(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Counts of several units."""
-    total = dataclasses.asdict(Usage())
-    for usage in usages:
-        total = {name: count + usage[name] for name, count in total.items()}
-    return total
+def total_usage(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Requests and tokens of several units."""
+    return dict(tally.added([dataclasses.asdict(Usage()), *usages]))
 
 
 def costs(recipe: Recipe, sidecars: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the wordings of a dataset took, whichever run asked for them; in the form of `LlmClient.costs`."""
     if recipe.reword is None:
         return []
-    total = added_up(sidecar["asked"] for sidecar in sidecars if "asked" in sidecar)
+    total = total_usage(sidecar["asked"] for sidecar in sidecars if "asked" in sidecar)
     endpoint = recipe.reword.endpoint
     return [{"endpoint": str(endpoint), **total, "cost": endpoint.cost(Usage(**total))}]

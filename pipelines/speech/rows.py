@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES, commit, tally
+from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES, tally
 from anytalk.pipelines.plan import PlannedRow
 from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.synth.errors import SampleError
@@ -60,10 +60,12 @@ def facts_of(rows: Sequence[RowAttempts]) -> dict[str, Any]:
         "accepted": len(rows) - len(reasons),
         "rejected": len(reasons),
         "rerolled": sum(attempted.reason is None and attempted.attempt_count > 1 for attempted in rows),
-        "reasons": commit.count(reasons),
+        "reasons": tally.counted(reasons),
         "gates": tally.tally([attempted.outcomes() for attempted in rows]),
-        "rows_by_language": commit.count(attempted.row.pair.language for attempted in rows if attempted.reason is None),
-        "utterances_by_voice": commit.count(attempt.speaker for attempt in every_attempt if attempt.is_stored),
+        "rows_by_language": tally.counted(
+            attempted.row.pair.language for attempted in rows if attempted.reason is None
+        ),
+        "utterances_by_voice": tally.counted(attempt.speaker for attempt in every_attempt if attempt.is_stored),
         "open": [attempted.retry_facts() for attempted in rows if attempted.is_retryable],
     }
 
