@@ -7,12 +7,19 @@ import sys
 import time
 
 import pytest
+from support.command_line import anytalk
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(24)]
 
 
 def command(recipe, out, *more):
     return [sys.executable, "-m", "anytalk.recipes", "build", str(recipe), "--out", str(out), *more]
+
+
+def finish(recipe, out, *more):
+    """Go on with a build, in this process."""
+    done = anytalk("build", recipe, "--out", out, *more)
+    assert done.returncode == 0, done.stderr
 
 
 def contents(folder):
@@ -52,7 +59,7 @@ def whole(tmp_path_factory, fake_sections):
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = fake_sections | {"source": str(folder / "pairs.jsonl"), "resources": {"units_in_flight": 2}}
     (folder / "kill.yaml").write_text(yaml.safe_dump(recipe))
-    subprocess.run(command(folder / "kill.yaml", folder / "whole", "--local"), check=True, capture_output=True)
+    finish(folder / "kill.yaml", folder / "whole", "--local")
     return folder
 
 
@@ -62,7 +69,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(whole, count):
     out = whole / f"killed-{count}"
     kill_at_sidecar(start(whole / "kill.yaml", out, "--local"), out, count)
     assert not (out / "dataset.json").exists()
-    subprocess.run(command(whole / "kill.yaml", out, "--local"), check=True, capture_output=True)
+    finish(whole / "kill.yaml", out, "--local")
     assert contents(out) == contents(whole / "whole")
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert files == {str(path.relative_to(whole / "whole")) for path in (whole / "whole").rglob("*") if path.is_file()}
@@ -72,7 +79,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(whole, count):
 def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
     out = whole / "killed-ray"
     kill_at_sidecar(start(whole / "kill.yaml", out), out, 2)
-    subprocess.run(command(whole / "kill.yaml", out), check=True, capture_output=True)
+    finish(whole / "kill.yaml", out)
     assert contents(out) == contents(whole / "whole")
 
 
@@ -97,5 +104,5 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole):
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
-    subprocess.run(command(whole / "kill.yaml", out, "--local"), check=True, capture_output=True)
+    finish(whole / "kill.yaml", out, "--local")
     assert contents(out) == contents(whole / "whole")

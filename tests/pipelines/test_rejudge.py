@@ -11,6 +11,7 @@ import time
 import pyarrow as pa
 import pytest
 import yaml
+from support.command_line import anytalk
 from typer.testing import CliRunner
 
 from anytalk.pipelines import build, check, rejudge
@@ -302,13 +303,13 @@ def test_a_killed_judgement_goes_on_to_the_same_rows(built, tmp_path):
     rejudge(whole, {ANSWERS_UNDER: LOOSE})
     for attempt in range(5):
         dataset = shutil.copytree(built, tmp_path / f"killed-{attempt}")
-        command = [sys.executable, "-m", "anytalk.recipes", "judge", str(dataset), "--set", f"{ANSWERS_UNDER}={LOOSE}"]
-        if _kill_after_a_unit(command, dataset):
+        command = ["judge", str(dataset), "--set", f"{ANSWERS_UNDER}={LOOSE}"]
+        if _kill_after_a_unit([sys.executable, "-m", "anytalk.recipes", *command], dataset):
             break
     else:
         pytest.fail("the judgement ended five times before it was killed")
     assert not (dataset / "dataset.json").exists()
-    subprocess.run(command, check=True, capture_output=True)
+    assert anytalk(*command).returncode == 0
     assert shards(dataset) == shards(whole)
     assert set(files(dataset)) == set(files(whole))
     assert check(dataset).problems == []

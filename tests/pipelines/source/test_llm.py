@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import soundfile
+from support.command_line import anytalk
 from support.misbehaving import Fault, completion, serve
 from support.turns_asked import answer
 
@@ -110,12 +111,12 @@ def test_what_is_deferred_leaves_no_plan_and_the_same_command_goes_on(fake_recip
 
 @pytest.mark.slow
 def test_a_killed_generation_is_finished_by_the_next_run_and_asks_nothing_twice(fake_recipe, tmp_path):
-    command = [sys.executable, "-m", "anytalk.recipes", "build"]
     slow = lambda number, body: None if is_probe(body) else Fault(text=completion(answer(body)), stall_s=0.05)  # noqa: E731
     with serve(answer, slow) as server:
         recipe = fake_recipe(source=llm(server, 16))
-        arguments = [*command, str(recipe), "--out", str(tmp_path / "out"), "--local"]
-        process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
+        arguments = ["build", str(recipe), "--out", str(tmp_path / "out"), "--local"]
+        command = [sys.executable, "-m", "anytalk.recipes", *arguments]
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while len(server.bodies) < 8:
             assert process.poll() is None
@@ -127,9 +128,9 @@ def test_a_killed_generation_is_finished_by_the_next_run_and_asks_nothing_twice(
         server.fault = lambda number, body: (
             Fault(500, "broken") if body["seed"] % 5 == 0 and not is_probe(body) else None
         )
-        deferred = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        deferred = anytalk(*arguments)
         server.fault = lambda number, body: None
-        done = subprocess.run([*arguments, "--json"], capture_output=True, text=True, check=True)
+        done = anytalk(*arguments, "--json")
     assert deferred.returncode == 1
     assert "the same command asks for them again" in deferred.stderr
     assert "Traceback" not in deferred.stderr

@@ -1,24 +1,11 @@
 """The command line as a person meets it: one clear line for each mistake, exit code 2, and no traceback."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
-
-ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-
-
-def anytalk(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "anytalk.recipes", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=ENVIRONMENT,
-        check=False,
-    )
+from support.command_line import anytalk
 
 
 def refused(*arguments):
@@ -28,6 +15,13 @@ def refused(*arguments):
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     return done.stderr.strip().splitlines()
+
+
+def test_the_module_is_the_command_and_its_exit_code_is_the_process_s(tmp_path):
+    command = [sys.executable, "-m", "anytalk.recipes", "check", tmp_path, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"anytalk: {tmp_path} holds no anytalk dataset\n"
 
 
 def test_help_and_version_work_from_anywhere(tmp_path):

@@ -6,10 +6,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2Config
+from support.convertible import write_convertible
 
-from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.layout import Layout
 from anytalk.model.network import MiniOmni
 from anytalk.recipes.cli import main
 
@@ -17,15 +15,7 @@ from anytalk.recipes.cli import main
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     """A small checkpoint that the original can represent."""
-    folder = tmp_path_factory.mktemp("checkpoint") / "ours"
-    layout = Layout(text_size=40, codebook_size=30, layers=7)
-    shape = Qwen2Config(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
-    )
-    torch.manual_seed(0)
-    MiniOmni(MiniOmniConfig(layout, backbone_fields(shape, layout), 6, adapter_hidden=24)).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
+    return write_convertible(tmp_path_factory.mktemp("checkpoint") / "ours")
 
 
 @pytest.fixture
