@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from anytalk.synth.language import primary
+
 from .schema import MEASURES, SIDES
 from .tally import table
 
@@ -148,7 +150,7 @@ def _front_matter(manifest: Mapping[str, Any], splits: Mapping[str, int]) -> str
     lines = [
         f"pretty_name: {json.dumps(manifest['recipe']['name'])}",
         *_listed("license", _licences(manifest)),
-        *_listed("language", sorted({json.dumps(tag.partition("-")[0]) for tag in manifest["rows_by_language"]})),
+        *_listed("language", sorted({json.dumps(primary(tag)) for tag in manifest["rows_by_language"]})),
         *_listed("size_categories", [next((name for end, name in SIZES if rows < end), "n>10M")]),
         *_listed("task_categories", tasks),
         *_listed("tags", ["anytalk", "spoken-instructions", "snac"]),
