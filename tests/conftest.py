@@ -2,15 +2,22 @@
 
 import dataclasses
 import json
+import os
+import secrets
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from support.cluster import cluster
 
 from anytalk.pipelines.dataset import commit, schema
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.threads import torch_threads
+
+# Ray asks for a token, and would write one into the home folder: give it one for these tests and what they start.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 ANYTHING = dict.fromkeys(bound.name for bound in dataclasses.fields(Policy))
 """A policy that lets everything pass."""
@@ -67,6 +74,19 @@ def write_jsonl(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ray_address():
+    """A cluster of Ray that all tests share; it starts with the first that asks for it."""
+    with cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def on_ray(ray_address, monkeypatch):
+    """Let what runs on Ray, here and in subprocesses, run on the shared cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
 
 
 FINGERPRINTS = {

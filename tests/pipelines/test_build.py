@@ -44,6 +44,7 @@ def test_every_pair_becomes_a_checked_row(fake_recipe, write_jsonl, tmp_path):
     assert check(tmp_path / "out").problems == []
 
 
+@pytest.mark.usefixtures("on_ray")
 @pytest.mark.slow
 def test_ray_and_this_process_give_the_same_bytes(fake_recipe, write_jsonl, tmp_path):
     recipe = fake_recipe(

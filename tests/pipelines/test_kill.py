@@ -75,6 +75,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(whole, count):
     assert files == {str(path.relative_to(whole / "whole")) for path in (whole / "whole").rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("on_ray")
 @pytest.mark.slow
 def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
     out = whole / "killed-ray"

@@ -209,6 +209,7 @@ EVERYTHING = [
 ]
 
 
+@pytest.mark.usefixtures("on_ray")
 @pytest.mark.slow
 def test_ray_and_this_process_give_the_same_bytes(fake_recipe, pairs, noises, tmp_path):
     recipe = fake_recipe(source=pairs, augment=[noise(noises), *EVERYTHING])

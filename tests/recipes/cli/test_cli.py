@@ -75,6 +75,7 @@ def test_a_missing_engine_is_named_before_the_first_row(tmp_path, setting, named
     assert named in lines[0]
 
 
+@pytest.mark.usefixtures("on_ray")
 @pytest.mark.slow
 def test_missing_engines_are_all_named_on_ray_too(tmp_path):
     settings = ["--set", "voices.answer=hibari:hart", "--set", "codec.model=/no/such/folder"]

@@ -368,6 +368,7 @@ def test_two_processes_equal_one(write_dataset, tmp_path):
             torch.testing.assert_close(value, weights(tmp_path / "alone")[name], atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("on_ray")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # its own defaults, at import
 def test_ray_joins_the_workers(write_dataset, tmp_path):
