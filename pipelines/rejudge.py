@@ -4,55 +4,46 @@ Rows that fail the policy move to the rejects, and rejects of which an attempt p
 sound that was stored. Where rerolling is asked for, the rows that still fail are spoken again as a build would have
 done.
 
-A judgement is committed like a build: it is announced first (see `judgement`), then the dataset is no longer finished
-until every unit has a sidecar of this judgement and the manifest is written anew. Whatever kills it, the same command
-goes on; a unit's old sidecar and its files stay until all are done.
+A judgement is committed like a build: it is announced first (see `dataset.policy`), then the dataset is no longer
+finished until every unit has a sidecar of this judgement and the manifest is written anew. Whatever kills it, the same
+command goes on; a unit's old sidecar and its files stay until all are done.
 """
 
 import asyncio
 import dataclasses
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from anytalk.pipelines.dataset import (
     PLAN,
-    SIDES,
     Judgement,
     Store,
     announce_judgement,
     commit,
     current_judgement,
     differences,
-    matrix,
     may_be_rejudged,
     tally,
 )
-from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
+from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
 from anytalk.pipelines.speech import (
     STAGES,
-    Attempt,
-    Attempts,
+    Assignment,
     Engines,
+    LocalCrews,
     RowAttempts,
+    engines_of,
     facts_of,
-    make_unit,
-    open_engines,
-    open_reworder,
-    read_back,
-    read_change,
-    read_chosen,
-    total_usage,
+    make_units,
+    moved,
+    open_crews,
+    read_unit,
 )
-from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.fingerprint import sha256
+from anytalk.synth.errors import SetupError
 
-from .build import commit_rows, make_units, timings, unit_key
 from .close import CARD, CHECKSUMS, MANIFEST, close
 from .progress import Quiet, Reporter
 
@@ -160,36 +151,17 @@ async def _judge(
     todo = [number for number in range(len(plan.units)) if number not in done]
     if not todo and _is_finished(target, store):
         return done, {}
-    async with (
-        open_engines(recipe, local or not target.rerolls) as engines,
-        open_reworder(recipe, store, speaks=target.rerolls) as reworder,
-    ):
+    assignment = Assignment(str(store), recipe, target.number, target.rerolls, fingerprints)
+    # What is not spoken needs no cluster.
+    async with open_crews(assignment, local=local or not target.rerolls) as crews:
         if todo:
-            await _refuse_other_engines(target, plan, sidecars, store, engines)
+            here = crews.crew.engines if isinstance(crews, LocalCrews) else engines_of(recipe)
+            await _refuse_other_engines(target, plan, sidecars, store, here)
         announce_judgement(target, store)
         for path in (CHECKSUMS, MANIFEST, CARD):
             if store.exists(path):
                 store.delete(path)
-
-        async def make(number: int) -> dict[str, Any]:
-            key = unit_key(plan.units[number], recipe, fingerprints, target.number)
-            path = commit.sidecar_path(number, key)
-            if store.exists(path):  # Somebody else was faster.
-                sidecar: dict[str, Any] = json.loads(store.read(path))
-                return sidecar
-            started, own, rows = time.monotonic(), engines.another(), plan.units[number]
-            attempts, accepted = await asyncio.to_thread(_read_unit, store, sidecars[number], rows, recipe)
-            words = reworder and reworder.another()
-            outcome = await make_unit(rows, own, recipe, attempts, speaks=target.rerolls, reworder=words)
-            moved = _moved(accepted, {row["id"] for row in outcome.accepted})
-            facts = {
-                "judgement": target.number,
-                **moved,
-                **_added(sidecars[number], outcome.facts | timings(own, started)),
-            }
-            return await commit_rows(number, key, rows, outcome, recipe, fingerprints, store, facts)
-
-        made, deferred = await make_units(todo, plan, make, recipe.resources.units_in_flight, progress)
+        made, deferred = await make_units(todo, plan, crews, progress, hours=recipe.resources.hours)
     if not deferred:
         close(target, plan, dict(sorted((done | made).items())), store)
     return done | made, deferred
@@ -236,72 +208,6 @@ async def _refuse_other_engines(
         raise SetupError("\n".join(problems))
 
 
-def _read_unit(
-    store: Store, sidecar: Mapping[str, Any], rows: Sequence[PlannedRow], recipe: Recipe
-) -> tuple[dict[str, Attempts], set[str]]:
-    """Read every attempt at a unit's rows back, with the verdicts of a recipe, and the ids of the accepted rows.
-
-    Raises:
-        EngineError: a file is damaged or gone.
-    """
-    tables = {file["path"].partition("/")[0]: _table(store, file) for file in sidecar["files"]}
-    stored = {
-        row["id"]: row["attempts"]
-        for folder in ("rejects", "attempts")
-        if folder in tables
-        for row in tables[folder].select(["id", "attempts"]).to_pylist()
-    }
-    accepted = _accepted_rows(tables["shards"]) if "shards" in tables else {}
-    attempts: dict[str, Attempts] = {}
-    for row in rows:
-        made: dict[Any, list[Attempt]] = {side: [] for side in SIDES}
-        for values in stored.get(row.id, []):
-            made[values["side"]].append(read_back(values, row))
-        if row.id in accepted and (change := read_change(accepted[row.id])):
-            place = next(place for place, attempt in enumerate(made["question"]) if attempt.reason is None)
-            made["question"][place] = dataclasses.replace(made["question"][place], change=change)
-        for side in SIDES:
-            if row.id in accepted and (chosen := read_chosen(accepted[row.id], side, row, made[side])):
-                made[side].append(chosen)
-            policy = getattr(recipe.check, side)
-            made[side] = [attempt.judged(policy) for attempt in sorted(made[side], key=lambda attempt: attempt.number)]
-        attempts[row.id] = made
-    return attempts, set(accepted)
-
-
-def _table(store: Store, file: Mapping[str, Any]) -> pa.Table:
-    try:
-        content = store.read(file["path"])
-    except FileNotFoundError as error:
-        raise EngineError(f"{store}/{file['path']} is gone; somebody else may have judged the dataset") from error
-    if sha256(content) != file["sha256"]:
-        raise EngineError(f"{store}/{file['path']} is damaged: its SHA-256 is not the one in its sidecar")
-    return pa.ipc.open_file(content).read_all()
-
-
-def _accepted_rows(shard: pa.Table) -> dict[str, dict[str, Any]]:
-    matrices = [name for name in ("question_features", "answer_codes") if name in shard.column_names]
-    rows = shard.drop_columns(matrices).to_pylist()
-    return {row["id"]: row | {name: matrix(shard[name], index) for name in matrices} for index, row in enumerate(rows)}
-
-
-def _moved(before: set[str], now: set[str]) -> dict[str, int]:
-    return {"came_back": len(now - before), "went_out": len(before - now)}
-
-
-def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What a unit took in all, over its judgements."""
-    seconds = {stage: round(old["seconds"][stage] + more, 3) for stage, more in new["seconds"].items()}
-    sets = sorted({*old["instruction_sets"], *new["instruction_sets"]})
-    asked = [facts["asked"] for facts in (old, new) if "asked" in facts]
-    return {
-        "wall_s": round(old["wall_s"] + new["wall_s"], 3),
-        "seconds": seconds,
-        "instruction_sets": sets,
-        **({"asked": total_usage(asked)} if asked else {}),
-    }
-
-
 def _tried(
     plan: Plan, sidecars: Mapping[int, dict[str, Any]], recipe: Recipe, store: Store, progress: Reporter
 ) -> tuple[dict[int, dict[str, Any]], int]:
@@ -311,9 +217,9 @@ def _tried(
     progress.start("rows", plan.rows)
     try:
         for number, planned in enumerate(plan.units):
-            attempts, accepted = _read_unit(store, sidecars[number], planned, recipe)
+            attempts, accepted = read_unit(store, sidecars[number], planned, recipe)
             rows = [RowAttempts(row, attempts[row.id], recipe.check) for row in planned]
-            found[number] = facts_of(rows) | _moved(
+            found[number] = facts_of(rows) | moved(
                 accepted, {attempted.row.id for attempted in rows if attempted.reason is None}
             )
             to_encode += sum(attempted.reason is None and not _is_encoded(attempted, recipe) for attempted in rows)

@@ -81,6 +81,22 @@ def commit_unit(
     return sidecar
 
 
+def sidecar_of(store: Store, number: int, key: str) -> dict[str, Any] | None:
+    """The sidecar of a unit under a key, if it is committed."""
+    try:
+        sidecar: dict[str, Any] = json.loads(store.read(sidecar_path(number, key)))
+    except FileNotFoundError:
+        return None
+    return sidecar
+
+
+def latest_sidecar(store: Store, number: int) -> dict[str, Any]:
+    """The sidecar of a committed unit; of one that was judged again, that of the last judgement."""
+    found = [json.loads(store.read(path)) for path in store.files("units") if path.startswith(f"units/{number:06d}-")]
+    latest: dict[str, Any] = max(found, key=lambda sidecar: sidecar["judgement"])
+    return latest
+
+
 def sidecars(store: Store) -> dict[int, dict[str, Any]]:
     """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
     found = [json.loads(store.read(path)) for path in store.files("units") if path.endswith(".json")]

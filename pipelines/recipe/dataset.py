@@ -88,15 +88,21 @@ class Shards(Section):
 
 
 class Resources(Section):
-    """How many of each engine run. None of this changes a byte."""
+    """What a crew gets, and how many crews there are. A crew is the engines of the recipe in one process.
 
-    voices: int = Field(1, ge=1, description="TTS workers")
-    hearing: int | None = Field(None, ge=1, description="ASR workers (Whisper); one per core by default")
-    judging: int = Field(1, ge=1, description="scoring workers (DNSMOS, VAD)")
-    codec: int = Field(1, ge=1, description="codec workers")
-    gpus_hearing: float = Field(0.0, ge=0.0, description="GPUs of each ASR worker on a cluster")
-    gpus_codec: float = Field(0.0, ge=0.0, description="GPUs of each codec worker on a cluster")
-    units_in_flight: int = Field(3, ge=1, description="work units processed concurrently")
+    None of this changes a byte, but for the kind of device.
+    """
+
+    crews: int | None = Field(None, ge=1, description="crews on a Ray cluster; as many as it holds by default")
+    cpus: float | None = Field(None, gt=0.0, description="cores of a crew on a cluster; up to 4, or a GPU's share")
+    gpus: float | None = Field(None, ge=0.0, description="GPUs of a crew, fractions too; 1 where the cluster has any")
+    memory_gib: float | None = Field(None, gt=0.0, description="memory of a crew that Ray reserves on a cluster")
+    voices: int = Field(1, ge=1, description="TTS engines of a crew")
+    hearing: int | None = Field(None, ge=1, description="ASR engines of a crew, most of the work; one a core")
+    judging: int = Field(1, ge=1, description="scoring engines of a crew")
+    codec: int = Field(1, ge=1, description="codec engines of a crew")
+    units_in_flight: int = Field(3, ge=1, description="work units that a crew makes at once")
+    hours: float | None = Field(None, gt=0.0, description="wall-clock time after which a run begins no further unit")
 
 
 REJUDGED_KEYS: Any = {"attempts", "question", "answer"}
@@ -161,6 +167,11 @@ class Recipe(Section):
         """Every use of a language model."""
         generated = [source for source in sources_of(self.source) if isinstance(source, Llm)]
         return [*generated, *(section for section in (self.rewrite, self.reword) if section is not None)]
+
+    def key_variables(self) -> set[str]:
+        """Environment variables that units need where they are made: the keys of speech servers and of `reword`."""
+        endpoints = [*self.voices.servers.values(), *([self.reword.endpoint] if self.reword else [])]
+        return {endpoint.api_key_env for endpoint in endpoints if endpoint and endpoint.api_key_env}
 
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""

@@ -1,8 +1,12 @@
 """Phase 2: one work unit is spoken, listened to, judged and encoded."""
 
 from .attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
+from .crew import Assignment, Crew, unit_key
+from .crews import CrewLost, Crews, LocalCrews, RunStopped
+from .dispatch import make_units, open_crews
 from .engine import VoiceEngine
-from .pool import STAGES, Engines, open_engines
+from .pool import STAGES, Engines, engines_of
+from .reread import moved, read_unit
 from .reword import costs, open_reworder, total_usage
 from .rows import UnitRows, facts_of
 from .unit import make_unit
@@ -10,21 +14,32 @@ from .utterance import Utterance, utterance_of
 
 __all__ = [
     "STAGES",
+    "Assignment",
     "Attempt",
     "Attempts",
+    "Crew",
+    "CrewLost",
+    "Crews",
     "Engines",
+    "LocalCrews",
     "RowAttempts",
+    "RunStopped",
     "UnitRows",
     "Utterance",
     "VoiceEngine",
     "costs",
+    "engines_of",
     "facts_of",
     "make_unit",
-    "open_engines",
+    "make_units",
+    "moved",
+    "open_crews",
     "open_reworder",
     "read_back",
     "read_change",
     "read_chosen",
+    "read_unit",
     "total_usage",
+    "unit_key",
     "utterance_of",
 ]

@@ -21,7 +21,10 @@ from anytalk.synth.judge.policy import REASONS, Policy, first_failure
 
 from .augment import Change
 
-FINAL = {"unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
+ENGINE_ERROR = "engine_error"
+"""Reason of an utterance on which an engine itself fails, each time."""
+
+FINAL = {ENGINE_ERROR, "unspeakable_text", "too_long", "undecodable_audio", "empty_audio", "nan_audio"}
 """Reasons that another attempt cannot mend."""
 
 NO_WORDS = "empty_transcript"

@@ -71,7 +71,7 @@ async def change(
         if not due:
             break
         seeds = [change_seed(rows[place], number, recipe) for place in due]
-        changes_drawn = await engines.call("voices", "augment", [clean[place][0] for place in due], seeds)
+        changes_drawn = await engines.each("voices", "augment", [clean[place][0] for place in due], seeds)
         sounds = {
             place: result
             for place, result in zip(due, changes_drawn, strict=True)
@@ -79,7 +79,7 @@ async def change(
         }
         changed = {place: sound for place, (sound, description) in sounds.items() if description is not None}
         languages = [rows[place].pair.language for place in changed]
-        heard = await engines.call("hearing", "listen", list(changed.values()), languages) if changed else []
+        heard = await engines.each("hearing", "listen", list(changed.values()), languages) if changed else []
         settled = sounds.keys() - changed.keys()
         for place, words in zip(changed, heard, strict=True):
             if isinstance(words, SampleError):

@@ -1,5 +1,6 @@
 """Write a unit's rows out: accepted ones with features and codes, rejected ones with their attempts, and the counts."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,15 +34,32 @@ async def write_rows(rows: Sequence[RowAttempts], engines: Engines, recipe: Reci
     codes = await _encoded(rows, engines)
     complete = [attempted for attempted in rows if attempted.failed_side is None]
     questions = {attempted.row.id: attempted.chosen("question") for attempted in complete}
-    answers = {attempted.row.id: attempted.chosen("answer") for attempted in complete}
     changes = await _changes(complete, questions, engines, recipe)
     features = await _features(questions, changes, engines) if recipe.features.store else {}
-    accepted, attempts = [], []
     for attempted in complete:
-        name, question, answer = attempted.row.id, questions[attempted.row.id], answers[attempted.row.id]
+        if isinstance(error := features.get(attempted.row.id), SampleError):
+            _fail(attempted, "question", error)
+    # In a thread, so that other units of this process go on while sounds are packed.
+    return await asyncio.to_thread(_packed, rows, changes, features, codes, recipe)
+
+
+def _packed(
+    rows: Sequence[RowAttempts],
+    changes: Mapping[str, Change],
+    features: Mapping[str, np.ndarray | SampleError | None],
+    codes: Mapping[str, np.ndarray],
+    recipe: Recipe,
+) -> UnitRows:
+    """Write rows out, now that all is known of them."""
+    accepted, attempts = [], []
+    for attempted in rows:
+        if attempted.failed_side is not None:
+            continue
+        name, question, answer = attempted.row.id, attempted.chosen("question"), attempted.chosen("answer")
         assert question is not None
-        changed = changes.get(name)
-        accepted.append(_accepted(attempted, question, answer, changed, features.get(name), codes.get(name), recipe))
+        changed, states = changes.get(name), features.get(name)
+        assert not isinstance(states, SampleError)
+        accepted.append(_accepted(attempted, question, answer, changed, states, codes.get(name), recipe))
         made = [(attempt, side) for side in SIDES for attempt in attempted.attempts[side]]
         # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
         held = (answer,) if changed else (question, answer)
@@ -94,14 +112,15 @@ async def _changes(
 
 async def _features(
     questions: Mapping[str, Attempt | None], changes: Mapping[str, Change], engines: Engines
-) -> dict[str, np.ndarray | None]:
+) -> dict[str, np.ndarray | SampleError | None]:
     """Features of each question; one that was not heard in full is heard once more for them."""
+    known: dict[str, np.ndarray | SampleError | None]
     known = {name: attempt.heard.features if attempt and attempt.heard else None for name, attempt in questions.items()}
     known |= {name: changed.heard.features for name, changed in changes.items()}
     sounds = {name: attempt.sound() for name, attempt in questions.items() if attempt and known[name] is None}
     if not sounds:
         return known
-    return known | dict(zip(sounds, await engines.call("hearing", "features", list(sounds.values())), strict=True))
+    return known | dict(zip(sounds, await engines.each("hearing", "features", list(sounds.values())), strict=True))
 
 
 async def _encoded(rows: Sequence[RowAttempts], engines: Engines) -> dict[str, np.ndarray]:
@@ -122,14 +141,19 @@ async def _encoded(rows: Sequence[RowAttempts], engines: Engines) -> dict[str, n
         due = [(attempted, attempt) for attempted, attempt in answers if attempt.codes is None]
         if not due:
             return codes
-        encoded = await engines.call("codec", "encode", [attempt.sound() for _, attempt in due])
-        for (attempted, attempt), made in zip(due, encoded, strict=True):
+        encoded = await engines.each("codec", "encode", [attempt.sound() for _, attempt in due])
+        for (attempted, _), made in zip(due, encoded, strict=True):
             if isinstance(made, SampleError):
-                attempts = attempted.attempts["answer"]
-                place = next(place for place, one in enumerate(attempts) if one is attempt)
-                attempts[place] = dataclasses.replace(attempt, reason=made.reason, detail=made.detail)
+                _fail(attempted, "answer", made)
             else:
                 codes[attempted.row.id] = made
+
+
+def _fail(attempted: RowAttempts, side: Side, error: SampleError) -> None:
+    """Give the attempt that counts the reason for which it does not."""
+    attempts, chosen = attempted.attempts[side], attempted.chosen(side)
+    place = next(place for place, one in enumerate(attempts) if one is chosen)
+    attempts[place] = dataclasses.replace(attempts[place], reason=error.reason, detail=error.detail)
 
 
 def _seconds(row: dict[str, Any]) -> float:

@@ -6,7 +6,7 @@ alone and are made in plan order, so that they do not depend on what else runs.
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import measure
 
-from .attempts import Attempt, Attempts, RowAttempts, may_help
+from .attempts import ENGINE_ERROR, Attempt, Attempts, RowAttempts, may_help
 from .augment import is_changed
 from .engine import Sound, too_long
 from .pool import Engines
@@ -40,6 +40,8 @@ async def make_unit(
     *,
     speaks: bool = True,
     reworder: Reworder | None = None,
+    failed: Mapping[str, str] | None = None,
+    passed: Callable[[int], None] = lambda rows: None,
 ) -> UnitRows:
     """Speak, hear, judge and encode the rows of one unit.
 
@@ -50,17 +52,25 @@ async def make_unit(
         made: attempts of an earlier run by row id, with the verdicts of this recipe; they are not made again.
         speaks: whether more attempts are made where those do not do.
         reworder: finds other words for what fails; None for a recipe without `reword`, or where nothing is spoken.
+        failed: rows that are rejected as `engine_error` without being made, by id, each with the detail.
+        passed: told after each round how many rows of the unit need no further attempt.
 
     Raises:
         EngineError: the machinery failed; none of the unit is committed and a later run does it again.
     """
     attempts = {row.id: {side: list(made[row.id][side]) if made else [] for side in SIDES} for row in rows}
     row_attempts = [RowAttempts(row, attempts[row.id], recipe.check) for row in rows]
+    for name, detail in (failed or {}).items():
+        attempts[name]["question"].append(Attempt(0, "", reason=ENGINE_ERROR, detail=detail))
+
+    def told() -> None:
+        passed(sum(not one.is_retryable for one in row_attempts))
+
     if speaks:
-        await _speak("question", rows, attempts, engines, recipe, reworder)
+        await _speak("question", rows, attempts, engines, recipe, reworder, told)
         # An answer is only spoken for a question that is good: what would be thrown away is not made.
         good = [one.row for one in row_attempts if one.chosen("question") and one.row.pair.is_answered]
-        await _speak("answer", good, attempts, engines, recipe, reworder)
+        await _speak("answer", good, attempts, engines, recipe, reworder, told)
     outcome = await write_rows(row_attempts, engines, recipe)
     if reworder is None:
         return outcome
@@ -74,6 +84,7 @@ async def _speak(
     engines: Engines,
     recipe: Recipe,
     reworder: Reworder | None,
+    told: Callable[[], None],
 ) -> None:
     """Attempt one side of each row until it passes or no attempt is left."""
     for number in range(recipe.check.attempts):
@@ -94,6 +105,7 @@ async def _speak(
         made = await _one_round(side, to_speak, number, engines, recipe)
         for (row, _, _), attempt in zip(to_speak, made, strict=True):
             attempts[row.id][side].append(attempt)
+        told()
 
 
 async def _one_round(
@@ -107,7 +119,10 @@ async def _one_round(
     codes = await _codes(utterances)
     sounds = await _sounds(utterances, codes, engines)
     waveforms = {place: sound for place, sound in enumerate(sounds) if isinstance(sound, np.ndarray)}
-    waveforms_16k = [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
+    # In a thread, so that other units of this process go on meanwhile.
+    waveforms_16k = await asyncio.to_thread(
+        lambda: [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
+    )
     heard: list[Heard | SampleError] = []
     judged: list[Sound | SampleError] = []
     if waveforms_16k:
@@ -115,7 +130,7 @@ async def _one_round(
         voices = [None if utterances[place].recording else utterances[place].voice for place in waveforms]
         in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
         hearing = _hear(waveforms_16k, languages, in_full, engines)
-        judging = engines.call("judging", "judge", waveforms_16k, voices)
+        judging = engines.each("judging", "judge", waveforms_16k, voices)
         heard, judged = await asyncio.gather(hearing, judging)
     results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
     attempts = []
@@ -163,10 +178,10 @@ async def _sounds(
         if length_s > utterances[place].max_s:
             sounds[place] = too_long(length_s, utterances[place].max_s)
     if decodable := [place for place in codes if place not in sounds]:
-        decoded = await engines.call("codec", "decode", [codes[place] for place in decodable])
-        sounds |= zip(decodable, decoded or [None] * len(decodable), strict=True)
+        decoded = await engines.each("codec", "decode", [codes[place] for place in decodable])
+        sounds |= zip(decodable, decoded, strict=True)
     if others := [place for place in range(len(utterances)) if place not in codes]:
-        spoken = await engines.call("voices", "speak", [utterances[place] for place in others])
+        spoken = await engines.each("voices", "speak", [utterances[place] for place in others])
         sounds |= zip(others, spoken, strict=True)
     return [sounds[place] for place in range(len(utterances))]
 
@@ -186,5 +201,4 @@ async def _hear(
 async def _called(method: str, sounds: Sequence[tuple[Waveform, str]], engines: Engines) -> list[Any]:
     if not sounds:
         return []
-    made: list[Any] = await engines.call("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])
-    return made
+    return await engines.each("hearing", method, [sound for sound, _ in sounds], [tag for _, tag in sounds])

@@ -1,0 +1,70 @@
+"""The crews of a run as one: whoever wants a unit made waits for a crew that has room."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from anytalk.synth.errors import EngineError
+
+from .crew import Crew
+
+
+class CrewLost(EngineError):
+    """A crew died while it made a unit: its process was killed, its machine went away."""
+
+
+class RunStopped(EngineError):
+    """The run stops before all is made, and the same command goes on later."""
+
+
+class Crews(Protocol):
+    """The crews of a run, as one: whoever calls waits for a crew that has room."""
+
+    slots: int
+    """Units that may be under way at once."""
+
+    async def fingerprints(self) -> dict[str, Any]:
+        """Load the engines of a crew, and say what each is; see `Crew.fingerprints`."""
+
+    async def licences(self) -> dict[str, Any]:
+        """See `Crew.licences`."""
+
+    async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Have a unit made; see `Crew.make`.
+
+        Raises:
+            CrewLost: its crew died meanwhile.
+        """
+
+    async def probe(self, number: int, names: Sequence[str]) -> None:
+        """Have some rows of a unit made and thrown away; raises as `make` does."""
+
+    async def passing(self) -> int:
+        """Rows that are through with all their attempts, of units that are under way."""
+
+
+class LocalCrews:
+    """One crew, in this process."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.slots = crew.recipe.resources.units_in_flight
+
+    async def fingerprints(self) -> dict[str, Any]:
+        """See `Crews`."""
+        return await self.crew.fingerprints()
+
+    async def licences(self) -> dict[str, Any]:
+        """See `Crews`."""
+        return await self.crew.licences()
+
+    async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """See `Crews`."""
+        return await self.crew.make(number, failed)
+
+    async def probe(self, number: int, names: Sequence[str]) -> None:
+        """See `Crews`."""
+        await self.crew.probe(number, names)
+
+    async def passing(self) -> int:
+        """See `Crews`."""
+        return self.crew.passing()

@@ -1,0 +1,202 @@
+"""Hand units out to crews, and see to it that nothing takes the run down.
+
+A unit that a crew was lost with goes to another. One that two crews were lost with is made alone, after all others; if
+that crew is lost as well, its rows are tried in halves until the row is found that does it, and that row is rejected.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from anytalk.pipelines.dataset import StorageError
+from anytalk.pipelines.plan import Plan
+from anytalk.pipelines.progress import Reporter
+from anytalk.synth.errors import EngineError
+
+from .crew import Assignment, Crew
+from .crews import CrewLost, Crews, LocalCrews, RunStopped
+
+FAILURES_IN_A_ROW = 5
+"""Units that fail in a row, all for one reason, before the run stops: what is broken will not mend by going on."""
+
+LOST_BEFORE_ALONE = 2
+"""Crews that are lost with a unit before it is made alone."""
+
+PROGRESS_S = 0.5
+"""How often crews are asked how many rows have passed."""
+
+
+@contextlib.asynccontextmanager
+async def open_crews(assignment: Assignment, *, local: bool) -> AsyncIterator[Crews]:
+    """Open the crews of a run: one in this process, or as many as the recipe says on Ray."""
+    if local:
+        async with Crew(assignment) as crew:
+            yield LocalCrews(crew)
+        return
+    from .ray_crews import RayCrews
+
+    async with RayCrews(assignment) as crews:
+        yield crews
+
+
+@dataclasses.dataclass
+class Run:
+    """What became of the units so far."""
+
+    made: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    deferred: dict[int, str] = dataclasses.field(default_factory=dict)
+    lost: dict[int, int] = dataclasses.field(default_factory=dict)
+    alone: list[int] = dataclasses.field(default_factory=list)
+    stopped: str | None = None
+    failures: list[str] = dataclasses.field(default_factory=list)
+    """Kinds of the last failures, since a unit was made."""
+    rows_made: int = 0
+    rows_rejected: int = 0
+    rows_told: int = 0
+    """Rows that the progress was told of."""
+
+    def finished(self, number: int, sidecar: dict[str, Any]) -> None:
+        """Take note of a unit that is committed."""
+        self.made[number] = sidecar
+        self.rows_made += sidecar["accepted"] + sidecar["rejected"]
+        self.rows_rejected += sidecar["rejected"]
+        self.failures.clear()
+
+    def failed(self, number: int, error: EngineError) -> None:
+        """Take note of a unit that is left for a later run, and stop where nothing else is to be expected."""
+        self.deferred[number] = str(error)
+        self.failures.append(_kind(error))
+        if isinstance(error, StorageError | RunStopped):
+            self.stopped = str(error)
+        elif self.failures[-FAILURES_IN_A_ROW:].count(self.failures[-1]) == FAILURES_IN_A_ROW:
+            self.stopped = f"{FAILURES_IN_A_ROW} units in a row failed, the last one: {error}"
+
+
+async def make_units(
+    todo: Sequence[int], plan: Plan, crews: Crews, progress: Reporter, *, hours: float | None = None
+) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """Make units, as many at once as the crews take.
+
+    Args:
+        todo: numbers of the units.
+        plan: of the dataset.
+        crews: who makes them.
+        progress: told of rows as they pass.
+        hours: wall-clock time after which no further unit is begun; None for no end.
+
+    Returns:
+        Sidecars by number, and why the others were deferred.
+    """
+    run = Run()
+    waiting = iter(todo)
+    ends_at = None if hours is None else asyncio.get_running_loop().time() + hours * 3600
+
+    def next_units() -> Iterator[int]:
+        for number in waiting:
+            if ends_at is not None and asyncio.get_running_loop().time() >= ends_at:
+                run.stopped = f"resources.hours ({hours:g}) are over"
+            if run.stopped is not None:
+                run.deferred[number] = run.stopped
+                return
+            yield number
+
+    async def worker() -> None:
+        for number in next_units():
+            await _make_with_others(number, crews, run, progress)
+            _advance(run, 0, progress)
+
+    progress.start("rows", plan.rows, plan.rows - sum(len(plan.units[number]) for number in todo))
+    told = asyncio.create_task(_tell(run, crews, progress))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(crews.slots, len(todo))):
+                group.create_task(worker())
+        for number in sorted(run.alone):
+            if run.stopped is None:
+                await _make_alone(number, plan, crews, run, progress)
+                _advance(run, 0, progress)
+            else:
+                run.deferred[number] = run.stopped
+    finally:
+        told.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await told
+        progress.stop()
+    if run.stopped is not None:
+        run.deferred |= dict.fromkeys(waiting, run.stopped)
+        progress.say(f"stopped: {run.stopped}")
+    return run.made, run.deferred
+
+
+async def _make_with_others(number: int, crews: Crews, run: Run, progress: Reporter) -> None:
+    """Make a unit, again where its crew was lost; one that may be the cause of that is left for later."""
+    while True:
+        try:
+            run.finished(number, await crews.make(number))
+            return
+        except CrewLost as error:
+            run.lost[number] = run.lost.get(number, 0) + 1
+            progress.say(f"unit {number} goes to another crew: {error}")
+            if run.lost[number] >= LOST_BEFORE_ALONE:
+                run.alone.append(number)
+                return
+        except EngineError as error:
+            run.failed(number, error)
+            progress.say(f"unit {number} is deferred: {error}")
+            return
+
+
+async def _make_alone(number: int, plan: Plan, crews: Crews, run: Run, progress: Reporter) -> None:
+    """Make a unit while no other is under way, without the rows that crews die of."""
+    try:
+        try:
+            sidecar = await crews.make(number)
+        except CrewLost as error:
+            progress.say(f"unit {number} was lost with {run.lost[number] + 1} crews; its rows are tried in halves")
+            failed = await _deadly(number, [row.id for row in plan.units[number]], crews, str(error))
+            sidecar = await crews.make(number, failed)
+    except EngineError as error:
+        run.failed(number, error)
+        progress.say(f"unit {number} is deferred: {error}")
+    else:
+        run.finished(number, sidecar)
+
+
+async def _deadly(number: int, names: list[str], crews: Crews, cause: str) -> dict[str, str]:
+    """The rows among some of a unit that a crew dies of, each with what is known of it."""
+    for _ in range(2):  # Once may have been anything.
+        try:
+            await crews.probe(number, names)
+        except CrewLost as error:
+            cause = str(error)
+        else:
+            return {}
+        if len(names) > 1:
+            break
+    if len(names) == 1:
+        return {names[0]: f"crews died of it: {cause}"}
+    middle = len(names) // 2
+    found = await _deadly(number, names[:middle], crews, cause)
+    return found | await _deadly(number, names[middle:], crews, cause)
+
+
+async def _tell(run: Run, crews: Crews, progress: Reporter) -> None:
+    """Tell of rows as they pass, until cancelled."""
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        _advance(run, await crews.passing(), progress)
+
+
+def _advance(run: Run, passing: int, progress: Reporter) -> None:
+    """Tell of the rows since the last time; a unit that is made again takes none back."""
+    new = run.rows_made + passing - run.rows_told
+    if new > 0:
+        run.rows_told += new
+        progress.advance(new, f"{run.rows_rejected} rejected")
+
+
+def _kind(error: EngineError) -> str:
+    """What failures are alike by: their class and the beginning of what they say, without numbers."""
+    return f"{type(error).__name__} {''.join(c for c in str(error)[:80] if not c.isdigit())}"

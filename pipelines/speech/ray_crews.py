@@ -1,0 +1,275 @@
+"""Crews as Ray actors: spread over the nodes, replaced where they die, more of them where nodes join.
+
+Written for plain actors of Ray 2.60; docs/decisions says why not Ray Data's pool.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anytalk.pipelines.cluster import connected
+from anytalk.pipelines.recipe import Resources
+from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
+
+from .crew import Assignment, Crew
+from .crews import CrewLost, RunStopped
+
+DEATHS_AT_START = 3
+"""Crews in a row that die before they have made a unit, before the run stops."""
+
+CPUS = 4
+"""Cores of a crew where the recipe says nothing and there is no GPU."""
+
+GROWTH_S = 10.0
+"""How often new nodes are looked for."""
+
+
+class CrewActor:
+    """A crew in a process of its own."""
+
+    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
+        # As arguments: what stands in a runtime environment is logged, and these are keys.
+        os.environ.update(environment)
+        self.crew = Crew(assignment)
+
+    async def open(self) -> dict[str, Any]:
+        """Load the engines, and say what each is."""
+        await self.crew.__aenter__()
+        return await self.crew.fingerprints()
+
+    async def licences(self) -> dict[str, Any]:
+        """See `Crew.licences`."""
+        return await self.crew.licences()
+
+    async def make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
+        """See `Crew.make`."""
+        return await self.crew.make(number, failed)
+
+    async def probe(self, number: int, names: Sequence[str]) -> None:
+        """See `Crew.probe`."""
+        await self.crew.probe(number, names)
+
+    async def passing(self) -> int:
+        """See `Crew.passing`."""
+        return self.crew.passing()
+
+
+class RayCrews:
+    """See `crews.Crews`; for `async with`.
+
+    Args:
+        assignment: what every crew is told.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.resources = assignment.recipe.resources
+        self.slots = 0
+        self.actors: set[Any] = set()
+        self._free: asyncio.Queue[Any] = asyncio.Queue()
+        self._open = contextlib.AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._first: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._deaths = 0
+        self._broken: AnyTalkError | None = None
+
+    async def __aenter__(self) -> "RayCrews":
+        self._open.enter_context(connected())
+        self.size = size_of_crew(self.resources)
+        recipe = self.assignment.recipe
+        hearing = self.resources.hearing or max(1, int(self.size.cpus))
+        sized = recipe.model_copy(update={"resources": self.resources.model_copy(update={"hearing": hearing})})
+        self.assignment = dataclasses.replace(self.assignment, recipe=sized)
+        for _ in range(crews_that_fit(self.resources, self.size)):
+            self._start()
+        # Room to grow into; whoever has no crew waits for one.
+        most = self.resources.crews or 4 * len(self.actors)
+        self.slots = most * self.resources.units_in_flight
+        if self.resources.crews is None:
+            self._watch(self._grow())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        import ray
+
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for actor in self.actors:
+            ray.kill(actor)
+        await self._open.aclose()
+
+    async def fingerprints(self) -> dict[str, Any]:
+        """See `crews.Crews`; those of the first crew that is ready, which all others must have."""
+        return await self._first
+
+    async def licences(self) -> dict[str, Any]:
+        """See `crews.Crews`."""
+        return dict(await self._called("licences"))
+
+    async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """See `crews.Crews`."""
+        return dict(await self._called("make", number, failed))
+
+    async def probe(self, number: int, names: Sequence[str]) -> None:
+        """See `crews.Crews`."""
+        await self._called("probe", number, names)
+
+    async def passing(self) -> int:
+        """See `crews.Crews`."""
+        found = await asyncio.gather(*(actor.passing.remote() for actor in self.actors), return_exceptions=True)
+        return sum(rows for rows in found if isinstance(rows, int))
+
+    async def _called(self, method: str, *arguments: object) -> Any:
+        """Call a method of a crew that has room."""
+        import ray
+
+        actor = await self._free_crew()
+        try:
+            result = await getattr(actor, method).remote(*arguments)
+        except ray.exceptions.RayActorError as error:
+            self._lost(actor)
+            raise CrewLost(_first_line(error)) from None
+        except ray.exceptions.RayTaskError as error:
+            self._free.put_nowait(actor)
+            # Ray wraps what was raised; errors of ours are told apart by class, so they come out as they were.
+            if isinstance(error.cause, AnyTalkError):
+                raise error.cause from None
+            raise EngineError(f"a crew failed: {_first_line(error)}") from error
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._free.put_nowait(actor)
+            raise
+        self._deaths = 0
+        self._free.put_nowait(actor)
+        return result
+
+    async def _free_crew(self) -> Any:
+        while True:
+            if self._broken is not None:
+                raise self._broken
+            actor = await self._free.get()
+            if actor in self.actors:
+                return actor
+
+    def _start(self) -> None:
+        """Start a crew; when its engines are loaded, its places are free."""
+        import ray
+
+        r, size = self.resources, self.size
+        actor = (
+            ray.remote(CrewActor)
+            .options(
+                num_cpus=size.cpus,
+                num_gpus=size.gpus,
+                memory=r.memory_gib and int(r.memory_gib * 2**30),
+                scheduling_strategy="SPREAD",
+                # As many calls at once as units, and some to ask how far it is.
+                max_concurrency=r.units_in_flight + 2,
+                max_restarts=0,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+            .remote(self.assignment, keys_of(self.assignment))
+        )
+        self.actors.add(actor)
+        self._watch(self._opened(actor))
+
+    async def _opened(self, actor: Any) -> None:
+        import ray
+
+        try:
+            found = await actor.open.remote()
+        except ray.exceptions.RayActorError as error:
+            self._lost(actor, _first_line(error))
+            return
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, AnyTalkError) else EngineError(_first_line(error))
+            self._break(cause)
+            return
+        if not self._first.done():
+            self._first.set_result(found)
+            self.assignment = dataclasses.replace(self.assignment, fingerprints=found)
+        elif other := [name for name in found if found[name] != self._first.result().get(name)]:
+            self._break(SetupError(f"crews on other nodes have other engines: {', '.join(other)}"))
+            return
+        for _ in range(self.resources.units_in_flight):
+            self._free.put_nowait(actor)
+
+    def _lost(self, actor: Any, why: str = "") -> None:
+        """Replace a crew that died, once."""
+        if actor not in self.actors:
+            return
+        self.actors.discard(actor)
+        self._deaths += 1
+        if self._deaths > DEATHS_AT_START + len(self.actors):
+            self._break(RunStopped(f"{self._deaths} crews in a row died without making a unit; {why}".rstrip("; ")))
+            return
+        self._start()
+
+    def _break(self, error: AnyTalkError) -> None:
+        """Let everybody who waits, or will wait, have an error."""
+        self._broken = self._broken or error
+        if not self._first.done():
+            self._first.set_exception(error)
+        for _ in range(self.slots):
+            self._free.put_nowait(None)
+
+    async def _grow(self) -> None:
+        """Start more crews where nodes join."""
+        while True:
+            await asyncio.sleep(GROWTH_S)
+            for _ in range(crews_that_fit(self.resources, self.size) - len(self.actors)):
+                self._start()
+
+    def _watch(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What one crew takes of a cluster."""
+
+    cpus: float
+    gpus: float
+
+
+def size_of_crew(resources: Resources) -> Size:
+    """What one crew takes: a GPU where the cluster has any, with its share of the cores; else up to `CPUS` cores."""
+    import ray
+
+    held = ray.cluster_resources()
+    gpus = resources.gpus if resources.gpus is not None else (1.0 if held.get("GPU", 0) else 0.0)
+    if resources.cpus is not None:
+        return Size(resources.cpus, gpus)
+    if gpus and held.get("GPU", 0):
+        return Size(max(1.0, float(held.get("CPU", 1.0) / held["GPU"] * gpus)), gpus)
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    smallest = min((cpus for cpus in nodes if cpus), default=1.0)
+    return Size(min(float(resources.hearing or CPUS), smallest), gpus)
+
+
+def crews_that_fit(resources: Resources, size: Size) -> int:
+    """How many crews the cluster holds, or the recipe wants."""
+    import ray
+
+    if resources.crews is not None:
+        return int(resources.crews)
+    held = ray.cluster_resources()
+    by_core = int(held.get("CPU", 1.0) // size.cpus) if size.cpus else 1
+    by_gpu = int(held.get("GPU", 0.0) // size.gpus) if size.gpus else by_core
+    return max(1, min(by_core, by_gpu))
+
+
+def keys_of(assignment: Assignment) -> dict[str, str]:
+    """Environment variables that the recipe names, as they are here."""
+    return {name: os.environ[name] for name in assignment.recipe.key_variables() if name in os.environ}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
