@@ -1,6 +1,8 @@
 """Optional packages, imported where they are used."""
 
 import importlib
+import importlib.util
+from collections.abc import Iterable
 from types import ModuleType
 
 from .errors import MissingExtra
@@ -28,3 +30,8 @@ def import_extra(module: str, what: str, extra: str) -> ModuleType:
         if f"{module}.".startswith(f"{missing}."):
             raise MissingExtra(what, extra) from error
         raise
+
+
+def are_installed(modules: Iterable[str]) -> bool:
+    """Whether modules can be imported, without importing them."""
+    return all(importlib.util.find_spec(module) is not None for module in modules)

@@ -21,6 +21,7 @@ ROOMS: dict[str, list[str]] = {
         "fingerprint",
         "seed",
         "extra",
+        "engine",
         "language",
         "audio",
         "threads",

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.errors import near_matches
 from anytalk.synth.hearing import Context
+from anytalk.synth.judge.catalogue import SCORERS
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.seed import digest
 
@@ -37,14 +39,24 @@ class Check(Section):
 
     attempts: int = Field(4, ge=1, le=20, description="maximum attempts for each side")
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
-    mos: Literal["p808", "p835"] = Field(
-        "p808", description="DNSMOS network: p808 (0.02 s per window) or p835 (overall score, 0.5 s per window)"
+    mos: str = Field(
+        "p808",
+        description="DNSMOS network: p808 (0.02 s per window) or p835 (overall score, 0.5 s per window)",
+        json_schema_extra={"enum": [name for name in SCORERS if name != "fake"]},
     )
     speaker: str | None = Field(
         None, description="ONNX speaker-embedding model, for the similarity to each voice's reference"
     )
     question: Policy = Policy()
     answer: Policy = Policy()
+
+    @field_validator("mos")
+    @classmethod
+    def mos_is_known(cls, name: str) -> str:
+        """The judge stands in the table."""
+        if name not in SCORERS:
+            raise ValueError(f"there is no judge {name!r}{near_matches(name, SCORERS)}")
+        return name
 
 
 KEPT_CODES = "snac-codes"

@@ -7,7 +7,7 @@ from pathlib import Path
 from anytalk.pipelines.recipe import Recordings
 from anytalk.synth.audio import flac_bytes
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.judge.vad import SileroVad
+from anytalk.synth.judge import Vad, load_vad
 
 from .attachment import Attachments, of_file
 from .cut import RATE_HZ, cut_at_silences, read_in_blocks, seconds_over
@@ -39,7 +39,7 @@ def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pa
     if not source.transcribe:
         yield from found
         return
-    vad = SileroVad()
+    vad = load_vad()
     for pair in found:
         if isinstance(pair, BadPair) or pair.question is not None or pair.is_answered:
             yield pair
@@ -84,7 +84,7 @@ def _transcript(folder: Path, name: str) -> str | None:
     return " ".join(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else None
 
 
-def _whole_or_cut(pair: Pair, attachments: Attachments, vad: SileroVad) -> Iterator[Pair | BadPair]:
+def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pair | BadPair]:
     """A recording that fits stays the file it is; of a long one, each stretch of speech becomes a row."""
     recording = pair.question_recording
     assert recording is not None

@@ -6,7 +6,7 @@ Every method takes and returns plain values and numpy arrays, so that the same c
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,9 @@ from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.judge import load_mos, load_vad
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
-from anytalk.synth.judge.dnsmos import Dnsmos
 from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
-from anytalk.synth.judge.vad import SileroVad
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
 
 from .utterance import Utterance
@@ -212,7 +211,7 @@ class JudgeEngine:
     """Opinion scores, speech spans, and speakers.
 
     Args:
-        scale: of the opinion scores.
+        mos: name of the judge that gives opinion scores.
         speaker: ONNX file of a speaker network; None for none.
         references: recordings of the speakers, by voice.
 
@@ -220,11 +219,9 @@ class JudgeEngine:
         SetupError: the network or recordings are missing or cannot be read; one line for each.
     """
 
-    def __init__(
-        self, scale: Literal["p808", "p835"], speaker: str | None = None, references: Mapping[str, str] | None = None
-    ) -> None:
-        self.dnsmos = Dnsmos(scale)
-        self.vad = SileroVad()
+    def __init__(self, mos: str, speaker: str | None = None, references: Mapping[str, str] | None = None) -> None:
+        self.mos = load_mos(mos)
+        self.vad = load_vad()
         self.speaker = None if speaker is None else SpeakerNetwork(speaker)
         self.references: dict[str, np.ndarray] = {}
         self.reference_hashes: dict[str, str] = {}
@@ -246,14 +243,14 @@ class JudgeEngine:
 
     def fingerprint(self) -> dict[str, object]:
         """Of all models, and of the references."""
-        models = {"mos": self.dnsmos.fingerprint, "vad": self.vad.fingerprint}
+        models = {"mos": self.mos.fingerprint, "vad": self.vad.fingerprint}
         if self.speaker is None:
             return {**models}
         return {**models, "speaker": self.speaker.fingerprint, "references_sha256": self.reference_hashes}
 
     def judge(self, waveforms_16k: Sequence[Waveform], voices: Sequence[str | None]) -> list[Sound | SampleError]:
         """Opinion score, speech and speaker of each utterance; the voices that spoke them, None for recordings."""
-        scores = self.dnsmos.score(waveforms_16k)
+        scores = self.mos.score(waveforms_16k)
         return [
             score
             if isinstance(score, SampleError)

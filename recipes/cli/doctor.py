@@ -1,12 +1,12 @@
 """`anytalk doctor`: which engines work here, what brings the others, and the licence of each voice."""
 
 import dataclasses
-import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import AnyTalkError
 
 from .console import Json, emit
@@ -38,11 +38,10 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Load every engine that is installed."""
-    from anytalk.synth.codec import load_codec
-    from anytalk.synth.hearing import known_hearing, load_whisper
-    from anytalk.synth.judge.dnsmos import Dnsmos
-    from anytalk.synth.judge.vad import SileroVad
+    """Load every engine of the tables that is installed."""
+    from anytalk.synth.codec import known_codecs, load_codec
+    from anytalk.synth.hearing import known_whispers, load_whisper
+    from anytalk.synth.judge import known_judges, load_judge
     from anytalk.synth.voice import known_voices, load_voice
 
     findings = []
@@ -53,35 +52,32 @@ def examine() -> list[Finding]:
             else (False, _install(voice.extra, f"{voice.note}; not on this disk"))
         )
         findings.append(Finding("voice", voice.name, works, voice.name != DEFAULT_VOICE, voice.licence, note))
-    downloaded = []
-    for hearing in known_hearing():
-        if hearing.installed and "download" in hearing.note:
-            downloaded.append(hearing.name)
-            continue
-        missing = (False, _install(hearing.extra, hearing.note))
-        works, note = _tried(load_whisper, hearing.name) if hearing.installed else missing
-        findings.append(Finding("hearing", hearing.name, works, hearing.extra is not None, hearing.licence, note))
-    note = f"named in a recipe, downloaded from the hub at first use: {', '.join(downloaded)}"
-    findings.append(Finding("hearing", "other Whispers", True, True, "MIT", note))
-    works, note = _tried(load_codec, "bundled")
-    findings.append(Finding("codec", "bundled", works, False, "Apache-2.0", note))
-    snac = importlib.util.find_spec("snac") is not None
-    how = "name a folder or hubertsiuzdak/snac_24khz" if snac else "pip install snac"
-    findings.append(Finding("codec", "SNAC", snac, False, "MIT", how))
-    for role, name, make, licence in (
-        ("judgement", "DNSMOS", Dnsmos, "MIT"),
-        ("judgement", "Silero VAD", SileroVad, "MIT"),
-    ):
-        works, note = _tried(make)
-        findings.append(Finding(role, name, works, False, licence, note))
+    findings += _findings("hearing", known_whispers(), load_whisper)
+    findings += _findings("codec", known_codecs(), load_codec)
+    findings += _findings("judgement", known_judges(), load_judge)
     return findings
 
 
-def _tried(make: object, *arguments: str) -> tuple[bool, str]:
+def _findings(role: str, infos: Sequence[EngineInfo], load: Callable[[str], object]) -> list[Finding]:
+    """Load what is on this disk; what an engine would download is one finding."""
+    findings, downloaded = [], dict[str, list[EngineInfo]]()
+    for info in infos:
+        if info.installed and info.downloads:
+            downloaded.setdefault(info.engine, []).append(info)
+            continue
+        works, note = _tried(load, info.name) if info.installed else (False, _install(info.extra, info.note))
+        findings.append(Finding(role, info.name, works, info.extra is not None, info.licence, note or info.note))
+    for engine, models in downloaded.items():
+        names = ", ".join(info.name for info in models)
+        note = f"named in a recipe, downloaded from the hub at first use: {names}"
+        findings.append(Finding(role, f"models of {engine}", True, True, models[0].licence, note))
+    return findings
+
+
+def _tried(load: Callable[[str], object], name: str) -> tuple[bool, str]:
     """Whether an engine loads, and why not."""
-    assert callable(make)
     try:
-        make(*arguments)
+        load(name)
     except (AnyTalkError, ImportError, OSError) as error:
         return False, str(error).splitlines()[0]
     return True, ""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anytalk.synth.errors import SetupError
-from anytalk.synth.hearing.catalogue import model_folder
+from anytalk.synth.hearing.faster import model_folder
 from anytalk.synth.hearing.mel import FFT_SAMPLES, mel_filters
 
 from .ctranslate2_weights import read_weights

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.threads import torch_threads
 
+from .contract import CodecEngine, CodecSettings
 from .excitation import GRID_FRAMES
 from .framing import decode_framed, decode_good, encode_framed, encode_good
 from .network import CodecConfig, CodecNetwork
@@ -148,3 +151,21 @@ def _with_sorted_header(file: bytes) -> bytes:
     text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + file[tensors_at:]
+
+
+def _load(spec: str, settings: CodecSettings) -> BundledCodec:
+    """Load the codec of the package, or that of a file or folder that the codec recipe wrote."""
+    if not spec:
+        with resources.as_file(resources.files("anytalk.synth.codec") / "weights" / "bundled.safetensors") as weights:
+            return BundledCodec(weights, settings.name, settings.threads)
+    weights = Path(spec) if spec.endswith(".safetensors") else Path(spec) / "codec.safetensors"
+    if not weights.is_file():
+        raise SetupError(f"codec {weights} does not exist")
+    return BundledCodec(weights, settings.name, settings.threads)
+
+
+def _known() -> list[EngineInfo]:
+    return [EngineInfo("bundled", "bundled", "Apache-2.0", "comes with the package")]
+
+
+ENGINE = CodecEngine(load=_load, known=_known)

@@ -10,6 +10,7 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint
 
+from .contract import CodecEngine
 from .framing import decode_good, encode_good
 from .order import LAYERS
 
@@ -49,3 +50,6 @@ class FakeCodec:
         hum = np.sin(2 * np.pi * 8 * np.arange(self.frame_samples) / self.frame_samples).astype(np.float32)
         loud: Waveform = (frames.mean(axis=1)[:, None] / self.codebook_size * hum).astype(np.float32)
         return loud.reshape(-1)
+
+
+ENGINE = CodecEngine(load=lambda spec, settings: FakeCodec())

@@ -26,10 +26,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.threads import torch_threads
 
+from .contract import CodecEngine, CodecSettings
 from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
 from .framing import decode_good, encode_framed, encode_good, in_batches
 from .order import LEVEL_STRIDES, to_frames, to_levels
@@ -369,3 +371,15 @@ def write_random_snac(folder: Path, seed: int, **sizes: int | None) -> None:
             nn.init.zeros_(tensor)
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / "model.safetensors")
+
+
+def _load(spec: str, settings: CodecSettings) -> SnacCodec:
+    return load_snac(spec, settings.threads, compiled=settings.compiled)
+
+
+def _known() -> list[EngineInfo]:
+    note = "SNAC at 24 kHz: a hub id, whose weights are downloaded, or a folder that holds them"
+    return [EngineInfo("hubertsiuzdak/snac_24khz", "snac", "MIT", note, downloads=True)]
+
+
+ENGINE = CodecEngine(load=_load, known=_known)

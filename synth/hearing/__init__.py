@@ -7,7 +7,7 @@
 ('Hello.', (47, 4))
 """
 
-from .catalogue import HearingInfo, known_hearing, load_whisper
+from .catalogue import known_whispers, load_whisper
 from .contract import Context, Heard, Whisper
 from .fake import FakeWhisper
 from .language import only_english_by_name
@@ -16,9 +16,8 @@ __all__ = [
     "Context",
     "FakeWhisper",
     "Heard",
-    "HearingInfo",
     "Whisper",
-    "known_hearing",
+    "known_whispers",
     "load_whisper",
     "only_english_by_name",
 ]

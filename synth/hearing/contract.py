@@ -7,7 +7,7 @@ sees the window that a transcript takes (`window`), and as many states are kept.
 Shapes: T = frames of 20 ms, D = width of the encoder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, check_waveform
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint
 
@@ -113,6 +114,42 @@ class Whisper(Protocol):
             One entry a waveform, in order; the errors are those of `listen`, but no waveform is too long. Where one was
             cut, the language is that of its doubtful piece.
         """
+
+
+@dataclass(frozen=True)
+class WhisperSettings:
+    """How a recogniser is loaded; see `load_whisper`.
+
+    Attributes:
+        name: what `load_whisper` was asked for; the recogniser's own name.
+        language: Whisper code of what it hears where it is told no other.
+        compute_type: arithmetic of the features.
+        text_compute_type: arithmetic where only text is wanted; None for the same.
+        context: what the encoder is shown when it makes features.
+        cpu_threads: of one pass.
+    """
+
+    name: str
+    language: str = "en"
+    compute_type: str = "float32"
+    text_compute_type: str | None = None
+    context: Context = "full"
+    cpu_threads: int = 1
+
+
+@dataclass(frozen=True)
+class WhisperEngine:
+    """One engine. Its file holds one of these as `ENGINE`, and imports without the packages of an extra.
+
+    Attributes:
+        load: loads a recogniser by its SPEC, which is what follows `ENGINE:` in its name. Raises `MissingExtra` where
+            the engine is not installed, and `SetupError` where there is no such model, its files are not in order, or
+            it does not know the language.
+        known: lists recognisers for `anytalk doctor`, without loading one.
+    """
+
+    load: Callable[[str, WhisperSettings], Whisper]
+    known: Callable[[], Sequence[EngineInfo]] = tuple
 
 
 def feature_frames(samples: int) -> int:

@@ -9,7 +9,18 @@ from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint, sha256
 
-from .contract import FRAME_SAMPLES, SAMPLE_RATE_HZ, Context, Heard, check_fits, check_hearable, feature_frames
+from .contract import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE_HZ,
+    Context,
+    Heard,
+    Whisper,
+    WhisperEngine,
+    WhisperSettings,
+    check_fits,
+    check_hearable,
+    feature_frames,
+)
 from .language import knows_only_english, refuse_unknown
 
 
@@ -92,3 +103,11 @@ class FakeWhisper:
         energy = np.square(padded.reshape(frames, FRAME_SAMPLES)).mean(axis=1)
         powers = 1 / np.arange(1, self.feature_width + 1, dtype=np.float32)
         return np.power(energy[:, None], powers).astype(np.float16)
+
+
+def _load(spec: str, settings: WhisperSettings) -> Whisper:
+    only_english = settings.name == "fake.en"
+    return FakeWhisper(language=settings.language, only_english=only_english, context=settings.context)
+
+
+ENGINE = WhisperEngine(load=_load)

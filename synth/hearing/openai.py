@@ -17,14 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
-from anytalk.synth.extra import import_extra
+from anytalk.synth.extra import are_installed, import_extra
 from anytalk.synth.fingerprint import Fingerprint, sha256_of_parts
 from anytalk.synth.threads import torch_threads
 
-from .contract import CONTEXT_FRAMES
+from .contract import CONTEXT_FRAMES, Whisper, WhisperEngine, WhisperSettings
 from .language import knows_only_english
-from .recogniser import Mel, States
+from .recogniser import Mel, Recogniser, States
 
 
 class OpenaiNetwork:
@@ -192,3 +193,30 @@ def _task_tokens(tokenizer: Any) -> list[int]:
         tokenizer.sot_lm,
         tokenizer.no_speech,
     ]
+
+
+def _load_whisper(spec: str, settings: WhisperSettings) -> Whisper:
+    asked = settings.compute_type, settings.text_compute_type
+    if asked not in (("float32", None), ("float32", "float32")):
+        raise SetupError(
+            f"openai-whisper computes in float32 here; {settings.name} was asked for {', '.join(map(str, asked))}"
+        )
+    network = OpenaiNetwork(spec, cpu_threads=settings.cpu_threads)
+    return Recogniser(network, settings.name, settings.language, settings.context)
+
+
+def _known() -> list[EngineInfo]:
+    return [
+        EngineInfo(
+            "openai:small",
+            "openai",
+            "MIT",
+            "downloads its weights",
+            installed=are_installed(["whisper"]),
+            downloads=True,
+            extra="openai-whisper",
+        )
+    ]
+
+
+ENGINE = WhisperEngine(load=_load_whisper, known=_known)

@@ -6,6 +6,7 @@
 'high_wer'
 """
 
+from .catalogue import known_judges, load_judge, load_mos, load_vad
 from .contract import Mos, Span, Vad
 from .dnsmos import Dnsmos
 from .fake import FakeMos, FakeVad
@@ -26,6 +27,10 @@ __all__ = [
     "Span",
     "SpeakerNetwork",
     "Vad",
+    "known_judges",
+    "load_judge",
+    "load_mos",
+    "load_vad",
     "measure",
     "similarity",
     "verdict",

@@ -1,9 +1,11 @@
 """What the two engines of judgement take and give. Both work at 16 kHz."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from anytalk.synth.audio import Waveform, check_waveform
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint
 
@@ -52,6 +54,22 @@ class Vad(Protocol):
         Raises:
             SampleError: it cannot be judged; see `Mos.score`.
         """
+
+
+@dataclass(frozen=True)
+class JudgeEngine:
+    """What one file has to judge with. It holds one of these as `ENGINE`.
+
+    Attributes:
+        mos: loads a judge of how an utterance sounds, by its name in the table. Raises `SetupError` where its files are
+            not there.
+        vad: loads a detector of speech, likewise.
+        known: lists them for `anytalk doctor`, without loading one.
+    """
+
+    mos: Callable[[str], Mos] | None = None
+    vad: Callable[[str], Vad] | None = None
+    known: Callable[[], Sequence[EngineInfo]] = tuple
 
 
 def check_judged(waveform_16k: Waveform) -> None:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
+from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError
+from anytalk.synth.extra import are_installed
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.hearing.mel import mel_filters
 from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
-from .contract import SAMPLE_RATE_HZ, check_judged
+from .contract import SAMPLE_RATE_HZ, JudgeEngine, check_judged
 
 WINDOW_SAMPLES = int(9.01 * SAMPLE_RATE_HZ)  # 144,160
 HOP_SAMPLES = SAMPLE_RATE_HZ
@@ -125,3 +127,18 @@ def p808_input(window: Waveform) -> NDArray[np.float32]:
     mel_NM = np.einsum("nf,mf->nm", power_NF, mel_filters(band_count, fft_samples))
     decibels = 10 * np.log10(np.maximum(mel_NM, 1e-10) / max(float(mel_NM.max()), 1e-10))
     return ((np.maximum(decibels, decibels.max() - 80) + 40) / 40).astype(np.float32)
+
+
+def _load(name: str) -> Dnsmos:
+    return Dnsmos("p835" if name == "p835" else "p808")
+
+
+def _known() -> list[EngineInfo]:
+    installed = are_installed(["speechmos"])
+    return [
+        EngineInfo(name, "dnsmos", "MIT", f"DNSMOS on the scale of {scale}", installed=installed)
+        for name, scale in (("p808", "ITU-T P.808"), ("p835", "ITU-T P.835"))
+    ]
+
+
+ENGINE = JudgeEngine(mos=_load, known=_known)

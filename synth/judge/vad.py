@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.engine import EngineInfo
+from anytalk.synth.extra import are_installed
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
-from .contract import SAMPLE_RATE_HZ, Span, check_judged
+from .contract import SAMPLE_RATE_HZ, JudgeEngine, Span, check_judged
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
@@ -123,3 +125,11 @@ def _stretches(probabilities: Sequence[float] | NDArray[np.float32], samples: in
     if start is not None:
         found.append((start, samples))
     return [(first, last) for first, last in found if last - first > MIN_SPEECH_S * SAMPLE_RATE_HZ]
+
+
+def _known() -> list[EngineInfo]:
+    installed = are_installed(["silero_vad"])
+    return [EngineInfo("silero", "silero", "MIT", "Silero VAD: where somebody speaks", installed=installed)]
+
+
+ENGINE = JudgeEngine(vad=lambda name: SileroVad(), known=_known)

@@ -1,10 +1,10 @@
 """What a voice engine declares: what its voices are named, how one is loaded, and what is known without loading it."""
 
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from anytalk.synth.errors import MissingExtra, SetupError, near_matches
+from anytalk.synth.extra import are_installed
 
 from .request import Voice
 from .speech_server import SpeechServer
@@ -65,11 +65,6 @@ class VoiceEngine:
     load: Callable[[str, Servers], Voice]
     language: Callable[[str, Servers], str]
     known: Callable[[], Sequence[VoiceInfo]] = tuple
-
-
-def are_installed(modules: Iterable[str]) -> bool:
-    """Whether modules can be imported, without importing them."""
-    return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
 def require(name: str, extra: str, modules: Iterable[str]) -> None:

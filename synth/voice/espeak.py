@@ -24,11 +24,11 @@ import numpy as np
 
 from anytalk.synth.audio import PCM16_SCALE, Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError, near_matches
-from anytalk.synth.extra import import_extra
+from anytalk.synth.extra import are_installed, import_extra
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import format_case
 
-from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require
+from .engine import Servers, VoiceEngine, VoiceInfo, require
 from .request import SpeakRequest, speak_each, voice_fingerprint
 from .terms import NO_SPEAKER, Terms
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.extra import import_extra
+from anytalk.synth.extra import are_installed, import_extra
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import MANY, format_case
 from anytalk.synth.onnx import open_session
 
-from .engine import Servers, VoiceEngine, VoiceInfo, are_installed, require, unknown_voice
+from .engine import Servers, VoiceEngine, VoiceInfo, require, unknown_voice
 from .request import SpeakRequest, engine_speed, speak_each, voice_fingerprint
 from .terms import Terms
 

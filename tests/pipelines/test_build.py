@@ -12,9 +12,8 @@ from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import load_recipe
-from anytalk.pipelines.speech import engine
-from anytalk.synth.codec.fake import FakeCodec
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.codec.catalogue import ENGINES
+from anytalk.synth.errors import SetupError
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(10)]
 
@@ -64,21 +63,12 @@ def test_variants_of_a_pair_are_spoken_by_different_voices(fake_recipe, write_js
     assert list(by_question.values()) == [{"fake:ann", "fake:bob"}] * 3
 
 
-class ShortCodec(FakeCodec):
-    """Takes utterances of at most two seconds."""
-
-    def encode(self, waveforms, sample_rate_hz=None):
-        codes = super().encode(waveforms, sample_rate_hz)
-        long = SampleError("nan_audio", "over two seconds")
-        return [long if len(waveform) > 48_000 else one for waveform, one in zip(waveforms, codes, strict=True)]
-
-
 def test_a_row_whose_answer_cannot_be_encoded_is_rejected_and_the_others_are_built(
     fake_recipe, write_jsonl, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(engine, "load_codec", lambda name, compiled: ShortCodec())
+    monkeypatch.setitem(ENGINES, "short", "support.short_codec")
     long = {"question": "And now?", "answer": "This is an answer which takes a good deal more than two seconds to say."}
-    recipe = fake_recipe(source=str(write_jsonl([PAIRS[0], long, PAIRS[1]])))
+    recipe = fake_recipe(source=str(write_jsonl([PAIRS[0], long, PAIRS[1]])), codec={"model": "short"})
     summary = build(recipe, tmp_path / "out", local=True)
     assert (summary.rows_accepted, summary.reasons, summary.complete) == (2, {"nan_audio": 1}, True)
     [reject] = rows_of(tmp_path / "out", "rejects")

@@ -8,7 +8,7 @@ import whisper
 from whisper.model import ModelDimensions
 from whisper.tokenizer import get_encoding
 
-from anytalk.synth.hearing.catalogue import wheel_folder
+from anytalk.synth.hearing.faster import wheel_folder
 
 LANGUAGES = 99
 """Of the models before large-v3; their ids follow that of the start of a transcript."""

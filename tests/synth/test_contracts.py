@@ -9,13 +9,24 @@ import torch
 from support.random_whisper import convert_to_ctranslate2, write_random_pt
 
 from anytalk.synth.batch import raise_first, run_good
-from anytalk.synth.codec import load_codec
+from anytalk.synth.codec import catalogue as codecs
+from anytalk.synth.codec import known_codecs, load_codec
 from anytalk.synth.codec.bundled import weights_bytes
 from anytalk.synth.codec.network import CodecConfig, CodecNetwork
 from anytalk.synth.codec.snac import write_random_snac
-from anytalk.synth.errors import SampleError
-from anytalk.synth.hearing import Heard, load_whisper
-from anytalk.synth.judge import Dnsmos, FakeMos, FakeVad, SileroVad
+from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.hearing import Heard, known_whispers, load_whisper
+from anytalk.synth.hearing import catalogue as whispers
+from anytalk.synth.judge import (
+    Dnsmos,
+    FakeMos,
+    FakeVad,
+    SileroVad,
+    known_judges,
+    load_judge,
+    load_mos,
+    load_vad,
+)
 from anytalk.synth.voice import SpeakRequest, load_voice
 
 TINY = CodecConfig(mels=20, encoder_width=16, encoder_blocks=1, decoder_width=16, decoder_blocks=1, latent_width=16)
@@ -183,6 +194,31 @@ def test_a_recogniser_s_fingerprint_is_names_and_texts(whisper):
 @pytest.mark.parametrize("make", [*SCORERS.values(), *DETECTORS.values()])
 def test_a_judge_s_fingerprint_is_names_and_texts(make):
     assert_fingerprint(make())
+
+
+def test_every_engine_that_is_listed_stands_in_a_table():
+    tables = {known_codecs: codecs.ENGINES, known_whispers: whispers.ENGINES}
+    for known, table in tables.items():
+        assert {info.engine for info in known()} <= set(table)
+    assert {info.name for info in known_judges()} == {"p808", "p835", "silero"}
+    assert all(info.licence and info.note for known in (*tables, known_judges) for info in known())
+
+
+def test_an_engine_may_be_named_before_the_colon():
+    assert load_codec("bundled:").fingerprint == load_codec("bundled").fingerprint
+    assert (
+        load_whisper("faster-whisper:tiny.en").fingerprint["weights_sha256"]
+        == (load_whisper("tiny.en").fingerprint["weights_sha256"])
+    )
+
+
+def test_a_judge_is_loaded_by_its_name():
+    assert load_mos("p835").fingerprint["model"] == "dnsmos p835"
+    assert load_vad().fingerprint["model"] == "silero-vad"
+    assert load_judge("silero").fingerprint == load_vad().fingerprint
+    for load, name in ((load_mos, "p809"), (load_vad, "silera"), (load_judge, "p809")):
+        with pytest.raises(SetupError, match="did you mean"):
+            load(name)
 
 
 def test_a_batch_that_must_be_good_raises_its_first_error():

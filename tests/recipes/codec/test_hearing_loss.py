@@ -12,8 +12,7 @@ from anytalk.recipes.codec.ctranslate2_weights import read_weights
 from anytalk.recipes.codec.hearing_loss import HearingLoss, read_encoder
 from anytalk.synth.audio import resample
 from anytalk.synth.errors import SetupError
-from anytalk.synth.hearing.catalogue import model_folder
-from anytalk.synth.hearing.faster import FasterNetwork
+from anytalk.synth.hearing.faster import FasterNetwork, model_folder
 from anytalk.synth.hearing.mel import log_mel
 
 pytestmark = pytest.mark.usefixtures("one_thread")

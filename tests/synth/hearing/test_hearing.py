@@ -13,7 +13,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.hearing import FakeWhisper, Heard, known_hearing, load_whisper
+from anytalk.synth.hearing import FakeWhisper, Heard, known_whispers, load_whisper
 from anytalk.synth.hearing.contract import feature_frames
 from anytalk.synth.hearing.mel import log_mel, mel_filters
 from anytalk.synth.hearing.openai import OpenaiNetwork
@@ -378,7 +378,7 @@ def test_the_fake_hears_the_text_of_the_nearest_length_the_same_each_time():
 
 
 def test_the_list_of_recognisers_names_what_is_installed():
-    infos = {info.name: info for info in known_hearing()}
+    infos = {info.name: info for info in known_whispers()}
     assert infos["tiny.en"].installed
     assert infos["openai:small"].extra == "openai-whisper"
     assert all(info.licence for info in infos.values())

@@ -1,0 +1,54 @@
+"""The table of codec engines, and loading a codec by its name.
+
+A new engine is one file here, with its `ENGINE`, and one line in `ENGINES`.
+"""
+
+import importlib
+from pathlib import Path
+
+from anytalk.synth.engine import EngineInfo
+
+from .contract import Codec, CodecEngine, CodecSettings
+
+ENGINES = {
+    "bundled": ".bundled",
+    "snac": ".snac",
+    "fake": ".fake",
+}
+"""Module of each engine, imported when it is needed, by the part of a codec's name before the colon."""
+
+
+def load_codec(name: str = "bundled", threads: int = 1, *, compiled: bool = False) -> Codec:
+    """Load a codec.
+
+    Args:
+        name: `bundled`; a `.safetensors` file that the codec recipe wrote, or its folder; a folder that holds SNAC
+            (config.json with model.safetensors or pytorch_model.bin), or a hub id such as `hubertsiuzdak/snac_24khz`;
+            `fake` for tests; or `ENGINE:SPEC`, with an engine of the table.
+        threads: of one engine. The lowest bits of the codec's floats depend on it, so it is not left to the machine.
+        compiled: compile a SNAC where it runs, which takes a C++ compiler; others are not compiled.
+
+    Raises:
+        SetupError: there is no such codec, its files are not in order, or it cannot be compiled.
+    """
+    engine, spec = _split(name)
+    return _engine(ENGINES[engine]).load(spec, CodecSettings(name, threads, compiled))
+
+
+def known_codecs() -> list[EngineInfo]:
+    """List the codecs that can be named, without loading one."""
+    return [info for module in ENGINES.values() for info in _engine(module).known()]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The engine and the SPEC of a codec's name; files of ours and SNAC go without the engine's name."""
+    engine, _, spec = name.partition(":")
+    if engine in ENGINES:
+        return engine, spec
+    is_ours = name.endswith(".safetensors") or (Path(name) / "codec.safetensors").is_file()
+    return "bundled" if is_ours else "snac", name
+
+
+def _engine(module: str) -> CodecEngine:
+    found: CodecEngine = importlib.import_module(module, __package__).ENGINE
+    return found
