@@ -4,6 +4,8 @@ Every command prints a short summary, or with `--json` one JSON object on standa
 error. Exit codes: 0 done, 1 the thing asked about is not well, 2 wrong use, 130 interrupted.
 """
 
+import os
+import signal
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -32,6 +34,8 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line."""
+    # What ends a job on a cluster stops as cleanly as Ctrl-C does, and says how to go on.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         app()
     except AnyTalkError as error:

@@ -85,8 +85,9 @@ def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole):
-    out = whole / "interrupted"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole, number):
+    out = whole / f"interrupted-{number}"
     process = subprocess.Popen(
         command(whole / "kill.yaml", out, "--local"),
         start_new_session=True,
@@ -100,7 +101,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
