@@ -49,6 +49,11 @@ class Summary:
         """Whether every planned row has been accepted or rejected."""
         return self.rows_deferred == 0
 
+    @property
+    def well(self) -> bool:
+        """Whether the build is complete and some row was accepted."""
+        return self.complete and self.rows_accepted > 0
+
 
 def build(
     recipe: str | Path | Recipe,

@@ -42,11 +42,16 @@ from .voices import refuse_unheard, refuse_unspoken
 def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
     """Load the plan of this recipe, or make and commit it.
 
+    Until the first unit is committed, the plan of another recipe, or of a source that has changed, is made anew.
+
     Raises:
         SetupError: the folder holds something else, another recipe's data, or the source has changed since; or a
             language model that is to be asked cannot be.
         EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
+    if store.exists(PLAN) and not store.files("units") and not _is_planned(recipe, store):
+        _stamp(recipe)
+        _discard(store)
     if not store.exists(PLAN):
         _stamp(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
@@ -61,6 +66,28 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
     return load_committed(store)
 
 
+def _is_planned(recipe: Recipe, store: Store) -> bool:
+    """Whether the plan is this recipe's, and its source has not changed since."""
+    announced = json.loads(store.read(PLAN))
+    try:
+        planned = current_judgement(store).recipe
+    except SetupError:
+        return False  # Of another version.
+    return not differences(recipe, planned) and [list(entry) for entry in _stamp(recipe)] == announced["stamp"]
+
+
+def _discard(store: Store) -> None:
+    """Delete a plan of which no unit was made: its announcement first, so that nobody takes what is left for a plan."""
+    store.delete(PLAN)
+    for path in store.files():
+        if _is_of_plan(path):
+            store.delete(path)
+
+
+def _is_of_plan(path: str) -> bool:
+    return path.startswith(("plan/", "rejects/plan-"))
+
+
 def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
     """Path, size and time of every local file that the plan follows from."""
     sets = recipe.decontaminate.against if recipe.decontaminate else ()
@@ -69,7 +96,7 @@ def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
 
 
 def _refuse_foreign(store: Store) -> None:
-    files = [path for path in store.files() if not path.startswith(("plan/", "rejects/plan-"))]
+    files = [path for path in store.files() if not _is_of_plan(path)]
     if files:
         raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
 

@@ -55,8 +55,24 @@ def file_pairs(source: Table | Recordings, attachments: Attachments) -> Iterator
     path = Path(source.path)
     if path.is_dir():
         raise SetupError(f"source.path: {path} is a folder; a {source.kind} source is a file")
-    kind = source.kind if isinstance(source, Table) else TABLE_SUFFIXES.get(path.suffix.lower(), "jsonl")
+    kind = source.kind if isinstance(source, Table) else _kind_of(path)
     return table_pairs(source, table_rows(path, kind), attachments, path.parent, path.stem)
+
+
+def _kind_of(path: Path) -> str:
+    """Kind of a table by its suffix.
+
+    Raises:
+        SetupError: it is none that is read.
+    """
+    # Lists of recordings often are JSON lines under the name .json.
+    kinds = TABLE_SUFFIXES | {".json": "jsonl"}
+    if path.suffix.lower() not in kinds:
+        raise SetupError(
+            f"source.path: {path} is neither a folder of recordings nor a table that is read "
+            f"({', '.join(TABLE_SUFFIXES)}); convert it to one of these"
+        )
+    return kinds[path.suffix.lower()]
 
 
 def table_rows(path: Path, kind: str) -> Iterator[Row]:
@@ -65,12 +81,22 @@ def table_rows(path: Path, kind: str) -> Iterator[Row]:
     Args:
         path: the file.
         kind: `jsonl`, `csv` or `parquet`.
+
+    Raises:
+        SetupError: it is a JSON array, is separated by tabs, or is no Parquet file.
     """
     return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[kind](path)
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = next((line for line in lines if line.strip()), "")
+        if first.lstrip().startswith("["):
+            raise SetupError(
+                f"source.path: {path} is a JSON array, and JSON lines are read, one object a line; "
+                f"convert it: jq -c '.[]' {path.name} > {path.stem}.jsonl"
+            )
+        lines.seek(0)
         yield from _jsonl(lines, path.name)
 
 
@@ -89,6 +115,13 @@ def _jsonl(lines: Iterable[str], name: str) -> Iterator[Row]:
 
 def _read_csv(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        header = file.readline()
+        if "\t" in header and "," not in header:
+            raise SetupError(
+                f"source.path: {path} is separated by tabs; a csv source is separated by commas: "
+                "save it as CSV or JSON lines"
+            )
+        file.seek(0)
         for number, row in enumerate(csv.DictReader(file), start=2):
             yield (
                 f"{path.name}:{number}",

@@ -32,8 +32,12 @@ def build(
         summary = pipelines.build(loaded, target, local=local, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
-    emit(dataclasses.asdict(summary) | {"complete": summary.complete}, as_json, _build_text(summary))
-    raise typer.Exit(0 if summary.complete else 1)
+    emit(
+        dataclasses.asdict(summary) | {"complete": summary.complete, "well": summary.well},
+        as_json,
+        _build_text(summary),
+    )
+    raise typer.Exit(0 if summary.well else 1)
 
 
 def _build_text(summary: Any) -> str:
@@ -42,8 +46,11 @@ def _build_text(summary: Any) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
     pace = summary.speech_hours_per_work_hour
+    state = "complete" if summary.complete else "NOT complete"
+    if summary.complete and not summary.rows_accepted:
+        state = "no rows accepted"
     lines = [
-        f"{summary.dataset}: {'complete' if summary.complete else 'NOT complete'}",
+        f"{summary.dataset}: {state}",
         f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
         f"  rejected   {summary.rows_rejected} rows: {reasons}",
         *(f"  {line}" for line in tally.text(summary.gates)),

@@ -205,6 +205,25 @@ def test_a_folder_of_something_else_is_refused_untouched(fake_recipe, write_json
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 
+def test_before_the_first_unit_another_recipe_plans_anew(fake_recipe, write_jsonl, tmp_path):
+    wrong = fake_recipe(source=str(write_jsonl([*PAIRS, {"question": "", "answer": "No question."}])))
+    with pytest.raises(SetupError, match="nowhere"):
+        build(wrong, tmp_path / "out", local=True, **{"features.model": "nowhere/model"})
+    assert list((tmp_path / "out" / "rejects").iterdir())
+    right = fake_recipe(source=str(write_jsonl(PAIRS)))
+    assert build(right, tmp_path / "out", local=True).rows_accepted == 10
+    build(right, tmp_path / "at-once", local=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "at-once")
+    assert check(tmp_path / "out").problems == []
+
+
+def test_a_build_without_an_accepted_row_is_complete_and_not_well(fake_recipe, write_jsonl, tmp_path):
+    summary = build(
+        fake_recipe(source=str(write_jsonl(PAIRS[:2]))), tmp_path / "out", local=True, **{"check.min_mos": 5.0}
+    )
+    assert (summary.complete, summary.well, summary.rows_accepted) == (True, False, 0)
+
+
 def test_a_changed_source_is_refused(fake_recipe, write_jsonl, tmp_path):
     recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
     build(recipe, tmp_path / "out", local=True)

@@ -72,6 +72,21 @@ def test_jsonl_csv_and_parquet_give_the_same_pairs(tmp_path):
     assert said[0][1][:2] == ("What is two and two?", "Four.")
 
 
+def test_tables_of_other_kinds_are_refused_with_what_to_do(tmp_path):
+    array, tabs, sheet = (tmp_path / f"pairs.{suffix}" for suffix in ("json", "tsv", "xlsx"))
+    array.write_text(json.dumps(ROWS, indent=1))
+    tabs.write_text("question\tanswer\nWho?\tI.\n")
+    sheet.write_bytes(b"PK")
+    for value in (str(array), {"kind": "jsonl", "path": str(array)}):
+        with pytest.raises(SetupError, match=r"pairs.json is a JSON array.*jq -c '.\[\]' pairs.json > pairs.jsonl"):
+            read_source(value, tmp_path / "dataset")
+    with pytest.raises(SetupError, match=r"pairs.tsv is separated by tabs.*save it as CSV or JSON lines"):
+        read("csv", tabs)
+    for path in (tabs, sheet):
+        with pytest.raises(SetupError, match=r"nor a table that is read \(.jsonl, .ndjson, .csv, .parquet\)"):
+            read_source(str(path), tmp_path / "dataset")
+
+
 def test_a_pair_without_a_conversation_keeps_its_name_wherever_it_stands(tmp_path):
     there = read("jsonl", write_jsonl(tmp_path / "a.jsonl", ROWS))
     back = read("jsonl", write_jsonl(tmp_path / "b.jsonl", ROWS[::-1]))
