@@ -3,9 +3,11 @@
     layout      ids, streams, delays, prompts, answers, labels (standard library only)
     config      the shape of one model
     network     MiniOmni; adapter, cache and checkpoint are its parts
+    loss        cross-entropy of each stream
     sampling    choosing the next id
     decoding    the loop: one request or many, any task
     streaming   sound and text while they are made
+    int8        a fast copy for a processor
     convert     checkpoints of the original Mini-Omni, both ways
 
 Names are imported when they are first asked for, so that `anytalk.model.layout` costs no torch.
@@ -18,20 +20,26 @@ if __name__ == "model":
     raise ImportError("import anytalk.model (pip install -e .), not the bare folder name")
 
 if TYPE_CHECKING:
+    from .checkpoint import CONFIG_FILE, read_config, write_checkpoint
     from .config import MiniOmniConfig, backbone_fields
-    from .convert import from_mini_omni, to_mini_omni
-    from .decoding import Answer, Request, Step, decode, generate
+    from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
+    from .decoding import Answer, End, Request, Step, decode, generate
+    from .int8 import QuantisedBlock, QuantisedLinear, quantise
     from .layout import IGNORE, MINI_OMNI, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
+    from .loss import StreamLoss, label_counts, weighted_mean
     from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b
     from .sampling import GREEDY, Sampling
     from .streaming import Codec, Piece, StreamingDecoder, StreamingText, stream
 
 __all__ = [
+    "CONFIG_FILE",
     "GREEDY",
     "IGNORE",
     "MINI_OMNI",
+    "ORIGINAL_WEIGHTS",
     "Answer",
     "Codec",
+    "End",
     "Example",
     "Hidden",
     "Layout",
@@ -40,9 +48,12 @@ __all__ = [
     "MiniOmniOutput",
     "Piece",
     "Prompt",
+    "QuantisedBlock",
+    "QuantisedLinear",
     "Request",
     "Sampling",
     "Step",
+    "StreamLoss",
     "StreamingDecoder",
     "StreamingText",
     "Task",
@@ -53,29 +64,77 @@ __all__ = [
     "feature_frames",
     "from_mini_omni",
     "generate",
+    "label_counts",
     "mini_omni_0_5b",
+    "quantise",
+    "read_config",
     "stream",
     "to_mini_omni",
+    "weighted_mean",
+    "write_checkpoint",
 ]
 
 _HOME = {
-    "config": ("MiniOmniConfig", "backbone_fields"),
-    "convert": ("from_mini_omni", "to_mini_omni"),
-    "decoding": ("Answer", "Request", "Step", "decode", "generate"),
+    "checkpoint": (
+        "CONFIG_FILE",
+        "read_config",
+        "write_checkpoint",
+    ),
+    "config": (
+        "MiniOmniConfig",
+        "backbone_fields",
+    ),
+    "convert": (
+        "ORIGINAL_WEIGHTS",
+        "from_mini_omni",
+        "to_mini_omni",
+    ),
+    "decoding": (
+        "Answer",
+        "End",
+        "Request",
+        "Step",
+        "decode",
+        "generate",
+    ),
+    "int8": (
+        "QuantisedBlock",
+        "QuantisedLinear",
+        "quantise",
+    ),
     "layout": (
-        "IGNORE",
-        "MINI_OMNI",
         "Example",
+        "IGNORE",
         "Layout",
+        "MINI_OMNI",
         "Prompt",
         "Task",
         "Turn",
         "adapter_positions",
         "feature_frames",
     ),
-    "network": ("Hidden", "MiniOmni", "MiniOmniOutput", "mini_omni_0_5b"),
-    "sampling": ("GREEDY", "Sampling"),
-    "streaming": ("Codec", "Piece", "StreamingDecoder", "StreamingText", "stream"),
+    "loss": (
+        "StreamLoss",
+        "label_counts",
+        "weighted_mean",
+    ),
+    "network": (
+        "Hidden",
+        "MiniOmni",
+        "MiniOmniOutput",
+        "mini_omni_0_5b",
+    ),
+    "sampling": (
+        "GREEDY",
+        "Sampling",
+    ),
+    "streaming": (
+        "Codec",
+        "Piece",
+        "StreamingDecoder",
+        "StreamingText",
+        "stream",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

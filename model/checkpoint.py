@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 WEIGHTS = "model.safetensors"
 
 
@@ -26,16 +26,16 @@ def write_checkpoint(
         tokenizer_files: copied under their own names.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
     partial = folder / f".{WEIGHTS}.partial"
     save_file({name: x.detach().contiguous() for name, x in state.items()}, partial, metadata={"format": "pt"})
     partial.replace(folder / WEIGHTS)
     for path in tokenizer_files:
         if path.parent.resolve() != folder.resolve():
             shutil.copy2(path, folder / path.name)
-    partial = folder / f".{CONFIG}.partial"
+    partial = folder / f".{CONFIG_FILE}.partial"
     partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / CONFIG)
+    partial.replace(folder / CONFIG_FILE)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if the folder has none, or it is no JSON object.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{folder} is not a checkpoint: it has no {CONFIG}") from None
+        raise ValueError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / CONFIG} is not JSON: {error}") from None
+        raise ValueError(f"{folder / CONFIG_FILE} is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{folder / CONFIG} holds a {type(config).__name__}, not an object")
+        raise ValueError(f"{folder / CONFIG_FILE} holds a {type(config).__name__}, not an object")
     return config
 
 

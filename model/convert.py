@@ -22,7 +22,7 @@ from .config import MiniOmniConfig, backbone_fields
 from .layout import Layout
 from .network import MiniOmni
 
-WEIGHTS = "lit_model.pth"
+ORIGINAL_WEIGHTS = "lit_model.pth"
 CONFIG = "model_config.yaml"
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -146,7 +146,7 @@ def to_mini_omni(source: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copy2(source / name, folder / name)
-    torch.save(state, folder / WEIGHTS)
+    torch.save(state, folder / ORIGINAL_WEIGHTS)
     (folder / CONFIG).write_text(yaml.safe_dump(original, sort_keys=False), encoding="utf-8")
 
 
@@ -376,9 +376,9 @@ def _original_state(ours: Mapping[str, Tensor], config: MiniOmniConfig) -> dict[
 
 
 def _read_original_weights(source: Path) -> dict[str, Tensor]:
-    path = source / WEIGHTS
+    path = source / ORIGINAL_WEIGHTS
     if not path.is_file() or not (source / CONFIG).is_file():
-        raise ValueError(f"{source} is no original checkpoint: it needs {WEIGHTS} and {CONFIG}")
+        raise ValueError(f"{source} is no original checkpoint: it needs {ORIGINAL_WEIGHTS} and {CONFIG}")
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     state = state.get("model", state)  # litgpt's trainer saves one level deeper
     return dict(state)

@@ -24,12 +24,10 @@ import typer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from anytalk.model.layout import IGNORE, MINI_OMNI, Layout
+from anytalk.model import IGNORE, MINI_OMNI, Layout
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.data.loader import Loader
-from anytalk.recipes.data.rows import Encode, shard_paths
-from anytalk.recipes.data.tokenizer import encoder
-from anytalk.recipes.train.stage import StageTraining
+from anytalk.recipes.data import Encode, Loader, encoder, shard_paths
+from anytalk.recipes.train import StageTrainer
 from anytalk.synth.threads import torch_threads
 
 from .figures import Figures, best_rate, clock_of, compared, describe, figures, in_turns
@@ -72,9 +70,9 @@ def bench(
             loader.close()
         with torch_threads(cores):
             model = random_model(shape, layout, rows)
-            eaten = _appetite(stage(model, rows, tokenizer, min(positions, 1024), Path(folder)), cores)
+            eaten = _training_rate(stage(model, rows, tokenizer, min(positions, 1024), Path(folder)), cores)
     frames = rows.counts.features[found.rows].sum() / found.lengths.sum()
-    bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.origin.feature_width or 0) * frames)
+    bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.encoding.feature_width or 0) * frames)
     return figures(
         "load",
         "positions a second that are no padding",
@@ -101,7 +99,7 @@ def _rate(batches: Iterator[int], seconds: float) -> float:
     return positions / passed
 
 
-def _appetite(training: StageTraining, cores: int) -> float:
+def _training_rate(training: StageTrainer, cores: int) -> float:
     """Positions a second of the trainer, in the second step of two."""
     clock = clock_of(cores, training.group.device)
     with training:

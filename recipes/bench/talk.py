@@ -23,10 +23,18 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from anytalk.model.decoding import Request, decode
-from anytalk.model.layout import Task, Turn, adapter_positions
-from anytalk.model.network import MiniOmni, mini_omni_0_5b
-from anytalk.model.quantise import QuantisedBlock, QuantisedLinear, quantise
+from anytalk.model import (
+    MiniOmni,
+    QuantisedBlock,
+    QuantisedLinear,
+    Request,
+    Task,
+    Turn,
+    adapter_positions,
+    decode,
+    mini_omni_0_5b,
+    quantise,
+)
 from anytalk.pipelines.progress import Reporter
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads

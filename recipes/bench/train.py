@@ -26,19 +26,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Qwen2Config
 
-from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task
-from anytalk.model.network import MiniOmni
+from anytalk.model import IGNORE, MINI_OMNI, Layout, MiniOmni, MiniOmniConfig, Task, backbone_fields
 from anytalk.pipelines.progress import Reporter
-from anytalk.recipes.data.loader import candidates
-from anytalk.recipes.data.rows import Rows, texts
-from anytalk.recipes.data.sample import Batch, collate
-from anytalk.recipes.data.tokenizer import encoder, train_tokenizer
-from anytalk.recipes.train.checkpoint import Progress
-from anytalk.recipes.train.recipe import TrainingRecipe
-from anytalk.recipes.train.speed import matmul_rate
-from anytalk.recipes.train.stage import StageTraining
-from anytalk.recipes.train.workers import Group
+from anytalk.recipes.data import Batch, Rows, candidates, collate, encoder, texts, train_tokenizer
+from anytalk.recipes.train import ProcessGroup, StageTrainer, TrainingRecipe, TrainingState, matmul_rate
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
@@ -76,7 +67,7 @@ def bench(
         SetupError: the dataset is none, or no row of it suits the task.
     """
     tokenizer, rows = open_rows(dataset, layout)
-    device = Group.current().device
+    device = ProcessGroup.current().device
     with tempfile.TemporaryDirectory() as folder, torch_threads(cores):
         model = random_model(shape, layout, rows)
         plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), device)
@@ -110,19 +101,19 @@ def random_model(shape: Mapping[str, Any], layout: Layout, rows: Rows) -> MiniOm
     Raises:
         SetupError: the rows have no features to hear.
     """
-    if rows.origin.feature_width is None:
+    if rows.encoding.feature_width is None:
         raise SetupError("the dataset has no question_features; build it with features.store true")
     torch.manual_seed(0)
     config = MiniOmniConfig(
         layout=layout,
         backbone=backbone_fields(Qwen2Config(**shape), layout),
-        feature_width=rows.origin.feature_width,
+        feature_width=rows.encoding.feature_width,
         adapter_hidden=shape["intermediate_size"],
     )
     return MiniOmni(config)
 
 
-def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, folder: Path) -> StageTraining:
+def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, folder: Path) -> StageTrainer:
     """Give the trainer itself, on one stage that trains everything."""
     model.save_pretrained(folder / "start")
     one = {"name": "all", "train": "all", "tasks": {TASK: 1.0}, "steps": 1_000_000, "learning_rate": LEARNING_RATE}
@@ -135,7 +126,7 @@ def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, fol
             "optim": {"precision": "bfloat16" if torch.cuda.is_available() else "float32"},
         }
     )
-    return StageTraining(recipe, folder, Progress(), Group.current(), rows, None, tokenizer)
+    return StageTrainer(recipe, folder, TrainingState(), ProcessGroup.current(), rows, None, tokenizer)
 
 
 def plain_batches(rows: Rows, layout: Layout, positions: int, count: int = 16) -> list[Batch]:
@@ -194,16 +185,16 @@ class PlainLoop:
         return torch.stack([*audio, text]).mean()
 
 
-def our_steps(training: StageTraining) -> Iterator[tuple[int, float]]:
+def our_steps(training: StageTrainer) -> Iterator[tuple[int, float]]:
     """Do step after step; give each one's positions, and the operations that one of them needed."""
-    at = Progress()
+    at = TrainingState()
     while True:
         metrics = training.step(at, peak=1.0)  # so its share of the peak is a rate
         yield metrics["positions"], metrics["share_of_peak"] * metrics["seconds"] / metrics["positions"]
 
 
 def _measure(
-    training: StageTraining, plain: PlainLoop, clock: Clock, progress: Reporter
+    training: StageTrainer, plain: PlainLoop, clock: Clock, progress: Reporter
 ) -> tuple[list[float], list[float], float]:
     """Let both step in turn, after one step each to warm up; give their rates, and operations a position of ours."""
     steps = our_steps(training)

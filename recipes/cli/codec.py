@@ -19,14 +19,14 @@ def codec_train(
 ) -> None:
     """Train a small codec from text to weights, or go on with a run; then measure it."""
     from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.codec import train as train_codec
+    from anytalk.recipes.codec import figures_table, load_codec_recipe, train_codec
 
-    loaded = train_codec.load_codec_recipe(recipe, overrides(settings))
+    loaded = load_codec_recipe(recipe, overrides(settings))
     try:
-        result = train_codec.train(loaded, out, reporter())
+        result = train_codec(loaded, out, reporter())
     except KeyboardInterrupt:
         interrupted(f"the last checkpoint is in {out}; the same command goes on from there")
-    emit(result, as_json, f"{out}: {result['weights']}\n{train_codec.table(result['figures'])}")
+    emit(result, as_json, f"{out}: {result['weights']}\n{figures_table(result['figures'])}")
 
 
 @app.command(
@@ -49,9 +49,9 @@ def codec_eval(
 ) -> None:
     """Measure a codec on held-out sentences: WER, DNSMOS and mels before and after, codebook use, speed, size."""
     from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.codec import evaluate as eval_codec
+    from anytalk.recipes.codec import VOICES, evaluate_codec, figures_table, held_out
 
-    voices = voice or list(eval_codec.VOICES)
-    texts = eval_codec.held_out(text, sentences)
-    figures = eval_codec.evaluate(codec, voices, texts, reporter(), out, recogniser, language)
-    emit(figures, as_json, eval_codec.table(figures))
+    voices = voice or list(VOICES)
+    texts = held_out(text, sentences)
+    figures = evaluate_codec(codec, voices, texts, reporter(), out, recogniser, language)
+    emit(figures, as_json, figures_table(figures))

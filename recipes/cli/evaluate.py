@@ -5,8 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from anytalk.recipes.evaluate.page import answer_page, measured
-
 from .console import Json, emit
 
 app = typer.Typer()
@@ -31,16 +29,14 @@ def evaluate(
 ) -> None:
     """Ask a model its dataset's questions, as recorded and spoken anew; compare texts, and hear what it says."""
     from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.evaluate import evaluate as evaluation
-    from anytalk.recipes.talk.talk import Talker
-    from anytalk.recipes.talk.trained import load_engines, load_model
+    from anytalk.recipes.evaluate import answer_page
+    from anytalk.recipes.evaluate import evaluate as evaluate_model
+    from anytalk.recipes.talk import Talker, load_engines, load_model
 
     model = load_model(run)
     talker = Talker(model, *load_engines(model))
     folder = out or run / "evaluation"
-    result = evaluation.evaluate(
-        talker, dataset, folder, exact=exact, respoken=respoken, progress=reporter(), split=split
-    )
+    result = evaluate_model(talker, dataset, folder, exact=exact, respoken=respoken, progress=reporter(), split=split)
     lines = figure_lines(result["figures"])
     (folder / PAGE).write_text(answer_page("What it answered", lines, result["answers"]), encoding="utf-8")
     text = "\n".join([answer_table(result["answers"]), "", *(f"{name:<44} {value}" for name, value in lines)])
@@ -67,6 +63,8 @@ def figure_lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 def answer_table(answers: list[dict[str, Any]]) -> str:
     """What was asked, answered, heard and measured, four lines each."""
+    from anytalk.recipes.evaluate import measured
+
     lines = []
     for answer in answers:
         mark = "right" if answer["text_right"] else "WRONG"

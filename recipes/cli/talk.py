@@ -13,9 +13,8 @@ from anytalk.synth.errors import SampleError, SetupError
 from .console import Json, emit, interrupted
 
 if TYPE_CHECKING:
-    from anytalk.model.sampling import Sampling
-    from anytalk.model.streaming import Piece
-    from anytalk.recipes.talk.talk import Answer, Talker, Text
+    from anytalk.model import Piece, Sampling
+    from anytalk.recipes.talk import Answer, Talker, Text
 
 app = typer.Typer()
 
@@ -63,8 +62,8 @@ def talk(
     batch: Annotated[int, typer.Option(min=1, help="Questions of a folder that are answered together.")] = 8,
 ) -> None:
     """Ask a trained model something: its answer comes as text while it speaks, and as a wav file."""
-    from anytalk.model.sampling import Sampling
-    from anytalk.recipes.talk.talk import Text
+    from anytalk.model import Sampling
+    from anytalk.recipes.talk import Text
 
     if stream and as_json:
         raise SetupError("--stream and --json both need standard output; leave one out")
@@ -96,9 +95,8 @@ def _load(
     seed: int,
     max_frames: int | None,
 ) -> "Talker":
-    from anytalk.model.quantise import quantise
-    from anytalk.recipes.talk.talk import Talker
-    from anytalk.recipes.talk.trained import load_engines, load_model
+    from anytalk.model import quantise
+    from anytalk.recipes.talk import Talker, load_engines, load_model
 
     model = load_model(run)
     if int8:
@@ -116,7 +114,7 @@ def _load(
 def _answer_one(
     load: "Callable[[], Talker]", question: "Path | Text", out: Path | None, stream: bool, as_json: bool
 ) -> None:
-    from anytalk.recipes.talk.talk import collect
+    from anytalk.recipes.talk import collect
 
     target = None if stream and out is None else _wav(question, out)
     talker = load()
@@ -133,7 +131,7 @@ def _answer_one(
 
 def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Piece]":
     """Show text, and play sound to standard output if it is to be streamed, while pieces pass."""
-    from anytalk.recipes.talk.talk import pcm16
+    from anytalk.recipes.talk import pcm16
 
     sound = typer.get_binary_stream("stdout")
     for piece in pieces:
@@ -165,7 +163,7 @@ def _wav(question: "Path | Text", out: Path | None) -> Path:
 def _write_wav(path: Path, answer: "Answer", rate_hz: int) -> None:
     import soundfile
 
-    from anytalk.recipes.talk.talk import pcm16
+    from anytalk.recipes.talk import pcm16
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

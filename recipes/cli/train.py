@@ -28,9 +28,8 @@ def train(
 ) -> None:
     """Train a model from a recipe, stage after stage, or go on with a run."""
     from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.train.recipe import load_training_recipe
-    from anytalk.recipes.train.run import train as run_training
-    from anytalk.recipes.train.stage import TrainingStopped
+    from anytalk.recipes.train import TrainingStopped, load_training_recipe
+    from anytalk.recipes.train import train as run_training
 
     loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
     target = out or f"out/{loaded.name}"
@@ -64,14 +63,14 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Read a checkpoint of another format, or write one with --to. The format is mini-omni, the original's."""
-    from anytalk.recipes.train import convert as conversion
+    from anytalk.recipes.train import READERS, WRITERS, convert_checkpoint
 
     if len(arguments) != (3 if to is None else 2):
         raise SetupError("give FORMAT SRC DST, such as mini-omni original/ mine/; or --to FORMAT SRC DST")
     name, source, target = [*([] if to is None else [to]), *arguments]
-    ways = conversion.FROM if to is None else conversion.TO
+    ways = READERS if to is None else WRITERS
     if name not in ways:
         raise SetupError(f"no checkpoint format is called {name!r}; there is: {', '.join(ways)}")
-    tokenizer = conversion.convert(Path(source), Path(target), ways[name])
+    tokenizer = convert_checkpoint(Path(source), Path(target), ways[name])
     lacking = "" if tokenizer else "; it has no tokenizer.json, without which it cannot talk"
     emit({"checkpoint": target, "tokenizer": tokenizer}, as_json, f"{target}: written{lacking}")

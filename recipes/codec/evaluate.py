@@ -54,7 +54,7 @@ def held_out(path: Path | None, count: int | None) -> list[str]:
     return lines[:count]
 
 
-def evaluate(
+def evaluate_codec(
     codec_name: str,
     voices: Sequence[str],
     texts: Sequence[str],
@@ -194,7 +194,7 @@ def _write_examples(folder: Path, voice: str, real: list[Waveform], made: list[W
         soundfile.write(folder / f"{label}-{number}-after.wav", made[number], rate_hz)
 
 
-def table(figures: Mapping[str, Any]) -> str:
+def figures_table(figures: Mapping[str, Any]) -> str:
     """The figures as a Markdown table."""
     rows = [
         "| voice | WER before | WER after | DNSMOS before | DNSMOS after | mel distance | encode | decode |",

@@ -21,11 +21,9 @@ from anytalk.synth.seed import derive_seed, digest
 from anytalk.synth.threads import torch_threads
 
 from .chart import line_chart
-from .evaluate import evaluate, held_out, table
+from .evaluate import evaluate_codec, held_out
 from .hearing_loss import read_encoder
 from .steps import CodecTrainer, CodecTraining, Speech, load_checkpoint, save_checkpoint
-
-__all__ = ["CodecRecipe", "load_codec_recipe", "table", "train"]
 
 
 class SpeechSection(Section):
@@ -66,7 +64,7 @@ def load_codec_recipe(name: str, overrides: Mapping[str, object]) -> CodecRecipe
     return read_recipe(find(name, "codec"), CodecRecipe, overrides)
 
 
-def train(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
+def train_codec(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
     """Run the recipe in a folder, or go on with it.
 
     Args:
@@ -95,7 +93,7 @@ def train(recipe: CodecRecipe, out: Path, progress: Reporter) -> dict[str, Any]:
     weights = out / "codec.safetensors"
     weights.write_bytes(weights_bytes(trainer.average, recipe.name, recipe.revision))
     _plot(out)
-    figures = evaluate(
+    figures = evaluate_codec(
         str(weights),
         recipe.speech.voices,
         texts,

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anytalk.model.layout import Layout, Task
+from anytalk.model import Layout, Task
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed, digest
 
 from .rows import Rows
-from .sample import ALONE, NEEDS, Batch, Sample, answer_lengths, collate, prompt_lengths, suitable
+from .sample import NEEDS, WITHOUT_CONTEXT, Batch, Sample, answer_lengths, collate, prompt_lengths, suitable
 
 Place = tuple[int, int]
 """Window, and batch within it."""
@@ -98,7 +98,7 @@ def candidates(
     lengths = prompts + answers - 1
     turns = np.zeros(len(rows), np.int64)
     earlier, growing = rows.previous_R, np.ones(len(rows), bool)
-    for _ in range(0 if task in ALONE else context_turns):
+    for _ in range(0 if task in WITHOUT_CONTEXT else context_turns):
         longer = lengths + prompts[earlier] + answers[earlier]
         growing = growing & (earlier >= 0) & fits[earlier] & (longer <= max_positions)
         lengths, turns = np.where(growing, longer, lengths), turns + growing
@@ -133,7 +133,7 @@ class Loader:
         context_turns: see `candidates`.
         batches_per_step: over all workers.
         rank: this worker.
-        workers: how many there are; `batches_per_step` must be a multiple.
+        world_size: how many workers there are; `batches_per_step` must be a multiple.
         prefetch: steps loaded ahead.
 
     Raises:
@@ -156,11 +156,11 @@ class Loader:
         context_turns: int = 0,
         batches_per_step: int = 1,
         rank: int = 0,
-        workers: int = 1,
+        world_size: int = 1,
         prefetch: int = 2,
     ) -> None:
-        if batches_per_step % workers:
-            raise SetupError(f"{workers} workers cannot share loader.batches_per_step {batches_per_step} equally")
+        if batches_per_step % world_size:
+            raise SetupError(f"{world_size} workers cannot share loader.batches_per_step {batches_per_step} equally")
         self._rows, self._layout, self._stack = rows, layout, stack
         self._seed, self._positions, self._padding = seed, positions, padding
         self._tasks = list(tasks)
@@ -177,7 +177,7 @@ class Loader:
                 )
         self._shares = [weight / sum(tasks.values()) for weight in tasks.values()]
         self._window = min(window, sum(len(found.rows) for found in self.found.values()))
-        self._per_step, self._rank, self._workers, self._prefetch = batches_per_step, rank, workers, prefetch
+        self._per_step, self._rank, self._world_size, self._prefetch = batches_per_step, rank, world_size, prefetch
         self.plan = lru_cache(4)(self._plan)
         self._permutation = lru_cache(2 * len(self._tasks))(self._new_permutation)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="loader")
@@ -248,7 +248,7 @@ class Loader:
         while len(self._ahead) <= self._prefetch:
             batches, self._next = self._after(self._next, self._per_step)
             named = digest(*(f"{s.task.value}:{s.row}:{s.turns}" for samples in batches for s in samples))[:16]
-            share = batches[self._rank :: self._workers]
+            share = batches[self._rank :: self._world_size]
             self._ahead.append((self._next, named, [self._threads.submit(self.batch, samples) for samples in share]))
         behind, named, futures = self._ahead.popleft()
         step = Step([future.result() for future in futures], named)

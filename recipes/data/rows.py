@@ -34,7 +34,7 @@ Encode = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class Encoding:
     """What the rows of some shards were encoded with."""
 
     codec: Mapping[str, Any] | None
@@ -62,7 +62,7 @@ class Rows:
         self, datasets: Sequence[str], split: str, encode: Encode, codebook_size: int, layers: int = 7
     ) -> None:
         self.shards = [path for dataset in datasets for path in shard_paths(dataset, split)]
-        self.origin = origin(self.shards)
+        self.encoding = read_encoding(self.shards)
         self._open = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
         places, self._questions, self._answers, frames, codes, turns = [], [], [], [], [], []
         for number, path in enumerate(self.shards):
@@ -169,7 +169,7 @@ def texts(datasets: Sequence[str], split: str) -> list[str]:
     return found
 
 
-def origin(shards: Sequence[Path]) -> Origin:
+def read_encoding(shards: Sequence[Path]) -> Encoding:
     """Read what shards were encoded with, and see that they belong together.
 
     Raises:
@@ -185,7 +185,7 @@ def origin(shards: Sequence[Path]) -> Origin:
             here = schema.field("question_features").type.value_type.list_size
             feature = _joined("feature model", feature, {**meta.get("features", {}), "width": here}, path)
             width = here
-    return Origin(codec, feature, width)
+    return Encoding(codec, feature, width)
 
 
 def _metadata(schema: pa.Schema, path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anytalk.model.layout import IGNORE, Layout, Task, Turn, adapter_positions
+from anytalk.model import IGNORE, Layout, Task, Turn, adapter_positions
 
 NEEDS = {
     Task.A1A2: ("features", "answer", "codes"),
@@ -30,7 +30,7 @@ NEEDS = {
 }
 """What a row must have to be a sample of a task. Text to speech speaks the answer: only answers have codes."""
 
-ALONE = frozenset({Task.A1T1, Task.T1A1})
+WITHOUT_CONTEXT = frozenset({Task.A1T1, Task.T1A1})
 """Transcribing and reading aloud need no earlier turns."""
 
 

@@ -56,7 +56,7 @@ def _player(path: str | None) -> str:
 
 
 def measured(answer: Mapping[str, Any]) -> str:
-    """Error rates and times of one answer, in words; see `evaluate.Told`."""
+    """Error rates and times of one answer, in words; see `evaluate.EvaluatedAnswer`."""
 
     def shown(key: str, form: str) -> str:
         return "-" if answer[key] is None else format(answer[key], form)

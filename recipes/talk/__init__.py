@@ -1,5 +1,16 @@
-"""Talk with a trained model."""
+"""Talk with a trained model: a question spoken or written in, text and speech out."""
 
-from .talk import Talker, collect, pcm16, talk
+from .load import load_engines, load_model
+from .talker import Answer, Question, Talker, Text, collect, pcm16, talk
 
-__all__ = ["Talker", "collect", "pcm16", "talk"]
+__all__ = [
+    "Answer",
+    "Question",
+    "Talker",
+    "Text",
+    "collect",
+    "load_engines",
+    "load_model",
+    "pcm16",
+    "talk",
+]

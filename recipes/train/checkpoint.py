@@ -19,13 +19,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from anytalk.model.checkpoint import write_checkpoint
-from anytalk.model.network import MiniOmni
-from anytalk.recipes.data.tokenizer import tokenizer_files
+from anytalk.model import MiniOmni, write_checkpoint
+from anytalk.recipes.data import tokenizer_files
 from anytalk.synth.errors import SetupError
 
 from .parts import load_optimiser_state, optimiser_state
-from .workers import Group, whole
+from .workers import ProcessGroup, whole
 
 FOLDER, BEST = "checkpoints", "best"
 OPTIMISER, TRAINER = "optimiser.safetensors", "trainer.json"
@@ -33,7 +32,7 @@ FORMAT = "anytalk/training/1"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """Where a run is: everything but tensors that the next step depends on."""
 
     step: int = 0
@@ -51,18 +50,18 @@ class Progress:
 
 def save(
     run: Path,
-    progress: Progress,
+    state: TrainingState,
     model: MiniOmni,
     optimiser: torch.optim.Optimizer,
     named: Mapping[str, nn.Parameter],
-    group: Group,
+    group: ProcessGroup,
     keep: int,
 ) -> None:
     """Write a checkpoint, mark the best, delete the oldest. All workers must call it; the first one writes.
 
     Args:
         run: folder of the run, with its tokenizer.
-        progress: where it is; `best_step` equal to `step` marks this checkpoint.
+        state: where it is; `best_step` equal to `step` marks this checkpoint.
         model: may be sharded.
         optimiser: of the stage.
         named: parameters of the stage by name.
@@ -72,19 +71,19 @@ def save(
     aliases = model.aliases()
     weights = {name: whole(x) for name, x in model.state_dict().items() if name not in aliases}
     moments = {name: whole(x) for name, x in optimiser_state(optimiser, named).items()}
-    if group.leads:
-        final = run / FOLDER / f"step-{progress.step:08d}"
+    if group.is_main:
+        final = run / FOLDER / f"step-{state.step:08d}"
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         write_checkpoint(partial, model.config.to_dict(), weights, tokenizer_files(run / "tokenizer"))
         save_file({name: x.contiguous() for name, x in moments.items()}, partial / OPTIMISER)
-        (partial / TRAINER).write_text(json.dumps({"format": FORMAT, **asdict(progress)}, indent=2) + "\n")
+        (partial / TRAINER).write_text(json.dumps({"format": FORMAT, **asdict(state)}, indent=2) + "\n")
         for path in partial.iterdir():
             _sync(path)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _sync(final.parent)
-        if progress.best_step in (None, progress.step):
+        if state.best_step in (None, state.step):
             _mark_best(run, final)
         _delete_oldest(run, keep)
     group.wait()
@@ -124,13 +123,13 @@ def latest(run: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def sweep(run: Path) -> None:
+def delete_partial(run: Path) -> None:
     """Delete what a killed run left half-written."""
     for partial in (run / FOLDER).glob(".step-*.partial"):
         shutil.rmtree(partial)
 
 
-def read_progress(folder: Path) -> Progress:
+def read_state(folder: Path) -> TrainingState:
     """Read where a checkpoint is.
 
     Raises:
@@ -140,7 +139,7 @@ def read_progress(folder: Path) -> Progress:
         values = json.loads((folder / TRAINER).read_text())
         if values.pop("format") != FORMAT:
             raise ValueError("it has another format")
-        return Progress(**values)
+        return TrainingState(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetupError(f"{folder} cannot be read: {error}; delete it to go on from the one before") from error
 

@@ -5,24 +5,24 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from anytalk.model.convert import from_mini_omni, to_mini_omni
-from anytalk.recipes.data.tokenizer import TOKENIZER
+from anytalk.model import from_mini_omni, to_mini_omni
+from anytalk.recipes.data import TOKENIZER
 from anytalk.synth.errors import SetupError
 
-FROM: dict[str, Callable[[Path, Path], object]] = {"mini-omni": from_mini_omni}
-TO: dict[str, Callable[[Path, Path], object]] = {"mini-omni": to_mini_omni}
+READERS: dict[str, Callable[[Path, Path], object]] = {"mini-omni": from_mini_omni}
+WRITERS: dict[str, Callable[[Path, Path], object]] = {"mini-omni": to_mini_omni}
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, RuntimeError, OSError, EOFError, pickle.UnpicklingError)
 """What a checkpoint raises that is none: in our words, or in those of torch, which unpickles whatever is there."""
 
 
-def convert(source: Path, folder: Path, way: Callable[[Path, Path], object]) -> bool:
+def convert_checkpoint(source: Path, folder: Path, way: Callable[[Path, Path], object]) -> bool:
     """Convert a checkpoint.
 
     Args:
         source: its folder.
         folder: where the new one goes; must be empty or not exist. It is written beside, then renamed.
-        way: an entry of `FROM` or `TO`.
+        way: an entry of `READERS` or `WRITERS`.
 
     Returns:
         Whether the new checkpoint has a tokenizer.

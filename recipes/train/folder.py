@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anytalk.recipes.data.rows import shard_paths, texts
+from anytalk.recipes.data import shard_paths, texts
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.synth.errors import SetupError
 
 from . import checkpoint
-from .checkpoint import Progress
+from .checkpoint import TrainingState
 from .recipe import TrainingRecipe
 from .start import make_tokenizer
 
 RECIPE, SUMMARY, TOKENIZER = "recipe.json", "summary.json", "tokenizer"
 
 
-def prepare(recipe: TrainingRecipe, run: Path) -> None:
+def claim_folder(recipe: TrainingRecipe, run: Path) -> None:
     """Claim the run's folder and write its tokenizer, once, before any worker starts.
 
     Raises:
@@ -42,7 +42,7 @@ def prepare(recipe: TrainingRecipe, run: Path) -> None:
         partial.replace(run / TOKENIZER)
     facts = {"identity": identity, "commit": commit_id(), "machine": machine()}
     path.write_text(json.dumps(recipe.model_dump(mode="json") | facts, indent=2) + "\n")
-    checkpoint.sweep(run)
+    checkpoint.delete_partial(run)
 
 
 def _changed(before: Any, now: Any, key: str = "") -> Iterator[str]:
@@ -64,7 +64,7 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 @dataclass
-class Tally:
+class Totals:
     """What this process has done so far."""
 
     first_step: int
@@ -81,7 +81,7 @@ class Tally:
         self.step_seconds += metrics["seconds"]
         self.loss = metrics["loss"]
 
-    def summary(self, run: Path, at: Progress, seconds: float) -> dict[str, Any]:
+    def summary(self, run: Path, at: TrainingState, seconds: float) -> dict[str, Any]:
         """Give the run's summary."""
         best = run / checkpoint.BEST
         return {

@@ -21,28 +21,27 @@ from typing import Any
 import torch
 
 from anytalk.pipelines.progress import Quiet, Reporter
-from anytalk.recipes.data.rows import Rows
-from anytalk.recipes.data.tokenizer import encoder, load_tokenizer
+from anytalk.recipes.data import Rows, encoder, load_tokenizer
 
 from . import checkpoint
-from .checkpoint import Progress
-from .folder import SUMMARY, TOKENIZER, Tally, read_summary
+from .checkpoint import TrainingState
+from .folder import SUMMARY, TOKENIZER, Totals, read_summary
 from .metrics import MetricsLog, note
 from .recipe import TrainingRecipe
 from .speed import matmul_rate
-from .stage import StageTraining
+from .stage import StageTrainer
 from .start import codebook_size
-from .workers import Group
+from .workers import ProcessGroup
 
 
-def work(
-    recipe: TrainingRecipe, run: Path, group: Group, progress: Reporter, tensorboard: bool = False
+def run_worker(
+    recipe: TrainingRecipe, run: Path, group: ProcessGroup, progress: Reporter, tensorboard: bool = False
 ) -> dict[str, Any]:
     """Do one worker's part of a prepared run; all workers call it.
 
     Args:
         recipe: what to do.
-        run: folder that `prepare` has seen; with several machines, on a file system that they share.
+        run: folder that `claim_folder` has seen; with several machines, on a file system that they share.
         group: the workers.
         progress: who is told; only the first worker's is used.
         tensorboard: write RUN/tensorboard as well.
@@ -54,23 +53,23 @@ def work(
     held_out = Rows(datasets, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
 
     # Where it stands
-    at = Progress()
+    at = TrainingState()
     if folder := checkpoint.latest(run):
-        at = checkpoint.read_progress(folder)
-    progress = progress if group.leads else Quiet()
-    log = MetricsLog(run, at.step, tensorboard) if group.leads else None
+        at = checkpoint.read_state(folder)
+    progress = progress if group.is_main else Quiet()
+    log = MetricsLog(run, at.step, tensorboard) if group.is_main else None
     peak = matmul_rate(group.device, torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32)
 
     # Stage after stage, step after step
     total = sum(stage.steps for stage in recipe.stages)
     progress.start("training", total, at.step)
     started = time.monotonic()
-    tally = Tally(at.step)
+    totals = Totals(at.step)
     try:
         while at.step < total:
             if at.stage_step == recipe.stages[at.stage].steps:
-                at = Progress(step=at.step, stage=at.stage + 1)
-            with StageTraining(recipe, run, at, group, rows, held_out, tokenizer) as current:
+                at = TrainingState(step=at.step, stage=at.stage + 1)
+            with StageTrainer(recipe, run, at, group, rows, held_out, tokenizer) as current:
                 for line in current.notes():
                     progress.say(line)
                 while at.stage_step < current.stage.steps:
@@ -78,11 +77,11 @@ def work(
                     at = replace(at, step=at.step + 1, stage_step=at.stage_step + 1, loader=current.loader.state_dict())
                     if log:
                         log.write(metrics)
-                    tally.add(metrics)
+                    totals.add(metrics)
                     progress.advance(1, note(metrics))
                     if at.step % recipe.checkpoint.every == 0 or at.stage_step == current.stage.steps:
                         at, evaluation = current.evaluate_and_save(at)
-                        tally.validation_loss = evaluation.get("validation_loss", tally.validation_loss)
+                        totals.validation_loss = evaluation.get("validation_loss", totals.validation_loss)
                         if log and evaluation:
                             log.write(evaluation)
                             progress.say(f"step {at.step}: validation loss {evaluation['validation_loss']:.3f}")
@@ -90,10 +89,10 @@ def work(
         progress.stop()
         if log:
             log.close()
-    if tally.steps == 0 and (run / SUMMARY).is_file():
+    if totals.steps == 0 and (run / SUMMARY).is_file():
         return read_summary(run)
-    summary = tally.summary(run, at, time.monotonic() - started)
-    if group.leads:
+    summary = totals.summary(run, at, time.monotonic() - started)
+    if group.is_main:
         (run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     group.wait()
     return summary

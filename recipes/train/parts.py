@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from anytalk.model.network import MiniOmni
+from anytalk.model import MiniOmni
 from anytalk.synth.errors import SetupError
 
 from .recipe import Optim, Part, Stage

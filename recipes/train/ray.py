@@ -1,4 +1,4 @@
-"""Training on several workers: Ray Train starts the processes and joins them, each then runs `train.work`."""
+"""Training on several workers: Ray Train starts the processes and joins them, each then runs `run_worker`."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: b
 
     Args:
         recipe: what to do.
-        run: folder that `train.prepare` has seen; with several machines, on a file system that they share.
+        run: folder that `claim_folder` has seen; with several machines, on a file system that they share.
         workers: how many processes; each has a GPU where the cluster has that many.
         tensorboard: see `train.train`.
 
     Raises:
-        SetupError: the cluster is too small, or what `train.work` raises.
+        SetupError: the cluster is too small, or what `run_worker` raises.
         TrainingStopped: see `train.train`.
     """
     import ray
@@ -61,11 +61,11 @@ def _worker(config: dict[str, Any]) -> None:
 
     from anytalk.pipelines.progress import reporter
 
-    from .loop import work
-    from .workers import Group
+    from .loop import run_worker
+    from .workers import ProcessGroup
 
     recipe = TrainingRecipe.model_validate(config["recipe"])
-    work(recipe, Path(config["run"]), Group.current(get_device()), reporter(), config["tensorboard"])
+    run_worker(recipe, Path(config["run"]), ProcessGroup.current(get_device()), reporter(), config["tensorboard"])
 
 
 def _ours(error: BaseException) -> AnyTalkError | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from anytalk.model.layout import Task
+from anytalk.model import Task
 from anytalk.pipelines.recipe import Section, read_recipe
 from anytalk.recipes.shipped import find
 

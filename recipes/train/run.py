@@ -6,10 +6,10 @@ from typing import Any
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.synth.errors import SetupError
 
-from .folder import prepare, read_summary
-from .loop import work
+from .folder import claim_folder, read_summary
+from .loop import run_worker
 from .recipe import TrainingRecipe
-from .workers import Group
+from .workers import ProcessGroup
 
 
 def train(
@@ -41,9 +41,9 @@ def train(
         raise SetupError(
             f"{workers} workers cannot share loader.batches_per_step {recipe.loader.batches_per_step} equally"
         )
-    prepare(recipe, run)
+    claim_folder(recipe, run)
     if workers == 1:
-        return work(recipe, run, Group.current(), progress or Quiet(), tensorboard)
+        return run_worker(recipe, run, ProcessGroup.current(), progress or Quiet(), tensorboard)
     from .ray import train_on_ray
 
     train_on_ray(recipe, run, workers, tensorboard)

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from anytalk.model.network import MiniOmni
+from anytalk.model import MiniOmni
 
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT = 2, 2, 2  # operations of a multiply-add in each pass
 

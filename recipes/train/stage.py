@@ -15,29 +15,26 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from anytalk.model.layout import adapter_positions
-from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
-from anytalk.recipes.data.loader import Loader, candidates
-from anytalk.recipes.data.rows import Rows
-from anytalk.recipes.data.sample import Batch
-from anytalk.recipes.train import checkpoint
+from anytalk.model import StreamLoss, adapter_positions, label_counts, weighted_mean
+from anytalk.recipes.data import Batch, Loader, Rows, candidates
 from anytalk.synth.errors import AnyTalkError, SetupError
 from anytalk.synth.seed import derive_seed
 
-from .checkpoint import Progress
+from . import checkpoint
+from .checkpoint import TrainingState
 from .metrics import by_stream
 from .parts import choose, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
 from .speed import StepCost
 from .start import start_model
-from .workers import Group, blocks, shard
+from .workers import ProcessGroup, blocks, shard
 
 
 class TrainingStopped(AnyTalkError):
     """Training cannot go on: the loss is no number, or memory ran out. The last checkpoint is whole."""
 
 
-class StageTraining:
+class StageTrainer:
     """One stage: the model with its trainable parts, their optimiser, and the loader.
 
     Built anew for each stage, from the newest checkpoint where there is one, so that beginning a stage and going on
@@ -48,8 +45,8 @@ class StageTraining:
         self,
         recipe: TrainingRecipe,
         run: Path,
-        at: Progress,
-        group: Group,
+        at: TrainingState,
+        group: ProcessGroup,
         rows: Rows,
         held_out: Rows | None,
         tokenizer: Tokenizer,
@@ -58,7 +55,7 @@ class StageTraining:
         self.stage = recipe.stages[at.stage]
         folder = checkpoint.latest(run)
         start = Model(checkpoint=str(folder)) if folder else recipe.model
-        self.model = start_model(start, rows.origin, tokenizer, derive_seed(recipe.seed, "weights"))
+        self.model = start_model(start, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
         self.model.to(group.device).train()
         self.text = any(task.writes for task in self.stage.tasks)
         self.audio = any(task.speaks for task in self.stage.tasks)
@@ -76,7 +73,7 @@ class StageTraining:
             assert at.loader is not None
             self.loader.load_state_dict(at.loader)
 
-    def __enter__(self) -> "StageTraining":
+    def __enter__(self) -> "StageTrainer":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +98,7 @@ class StageTraining:
             context_turns=self.recipe.data.context_turns,
             batches_per_step=settings.batches_per_step,
             rank=self.group.rank,
-            workers=self.group.workers,
+            world_size=self.group.world_size,
             prefetch=prefetch,
         )
 
@@ -132,7 +129,7 @@ class StageTraining:
         if optim.compile:
             for block in blocks(self.model):
                 block.compile(dynamic=True)
-        if optim.sharding == "fsdp" and self.group.workers > 1:
+        if optim.sharding == "fsdp" and self.group.world_size > 1:
             shard(self.loss, self.group, optim.precision == "bfloat16")
             self.trainable = choose(self.model, self.stage)  # sharding replaces the parameters
 
@@ -146,7 +143,7 @@ class StageTraining:
 
     # Steps
 
-    def step(self, at: Progress, peak: float) -> dict[str, Any]:
+    def step(self, at: TrainingState, peak: float) -> dict[str, Any]:
         """Do one update of the weights.
 
         Args:
@@ -167,13 +164,13 @@ class StageTraining:
             settings["lr"] = rate
 
         sums_K = torch.zeros_like(self.weights_K)
-        sharded = self.recipe.optim.sharding == "fsdp" and self.group.workers > 1
+        sharded = self.recipe.optim.sharding == "fsdp" and self.group.world_size > 1
         with self._memory_explained(step.batches):
             for batch in step.batches:
                 batch_K = self._sums(batch)
                 objective = weighted_mean(batch_K, counts_K, self.weights_K)
                 # FSDP averages gradients over workers; the loss is a mean over all of them already.
-                (objective * self.group.workers if sharded else objective).backward()
+                (objective * self.group.world_size if sharded else objective).backward()
                 sums_K += batch_K.detach()
             sums_K = self.group.sum(sums_K)
             if not sharded:
@@ -201,7 +198,7 @@ class StageTraining:
             "seconds": round(ended - started, 4),
             "loading_s": round(loaded - started, 4),
             "positions_per_s": round(sizes["positions"] / (ended - started), 1),
-            "share_of_peak": round(flops / (ended - started) / (peak * self.group.workers), 4),
+            "share_of_peak": round(flops / (ended - started) / (peak * self.group.world_size), 4),
         }
 
     def _sums(self, batch: Batch) -> Tensor:
@@ -249,10 +246,10 @@ class StageTraining:
                 f"{self.recipe.loader.positions}), or set optim.loss_chunk 1024 or optim.activation_checkpointing true"
             ) from error
 
-    def _stop(self, at: Progress, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
+    def _stop(self, at: TrainingState, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
         """Save what the step held, and stop."""
         path = self.run / f"stopped-{at.step + 1:08d}.json"
-        if self.group.leads:
+        if self.group.is_main:
             report = {
                 "step": at.step + 1,
                 "stage": self.stage.name,
@@ -278,7 +275,7 @@ class StageTraining:
         batches = self.validation.plan(0)[: self.recipe.checkpoint.validation_batches]
         self.model.eval()
         sums_K, counts_K = torch.zeros_like(self.weights_K), torch.zeros_like(self.weights_K)
-        for start in range(0, len(batches), self.group.workers):
+        for start in range(0, len(batches), self.group.world_size):
             index = start + self.group.rank
             # All workers run as often, since a sharded model gathers its blocks together; the surplus counts nothing.
             batch = self.validation.batch(batches[min(index, len(batches) - 1)])
@@ -292,7 +289,7 @@ class StageTraining:
         total = float(weighted_mean(sums_K, counts_K, self.weights_K))
         return {"validation_loss": total, **{f"validation_{key}": value for key, value in losses.items()}}
 
-    def evaluate_and_save(self, at: Progress) -> tuple[Progress, dict[str, Any]]:
+    def evaluate_and_save(self, at: TrainingState) -> tuple[TrainingState, dict[str, Any]]:
         """Evaluate, remember whether this is the best of the stage, and write a checkpoint."""
         figures = self.evaluate()
         loss = figures.get("validation_loss")

@@ -10,13 +10,9 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from anytalk.model.checkpoint import read_config
-from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.layout import Layout
-from anytalk.model.network import MiniOmni
+from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields, read_config
 from anytalk.pipelines.dataset import CODE_LAYERS
-from anytalk.recipes.data.rows import Origin
-from anytalk.recipes.data.tokenizer import TOKENIZER, tokenizer_files, train_tokenizer
+from anytalk.recipes.data import TOKENIZER, Encoding, tokenizer_files, train_tokenizer
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
 
@@ -63,12 +59,12 @@ def codebook_size(recipe: Model) -> int:
         raise SetupError(str(error)) from error
 
 
-def start_model(recipe: Model, origin: Origin, tokenizer: Tokenizer, seed: int) -> MiniOmni:
+def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: int) -> MiniOmni:
     """Build the model that a run starts with, in float32 on the CPU.
 
     Args:
         recipe: what to build.
-        origin: what the datasets were encoded with; it becomes the model's own fingerprints.
+        encoding: what the datasets were encoded with; it becomes the model's own fingerprints.
         tokenizer: the run's.
         seed: of all weights that are new.
 
@@ -78,12 +74,12 @@ def start_model(recipe: Model, origin: Origin, tokenizer: Tokenizer, seed: int) 
     torch.manual_seed(seed % 2**63)
     try:
         if recipe.checkpoint is not None:
-            return _go_on(recipe.checkpoint, origin)
+            return _go_on(recipe.checkpoint, encoding)
         if recipe.backbone is not None:
-            return _build_on(recipe, recipe.backbone, origin)
+            return _build_on(recipe, recipe.backbone, encoding)
         assert recipe.shape is not None
         layout = Layout(tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS)
-        return _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), origin))
+        return _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), encoding))
     except (ValueError, TypeError, OSError) as error:
         raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
 
@@ -103,20 +99,20 @@ def _from_nothing(config: MiniOmniConfig) -> MiniOmni:
     return model
 
 
-def _go_on(folder: str, origin: Origin) -> MiniOmni:
+def _go_on(folder: str, encoding: Encoding) -> MiniOmni:
     model = MiniOmni.from_pretrained(folder)
-    known = {"codec": (model.config.codec, origin.codec), "feature model": (model.config.feature, origin.feature)}
+    known = {"codec": (model.config.codec, encoding.codec), "feature model": (model.config.feature, encoding.feature)}
     for kind, (ours, theirs) in known.items():
         if ours and theirs and (what := difference(ours, theirs)):
             raise SetupError(f"the datasets were made with another {kind} than {folder}: {what}")
-    if origin.feature_width not in (None, model.config.feature_width):
+    if encoding.feature_width not in (None, model.config.feature_width):
         raise SetupError(
-            f"the datasets' features are {origin.feature_width} wide; {folder} takes {model.config.feature_width}"
+            f"the datasets' features are {encoding.feature_width} wide; {folder} takes {model.config.feature_width}"
         )
     return model
 
 
-def _build_on(recipe: Model, name: str, origin: Origin) -> MiniOmni:
+def _build_on(recipe: Model, name: str, encoding: Encoding) -> MiniOmni:
     backbone = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32))
     if recipe.untie_text_head:
         backbone.config.tie_word_embeddings = False
@@ -124,16 +120,16 @@ def _build_on(recipe: Model, name: str, origin: Origin) -> MiniOmni:
         head.weight = nn.Parameter(head.weight.detach().clone())
     table = cast(nn.Embedding, backbone.get_input_embeddings())
     layout = Layout(table.num_embeddings, recipe.codebook_size, CODE_LAYERS)
-    config = _config(recipe, layout, backbone_fields(backbone.config, layout), origin)
+    config = _config(recipe, layout, backbone_fields(backbone.config, layout), encoding)
     return MiniOmni.from_backbone(backbone, config)
 
 
-def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], origin: Origin) -> MiniOmniConfig:
-    width = recipe.feature_width or origin.feature_width
+def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], encoding: Encoding) -> MiniOmniConfig:
+    width = recipe.feature_width or encoding.feature_width
     if width is None:
         raise SetupError("no dataset has question_features; set model.feature_width to the width they will have")
-    if origin.feature_width not in (None, width):
-        raise SetupError(f"model.feature_width is {width}; the datasets' features are {origin.feature_width} wide")
+    if encoding.feature_width not in (None, width):
+        raise SetupError(f"model.feature_width is {width}; the datasets' features are {encoding.feature_width} wide")
     return MiniOmniConfig(
         layout=layout,
         backbone=backbone,
@@ -143,8 +139,8 @@ def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], origin: 
         stack=recipe.stack,
         tts_adapter_layers=recipe.tts_adapter_layers,
         tie_audio_head=recipe.tie_audio_head,
-        feature=dict(origin.feature or {}),
-        codec=dict(origin.codec or {}),
+        feature=dict(encoding.feature or {}),
+        codec=dict(encoding.codec or {}),
     )
 
 

@@ -10,20 +10,19 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from anytalk.model.loss import StreamLoss
-from anytalk.model.network import MiniOmni
+from anytalk.model import MiniOmni, StreamLoss
 
 
 @dataclass(frozen=True)
-class Group:
-    """Who this process is among the workers."""
+class ProcessGroup:
+    """The processes that train together, and which of them this one is: its rank, from 0, of the world size."""
 
     device: torch.device
     rank: int = 0
-    workers: int = 1
+    world_size: int = 1
 
     @classmethod
-    def current(cls, device: torch.device | None = None) -> "Group":
+    def current(cls, device: torch.device | None = None) -> "ProcessGroup":
         """Read the group that torch.distributed has joined, if it has; a GPU where there is one."""
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if not dist.is_initialized():
@@ -31,13 +30,13 @@ class Group:
         return cls(device, dist.get_rank(), dist.get_world_size())
 
     @property
-    def leads(self) -> bool:
-        """Whether this worker writes files."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files: rank 0."""
         return self.rank == 0
 
     def sum(self, x: Tensor) -> Tensor:
         """Add up a small tensor over all workers; every one of them gets the sum."""
-        if self.workers == 1:
+        if self.world_size == 1:
             return x
         x = x.to(self.device)
         dist.all_reduce(x)
@@ -50,7 +49,7 @@ class Group:
         which DistributedDataParallel has to be told and rebuilt for. The price is that nothing overlaps the backward
         pass.
         """
-        if self.workers > 1:
+        if self.world_size > 1:
             pending = [dist.all_reduce(x.grad, async_op=True) for x in parameters if x.grad is not None]
             for work in pending:
                 assert work is not None
@@ -58,13 +57,13 @@ class Group:
 
     def wait(self) -> None:
         """Wait for all workers."""
-        if self.workers > 1:
+        if self.world_size > 1:
             dist.barrier()
 
 
-def shard(loss: StreamLoss, group: Group, bfloat16: bool) -> None:
+def shard(loss: StreamLoss, group: ProcessGroup, bfloat16: bool) -> None:
     """Shard parameters, gradients and optimiser state with FSDP2: each block for itself, the rest together."""
-    mesh = init_device_mesh(group.device.type, (group.workers,))
+    mesh = init_device_mesh(group.device.type, (group.world_size,))
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bfloat16 else MixedPrecisionPolicy()
     for block in blocks(loss.model):
         fully_shard(block, mesh=mesh, mp_policy=policy)

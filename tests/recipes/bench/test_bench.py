@@ -12,10 +12,10 @@ from transformers import Qwen2Config
 
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.decoding import Request, decode
+from anytalk.model.int8 import QuantisedBlock, quantise
 from anytalk.model.layout import IGNORE, Layout, Task, Turn
 from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
 from anytalk.model.network import MiniOmni
-from anytalk.model.quantise import QuantisedBlock, quantise
 from anytalk.pipelines.progress import Quiet
 from anytalk.recipes.bench import load as bench_load
 from anytalk.recipes.bench import talk as bench_talk
@@ -217,7 +217,7 @@ def test_a_quantised_block_computes_what_its_quantised_layers_do(turns, monkeypa
     model = tiny_model(1)
     requests = [bench_talk.question(model, frames) for frames in turns]
     whole = quantise(copy.deepcopy(model))
-    monkeypatch.setattr("anytalk.model.quantise.LLAMA_SHAPED", ())
+    monkeypatch.setattr("anytalk.model.int8.LLAMA_SHAPED", ())
     by_layer = quantise(copy.deepcopy(model))
     blocks = model.backbone.config.num_hidden_layers + model.config.tts_adapter_layers
     assert sum(isinstance(part, QuantisedBlock) for part in whole.modules()) == blocks

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anytalk.pipelines.progress import Quiet
-from anytalk.recipes.codec.evaluate import evaluate
-from anytalk.recipes.codec.train import CodecRecipe, train
+from anytalk.recipes.codec.evaluate import evaluate_codec
+from anytalk.recipes.codec.train import CodecRecipe, train_codec
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SetupError
 
@@ -41,7 +41,7 @@ def recipe(tmp_path):
 
 def test_a_run_goes_from_text_to_weights_that_are_measured_and_is_not_done_twice(recipe, tmp_path):
     out = tmp_path / "run"
-    result = train(recipe(), out, Quiet())
+    result = train_codec(recipe(), out, Quiet())
     assert load_codec(str(out)).fingerprint["name"] == "tiny"
     assert result["figures"]["voices"].keys() == {"fake:ann", "fake:bob"}
     assert result["figures"]["recogniser"] == "fake"
@@ -52,14 +52,14 @@ def test_a_run_goes_from_text_to_weights_that_are_measured_and_is_not_done_twice
 
     weights, spoken = (out / "codec.safetensors").read_bytes(), sorted((out / "speech").iterdir())
     written = [path.stat().st_mtime_ns for path in spoken]
-    train(recipe(evaluation={"sentences": 1, "recogniser": "fake"}), out, Quiet())
+    train_codec(recipe(evaluation={"sentences": 1, "recogniser": "fake"}), out, Quiet())
     assert (out / "codec.safetensors").read_bytes() == weights
     assert [path.stat().st_mtime_ns for path in sorted((out / "speech").iterdir())] == written
 
 
 def test_the_same_recipe_gives_the_same_weights(recipe, tmp_path):
     for name in ("a", "b"):
-        train(recipe(), tmp_path / name, Quiet())
+        train_codec(recipe(), tmp_path / name, Quiet())
     first, second = ((tmp_path / name / "codec.safetensors").read_bytes() for name in ("a", "b"))
     assert first == second
 
@@ -74,7 +74,7 @@ def test_the_same_recipe_gives_the_same_weights(recipe, tmp_path):
 )
 def test_who_is_missing_in_the_end_is_named_before_anything_is_spoken(recipe, tmp_path, sections):
     with pytest.raises(SetupError, match="no-such"):
-        train(recipe(**sections), tmp_path / "run", Quiet())
+        train_codec(recipe(**sections), tmp_path / "run", Quiet())
     assert not (tmp_path / "run").exists()
 
 
@@ -83,11 +83,11 @@ def test_a_folder_of_another_run_is_refused(recipe, tmp_path):
     out.mkdir()
     (out / "thesis.txt").touch()
     with pytest.raises(SetupError, match="not empty"):
-        train(recipe(), out, Quiet())
+        train_codec(recipe(), out, Quiet())
     (out / "thesis.txt").unlink()
     (out / "recipe.json").write_text("{}")
     with pytest.raises(SetupError, match="another recipe"):
-        train(recipe(), out, Quiet())
+        train_codec(recipe(), out, Quiet())
 
 
 def test_a_round_without_steps_is_refused_by_name(recipe):
@@ -96,7 +96,7 @@ def test_a_round_without_steps_is_refused_by_name(recipe):
 
 
 def test_any_codec_is_measured(recipe):
-    figures = evaluate("fake", ["fake:ann"], ["One two three."], Quiet(), recogniser="fake")
+    figures = evaluate_codec("fake", ["fake:ann"], ["One two three."], Quiet(), recogniser="fake")
     (voice,) = figures["voices"].values()
     assert voice["mel_distance"] > 0
     assert all(np.isfinite(value) for value in voice.values())

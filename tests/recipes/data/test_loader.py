@@ -134,25 +134,25 @@ def names(batches):
 def test_two_workers_share_the_steps_of_one(write_dataset):
     rows = rows_of(write_dataset())
     alone = loader(rows, batches_per_step=4)
-    together = [loader(rows, batches_per_step=4, rank=rank, workers=2) for rank in range(2)]
+    together = [loader(rows, batches_per_step=4, rank=rank, world_size=2) for rank in range(2)]
     for _ in range(12):
         whole, shares = alone.take(), [source.take() for source in together]
         mixed = [batch for pair in zip(*(share.batches for share in shares), strict=True) for batch in pair]
         assert names(mixed) == names(whole.batches)
         assert {share.samples for share in shares} == {whole.samples}
     with pytest.raises(SetupError, match=r"3 workers cannot share loader.batches_per_step 4"):
-        loader(rows, batches_per_step=4, workers=3)
+        loader(rows, batches_per_step=4, world_size=3)
 
 
 def test_another_number_of_workers_goes_on_where_the_first_stopped(write_dataset):
     rows = rows_of(write_dataset())
     expected = names(take(loader(rows, batches_per_step=4), 10))
-    sources = [loader(rows, batches_per_step=4, rank=rank, workers=4) for rank in range(4)]
+    sources = [loader(rows, batches_per_step=4, rank=rank, world_size=4) for rank in range(4)]
     seen = [batch for _ in range(3) for source in sources for batch in source.take().batches]
     states = [json.loads(json.dumps(source.state_dict())) for source in sources]
     assert all(state == states[0] for state in states)
     for workers, steps in ((2, 4), (1, 3)):
-        sources = [loader(rows, batches_per_step=4, rank=rank, workers=workers) for rank in range(workers)]
+        sources = [loader(rows, batches_per_step=4, rank=rank, world_size=workers) for rank in range(workers)]
         for source in sources:
             source.load_state_dict(states[0])
         for _ in range(steps):

@@ -12,7 +12,7 @@ from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe import VoiceChoice
 from anytalk.recipes import quickstart
 from anytalk.recipes.cli import main
-from anytalk.recipes.evaluate.evaluate import Told, _wrong, figures, pick, unheard
+from anytalk.recipes.evaluate.evaluation import EvaluatedAnswer, _wrong, figures, pick, unheard
 from anytalk.recipes.evaluate.page import answer_page, measured
 from anytalk.recipes.train.recipe import load_training_recipe
 from anytalk.recipes.train.run import train
@@ -61,7 +61,7 @@ def told(kind="exact", **changes):
         "question_audio": "q.wav",
         "answer_audio": "a.wav",
     }
-    return Told(kind=kind, **values | changes)
+    return EvaluatedAnswer(kind=kind, **values | changes)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling
 from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import load_tokenizer, train_tokenizer
-from anytalk.recipes.talk.talk import Talker, Text, collect, pcm16, talk
-from anytalk.recipes.talk.trained import load_engines, load_model
+from anytalk.recipes.talk.load import load_engines, load_model
+from anytalk.recipes.talk.talker import Talker, Text, collect, pcm16, talk
 from anytalk.synth.audio import read_audio
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
@@ -122,7 +122,7 @@ def test_four_arguments_are_enough_and_the_pieces_are_the_whole_answer_decoded_a
 ):
     model = MiniOmni.from_pretrained(real_checkpoint)
     # As an attribute of its package, `talk` is the function.
-    monkeypatch.setattr(importlib.import_module("anytalk.recipes.talk.talk"), "MAX_POSITIONS", 60)
+    monkeypatch.setattr(importlib.import_module("anytalk.recipes.talk.talker"), "MAX_POSITIONS", 60)
     pieces = list(talk(model, codec, whisper, str(question)))
     [heard] = whisper.listen([read_audio(question, 16_000)])
     features = torch.from_numpy(heard.features)

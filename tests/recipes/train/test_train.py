@@ -18,15 +18,15 @@ from typer.testing import CliRunner
 from anytalk.model.layout import Task
 from anytalk.model.network import MiniOmni
 from anytalk.recipes.cli.main import app
-from anytalk.recipes.data.rows import Rows, origin
+from anytalk.recipes.data.rows import Rows, read_encoding
 from anytalk.recipes.data.tokenizer import encoder, load_tokenizer
-from anytalk.recipes.train.folder import prepare
+from anytalk.recipes.train.folder import claim_folder
 from anytalk.recipes.train.loop import checkpoint
 from anytalk.recipes.train.recipe import load_training_recipe
 from anytalk.recipes.train.run import train
-from anytalk.recipes.train.stage import StageTraining, TrainingStopped
+from anytalk.recipes.train.stage import StageTrainer, TrainingStopped
 from anytalk.recipes.train.start import start_model
-from anytalk.recipes.train.workers import Group
+from anytalk.recipes.train.workers import ProcessGroup
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.seed import derive_seed
 
@@ -48,7 +48,7 @@ def weights(run):
 def initial(recipe, run):
     shards = sorted(Path(recipe.data.datasets[0], "shards").glob("train-*"))
     tokenizer = load_tokenizer(run / "tokenizer")
-    return start_model(recipe.model, origin(shards), tokenizer, derive_seed(recipe.seed, "weights"))
+    return start_model(recipe.model, read_encoding(shards), tokenizer, derive_seed(recipe.seed, "weights"))
 
 
 # What learns
@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(write_dataset, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     (killed / "checkpoints" / ".step-00009999.partial").mkdir()
-    assert 4 < checkpoint.read_progress(checkpoint.latest(killed)).step < 22
+    assert 4 < checkpoint.read_state(checkpoint.latest(killed)).step < 22
     for run in (killed, whole):
         train(recipe, run)
     assert losses(killed) == losses(whole)
@@ -270,12 +270,12 @@ def test_a_loss_that_is_no_number_stops_with_the_rows_saved(write_dataset, tmp_p
 
 
 def stage_training(recipe, run):
-    prepare(recipe, run)
+    claim_folder(recipe, run)
     tokenizer = load_tokenizer(run / "tokenizer")
     rows = Rows(recipe.data.datasets, "train", encoder(tokenizer), 4096)
-    start = checkpoint.Progress()
-    alone = Group(torch.device("cpu"))
-    return StageTraining(recipe, run, start, alone, rows, None, tokenizer), start
+    start = checkpoint.TrainingState()
+    alone = ProcessGroup(torch.device("cpu"))
+    return StageTrainer(recipe, run, start, alone, rows, None, tokenizer), start
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
@@ -319,15 +319,15 @@ import sys, torch
 import torch.distributed as dist
 from pathlib import Path
 from anytalk.pipelines.progress import Quiet
-from anytalk.recipes.train.workers import Group
-from anytalk.recipes.train.folder import prepare
-from anytalk.recipes.train.loop import work
+from anytalk.recipes.train.workers import ProcessGroup
+from anytalk.recipes.train.folder import claim_folder
+from anytalk.recipes.train.loop import run_worker
 from anytalk.recipes.train.recipe import TrainingRecipe
 torch.set_num_threads(1)
 rank, meeting = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 for recipe, run in zip(sys.argv[3::2], sys.argv[4::2]):
-    work(TrainingRecipe.model_validate_json(Path(recipe).read_text()), Path(run), Group.current(), Quiet())
+    run_worker(TrainingRecipe.model_validate_json(Path(recipe).read_text()), Path(run), ProcessGroup.current(), Quiet())
 dist.destroy_process_group()
 """
 
@@ -336,7 +336,7 @@ def two_processes(tmp_path, recipes):
     """Run prepared recipes, by their run's folder, in two processes that gloo joins."""
     pairs = []
     for run, recipe in recipes.items():
-        prepare(recipe, run)
+        claim_folder(recipe, run)
         (tmp_path / f"{run.name}.json").write_text(recipe.model_dump_json())
         pairs += [tmp_path / f"{run.name}.json", run]
     command = [sys.executable, "-W", "error::UserWarning", "-c", WORKER]

@@ -21,21 +21,21 @@ from anytalk.pipelines.plan import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recipe, VoiceChoice
 from anytalk.pipelines.speech import Utterance, VoiceEngine
-from anytalk.recipes.data.rows import MANIFEST, mapped, shard_paths
-from anytalk.recipes.talk.talk import Talker, collect, pcm16
+from anytalk.recipes.data import MANIFEST, mapped, shard_paths
+from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.errors import SetupError
 from anytalk.synth.judge.measure import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
 
-BEYOND = 1.08
+SPEED_MARGIN = 1.08
 """How much faster than the fastest training variant a question is spoken again, or slower than the slowest."""
 COLUMNS = ("id", "conversation", "turn", "language", "question", "answer", "question_audio", "answer_codes")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
+class AskedQuestion:
     """One question put to the model."""
 
     kind: str
@@ -46,7 +46,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class EvaluatedAnswer:
     """What came of it; word error rates are between 0 and 1 or above, and None where there is nothing to compare."""
 
     kind: str
@@ -77,7 +77,7 @@ def evaluate(
         out: folder for evaluation.json and a wav file of every question and answer.
         exact: how many recordings are asked as they are.
         respoken: how many questions are spoken anew: the dataset's own voices, beyond the speeds of its recipe.
-        progress: who is told how far it is.
+        progress: who is answers how far it is.
         split: the split that questions are taken from.
 
     Returns:
@@ -90,19 +90,19 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe_of(dataset)
     progress.start("questions asked", min(exact, len(rows)) + min(respoken, len(rows)))
-    told = []
+    answers = []
     try:
         codec_wer: dict[str, float] = {}
-        asked = [*_as_recorded(rows[:exact]), *_spoken_anew(rows[:respoken], split, recipe)]
+        asked = [*_as_recorded(rows[:exact]), *_respoken(rows[:respoken], split, recipe)]
         for number, each in enumerate(asked):
             name = each.row["id"]
             if name not in codec_wer:
                 codec_wer[name] = _codec_word_error_rate(talker, each.row)
-            told.append(_ask(talker, each, codec_wer[name], out, number))
-            progress.advance(1, f"{each.kind}: {told[-1].text[:40]}")
+            answers.append(_ask(talker, each, codec_wer[name], out, number))
+            progress.advance(1, f"{each.kind}: {answers[-1].text[:40]}")
     finally:
         progress.stop()
-    result = {"figures": figures(told), "answers": [dataclasses.asdict(each) for each in told]}
+    result = {"figures": figures(answers), "answers": [dataclasses.asdict(each) for each in answers]}
     (out / "evaluation.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
 
@@ -139,12 +139,12 @@ def read_recipe_of(dataset: str) -> Recipe:
     return Recipe.model_validate(manifest["recipe"])
 
 
-def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[Asked]:
+def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[AskedQuestion]:
     for row in rows:
-        yield Asked("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
+        yield AskedQuestion("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
 
 
-def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[Asked]:
+def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[AskedQuestion]:
     pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
     names = sorted({choice.voice for choices in pools for choice in choices})
     speaking = VoiceEngine(names, recipe.audio, recipe.voices)
@@ -154,13 +154,13 @@ def _spoken_anew(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> 
         speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
         job = Utterance(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
         [spoken] = raise_first(speaking.speak([job]))
-        yield Asked("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
+        yield AskedQuestion("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
 
 
 def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -> tuple[float, float]:
     """Speed outside all ranges that training heard the choice's voice in, and a pitch in the middle of the choice's."""
     speeds = [speed for other in choices if other.voice == choice.voice for speed in other.speed]
-    speed = max(speeds) * BEYOND if faster else min(speeds) / BEYOND
+    speed = max(speeds) * SPEED_MARGIN if faster else min(speeds) / SPEED_MARGIN
     return round(min(2.0, max(0.5, speed)), 3), round(fmean(choice.pitch), 3)
 
 
@@ -171,7 +171,7 @@ def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     return _wrong(whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"])))
 
 
-def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int) -> Told:
+def _ask(talker: Talker, asked: AskedQuestion, codec_wer: float, out: Path, number: int) -> EvaluatedAnswer:
     """Put one question, write both sounds, and listen to what was said."""
     rate_hz = talker.codec.sample_rate_hz
     answer = collect(talker.talk((asked.sound_16k, 16_000)), rate_hz)
@@ -184,7 +184,7 @@ def _ask(talker: Talker, asked: Asked, codec_wer: float, out: Path, number: int)
     soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
     if answer_audio:
         soundfile.write(out / answer_audio, pcm16(answer.pcm), rate_hz, subtype="PCM_16")
-    return Told(
+    return EvaluatedAnswer(
         kind=asked.kind,
         voice=asked.voice,
         question=asked.row["question"],
@@ -221,11 +221,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def figures(told: Sequence[Told]) -> dict[str, Any]:
+def figures(answers: Sequence[EvaluatedAnswer]) -> dict[str, Any]:
     """Means over each kind, as shares between 0 and 1; a speech that says nothing counts as all wrong."""
     found: dict[str, Any] = {}
     for kind in ("exact", "respoken"):
-        of_kind = [each for each in told if each.kind == kind]
+        of_kind = [each for each in answers if each.kind == kind]
         if not of_kind:
             continue
         found[f"questions_{kind}"] = len(of_kind)
@@ -235,5 +235,5 @@ def figures(told: Sequence[Told]) -> dict[str, Any]:
         for name in ("seconds_to_first_audio", "real_time_factor"):
             values = [value for each in of_kind if (value := getattr(each, name)) is not None]
             found[f"{name}_{kind}"] = fmean(values) if values else None
-    found["codec_ceiling_wer"] = fmean(each.codec_wer for each in told)
+    found["codec_ceiling_wer"] = fmean(each.codec_wer for each in answers)
     return {name: _rounded(value) if isinstance(value, float) else value for name, value in found.items()}

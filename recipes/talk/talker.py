@@ -19,13 +19,21 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from anytalk.model import decoding
-from anytalk.model.decoding import End, Request
-from anytalk.model.layout import Task, Turn, adapter_positions
-from anytalk.model.network import MiniOmni
-from anytalk.model.sampling import GREEDY, Sampling
-from anytalk.model.streaming import Piece, stream
-from anytalk.recipes.data.tokenizer import TOKENIZER, encoder, load_tokenizer
+from anytalk.model import (
+    GREEDY,
+    End,
+    MiniOmni,
+    Piece,
+    Request,
+    Sampling,
+    Task,
+    Turn,
+    adapter_positions,
+    generate,
+    stream,
+)
+from anytalk.model import Answer as DecodedAnswer
+from anytalk.recipes.data import TOKENIZER, encoder, load_tokenizer
 from anytalk.synth.audio import PCM16_SCALE, Waveform, check_waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec
@@ -185,11 +193,11 @@ class Talker:
             for n, request in enumerate(requests)
         ]
 
-    def _decode(self, requests: dict[int, Request]) -> dict[int, decoding.Answer]:
-        decoded: dict[int, decoding.Answer] = {}
+    def _decode(self, requests: dict[int, Request]) -> dict[int, DecodedAnswer]:
+        decoded: dict[int, DecodedAnswer] = {}
         for spoken in (True, False):
             some = {n: request for n, request in requests.items() if _is_spoken(request) == spoken}
-            answers = decoding.generate(
+            answers = generate(
                 self.model,
                 list(some.values()),
                 text=self.text_sampling,
@@ -200,7 +208,7 @@ class Talker:
             decoded |= zip(some, answers, strict=True)
         return decoded
 
-    def _answer(self, decoded: decoding.Answer, sound: Waveform | None, factor: float | None) -> Answer:
+    def _answer(self, decoded: DecodedAnswer, sound: Waveform | None, factor: float | None) -> Answer:
         return Answer(
             text=self.tokenizer.decode(decoded.text),
             codes=decoded.codes,

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.model.checkpoint import CONFIG
-from anytalk.model.convert import WEIGHTS as ORIGINAL_WEIGHTS
-from anytalk.model.network import MiniOmni
-from anytalk.recipes.train.checkpoint import BEST
+from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni
+from anytalk.recipes.train import BEST
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
@@ -23,11 +21,11 @@ def load_model(run: Path) -> MiniOmni:
     Raises:
         SetupError: it is neither, or the checkpoint is not in order.
     """
-    folder = run if (run / CONFIG).is_file() else run / BEST
-    if not (folder / CONFIG).is_file():
+    folder = run if (run / CONFIG_FILE).is_file() else run / BEST
+    if not (folder / CONFIG_FILE).is_file():
         if (run / ORIGINAL_WEIGHTS).is_file():
             raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
-        raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG} and no {BEST}")
+        raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG_FILE} and no {BEST}")
     try:
         return MiniOmni.from_pretrained(folder)
     except ValueError as error:
