@@ -89,6 +89,10 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
         fingerprints = await crews.fingerprints()
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
+        for number in _torn(done, store):
+            progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
+            store.delete(commit.sidecar_path(number, keys[number]))
+            del done[number]
         todo = [number for number in range(len(keys)) if number not in done]
         if judgement.number and (todo or not store.exists(CHECKSUMS)):
             raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
@@ -103,6 +107,12 @@ async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress
         made_with = {"fingerprints": fingerprints, "licences": licences, "libraries": versions(), "python": python}
         close(dataclasses.replace(judgement, recipe=recipe, made_with=made_with), plan, finished, store)
     return _summarise(plan, finished, made, deferred, store, work_s)
+
+
+def _torn(done: Mapping[int, dict[str, Any]], store: Store) -> list[int]:
+    """Units of which a file is missing, or of another size than its sidecar says; one listing tells."""
+    sizes = store.sizes()
+    return [n for n, s in done.items() if any(sizes.get(file["path"]) != file["bytes"] for file in s["files"])]
 
 
 def _summarise(

@@ -224,6 +224,19 @@ def test_a_build_without_an_accepted_row_is_complete_and_not_well(fake_recipe, w
     assert (summary.complete, summary.well, summary.rows_accepted) == (True, False, 0)
 
 
+def test_a_unit_whose_shard_is_torn_or_gone_is_made_anew(fake_recipe, write_jsonl, tmp_path):
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
+    build(recipe, tmp_path / "out", local=True)
+    whole = contents(tmp_path / "out")
+    torn, gone, *_ = sorted((tmp_path / "out" / "shards").iterdir())
+    torn.write_bytes(torn.read_bytes()[:-100])
+    gone.unlink()
+    assert len(check(tmp_path / "out").problems) == 2
+    assert build(recipe, tmp_path / "out", local=True).complete
+    assert contents(tmp_path / "out") == whole
+    assert check(tmp_path / "out").problems == []
+
+
 def test_a_changed_source_is_refused(fake_recipe, write_jsonl, tmp_path):
     recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
     build(recipe, tmp_path / "out", local=True)
