@@ -40,24 +40,28 @@ def build(
     raise typer.Exit(0 if summary.well else 1)
 
 
+STAGE_NAMES = {"voices": "TTS", "hearing": "ASR", "judging": "scoring", "codec": "codec"}
+
+
 def _build_text(summary: Any) -> str:
     from anytalk.pipelines.dataset import tally
 
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
     pace = summary.speech_hours_per_work_hour
-    state = "complete" if summary.complete else "NOT complete"
+    state = ("complete" if pace else "already complete") if summary.complete else "NOT complete"
     if summary.complete and not summary.rows_accepted:
         state = "no rows accepted"
     lines = [
         f"{summary.dataset}: {state}",
-        f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them after another attempt",
+        f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them on retry",
         f"  rejected   {summary.rows_rejected} rows: {reasons}",
         *(f"  {line}" for line in tally.text(summary.gates)),
         f"  deferred   {summary.rows_deferred} rows",
         f"  speech     {summary.speech_hours:.3f} h"
-        + (f", {pace:.1f} h an hour of work" if pace else ", nothing was left to do"),
-        "  seconds    " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary.seconds.items()),
+        + (f", {pace:.1f} h of speech per wall-clock hour" if pace else ""),
+        "  stage time, summed over workers: "
+        + ", ".join(f"{STAGE_NAMES[stage]} {seconds:.0f} s" for stage, seconds in summary.seconds.items()),
     ]
     lines += [f"  deferred because: {reason}" for reason in summary.deferred]
     if summary.deferred:
