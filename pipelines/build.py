@@ -78,13 +78,16 @@ def build(
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     store, progress = Store(out), progress or Quiet()
-    plan = load_or_make(loaded, store, progress)
-    return asyncio.run(_build(loaded, plan, store, local, progress))
+    try:
+        plan = load_or_make(loaded, store, progress)
+        return asyncio.run(_build(loaded, plan, store, local, progress))
+    finally:
+        progress.stop()
 
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current_judgement(store)
-    progress.say("loading engines")
+    progress.phase("loading engines" if local else "starting Ray and loading engines")
     async with open_crews(Assignment(str(store), recipe, judgement.number), local=local) as crews:
         fingerprints = await crews.fingerprints()
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]

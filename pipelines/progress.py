@@ -18,6 +18,9 @@ from rich.progress import (
 class Reporter(Protocol):
     """Somebody who wants to know."""
 
+    def phase(self, what: str, count: int | None = None) -> None:
+        """Work of unknown length begins or goes on: what it is, and how many items have passed; `start` ends it."""
+
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Work of `total` steps begins; `done` of them were done by an earlier run."""
 
@@ -33,6 +36,9 @@ class Reporter(Protocol):
 
 class Quiet:
     """Reports nothing."""
+
+    def phase(self, what: str, count: int | None = None) -> None:
+        """Do nothing."""
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Do nothing."""
@@ -61,9 +67,17 @@ class Bar:
             TextColumn("{task.fields[note]}"),
         )
         self.progress = Progress(*columns, console=console)
+        self.status = console.status("", spinner="line")
+
+    def phase(self, what: str, count: int | None = None) -> None:
+        """Name the phase beside a spinner."""
+        self.progress.stop()
+        self.status.update(_counted(what, count))
+        self.status.start()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Draw the bar."""
+        self.status.stop()
         self.task = self.progress.add_task(what, total=total, completed=done, note="")
         self.progress.start()
 
@@ -77,6 +91,7 @@ class Bar:
 
     def stop(self) -> None:
         """Leave the bar as it is."""
+        self.status.stop()
         self.progress.stop()
 
 
@@ -85,6 +100,15 @@ class Lines:
 
     def __init__(self, stream: TextIO, every_s: float = 10.0) -> None:
         self.stream, self.every_s = stream, every_s
+        self.what, self.last = "", 0.0
+
+    def phase(self, what: str, count: int | None = None) -> None:
+        """Print a line when a phase begins, and now and then how much has passed."""
+        now = time.monotonic()
+        if what == self.what and now - self.last < self.every_s:
+            return
+        self.what, self.last = what, now
+        self.say(_counted(what, count))
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Begin to count."""
@@ -108,6 +132,10 @@ class Lines:
 
     def stop(self) -> None:
         """Do nothing: every line is out already."""
+
+
+def _counted(what: str, count: int | None) -> str:
+    return f"{what} ..." if count is None else f"{what}: {count:,} ..."
 
 
 def reporter() -> Reporter:

@@ -111,7 +111,10 @@ def rejudge(
     if dry_run:
         facts, _ = _tried(plan, sidecars, target.recipe, store, progress)
         return _summarise(store, plan, changed, facts, {}, applied=False)
-    made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
+    try:
+        made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
+    finally:
+        progress.stop()
     return _summarise(store, plan, changed, made, deferred, applied=True)
 
 
@@ -153,7 +156,9 @@ async def _judge(
         return done, {}
     assignment = Assignment(str(store), recipe, target.number, target.rerolls, fingerprints)
     # What is not spoken needs no cluster.
-    async with open_crews(assignment, local=local or not target.rerolls) as crews:
+    on_ray = target.rerolls and not local
+    progress.phase("starting Ray and loading engines" if on_ray else "loading engines")
+    async with open_crews(assignment, local=not on_ray) as crews:
         if todo:
             here = crews.crew.engines if isinstance(crews, LocalCrews) else engines_of(recipe)
             await _refuse_other_engines(target, plan, sidecars, store, here)

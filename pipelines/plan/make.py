@@ -15,7 +15,7 @@ from anytalk.pipelines.dataset import (
 )
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Quiet, Reporter
-from anytalk.pipelines.recipe import Llm, Recipe
+from anytalk.pipelines.recipe import Llm, Recipe, Rewrite
 from anytalk.pipelines.source import (
     Attachments,
     BadPair,
@@ -56,7 +56,8 @@ def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None)
         _stamp(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
-        _make(recipe, store, LlmClient(cache_of(store), recipe.seed, progress or Quiet()))
+        progress = progress or Quiet()
+        _make(recipe, store, LlmClient(cache_of(store), recipe.seed, progress), progress)
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, store)
     if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
@@ -116,14 +117,13 @@ def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
         )
 
 
-def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
+def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporter) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects."""
     source_stamp = _stamp(recipe)
     attachments, deferred = Attachments(store), list[DeferredPair]()
     try:
-        conversations, rejects = clean(
-            _without_deferred(_read(recipe, attachments, llm_client), deferred), recipe.clean
-        )
+        rows_read = _counted(_read(recipe, attachments, llm_client), recipe, progress)
+        conversations, rejects = clean(_without_deferred(rows_read, deferred), recipe.clean)
     finally:
         llm_client.end()
     attachments.close()
@@ -133,9 +133,12 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient) -> None:
             f"(the first: {deferred[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
         )
+    if recipe.dedup is not None or recipe.decontaminate is not None:
+        progress.phase("comparing conversations", len(conversations))
     removed = reject_similar(conversations, recipe)
     rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
     conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
+    progress.phase("planning conversations", len(conversations))
     refuse_unheard((pair for turns in conversations for pair in turns), recipe)
     refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
@@ -167,6 +170,17 @@ def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient) -> It
         llm_client.begin("asking", min(conversations, recipe.source.limit or conversations))
     rows = read_pairs(recipe.source, attachments, llm_client)
     return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
+
+
+def _counted(rows: Iterable[SourceRow], recipe: Recipe, progress: Reporter) -> Iterator[SourceRow]:
+    """Tell how many rows were read. Language models tell of themselves."""
+    asks = any(isinstance(model, Llm | Rewrite) for model in recipe.models())
+    if not asks:
+        progress.phase("reading and cleaning rows")
+    for number, row in enumerate(rows, start=1):
+        if not asks:
+            progress.phase("reading and cleaning rows", number)
+        yield row
 
 
 def _without_deferred(rows: Iterable[SourceRow], deferred: list[DeferredPair]) -> Iterator[Pair | BadPair]:

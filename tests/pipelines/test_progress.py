@@ -1,0 +1,47 @@
+"""Progress: a build says what it does from the first second, and counts rows as they pass."""
+
+import io
+
+from rich.console import Console
+
+from anytalk.pipelines import build
+from anytalk.pipelines.progress import Bar, Lines
+
+PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(3)]
+
+
+def test_a_build_names_its_phases_in_order(fake_recipe, write_jsonl, tmp_path):
+    out = io.StringIO()
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)), dedup=True)
+    build(recipe, tmp_path / "out", local=True, progress=Lines(out, every_s=0.0))
+    lines = list(dict.fromkeys(line.partition(":")[0].removesuffix(" ...") for line in out.getvalue().splitlines()))
+    assert lines == [
+        "reading and cleaning rows",
+        "comparing conversations",
+        "planning conversations",
+        "loading engines",
+        "rows",
+    ]
+    assert "reading and cleaning rows: 3 ..." in out.getvalue()
+    assert "rows: 3/3" in out.getvalue()
+
+
+def test_a_phase_that_lasts_is_told_now_and_then():
+    out = io.StringIO()
+    lines = Lines(out, every_s=60.0)
+    for count in range(1, 1000):
+        lines.phase("reading", count)
+    lines.phase("planning")
+    assert out.getvalue().splitlines() == ["reading: 1 ...", "planning ..."]
+
+
+def test_a_bar_follows_a_phase_and_a_phase_a_bar():
+    out = io.StringIO()
+    bar = Bar(Console(file=out, force_terminal=True, width=100))
+    for what in ("asking", "rewriting"):
+        bar.phase("reading", 7)
+        bar.start(what, 2)
+        bar.advance(2)
+    bar.phase("planning")
+    bar.stop()
+    assert all(what in out.getvalue() for what in ("reading: 7", "asking", "rewriting", "planning"))
