@@ -63,7 +63,7 @@ class Spool:
 
 @contextlib.contextmanager
 def spooled(documents: Iterable[Document], earlier: Iterable[Document] = ()) -> Iterator[Spool]:
-    """Lay documents aside on disk, after those of earlier sets, for as long as the context lasts."""
+    """Write documents to a temporary file, after those of earlier sets; it is deleted when the context ends."""
     with tempfile.TemporaryDirectory(prefix="anytalk-") as folder:
         path = Path(folder) / "documents.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:

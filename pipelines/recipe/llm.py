@@ -169,4 +169,4 @@ ENDPOINT_ACCESS_KEYS: Any = {
     "endpoint": {field.name for field in fields(HttpEndpoint)} - {"model"}
     | {"price_in_per_million", "price_out_per_million"}
 }
-"""Keys of `reword` that change no word: where the model is, and how patient one is with it."""
+"""Keys of `reword` that change no word: address, key, timeouts and retries of the endpoint."""

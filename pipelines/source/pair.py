@@ -1,4 +1,4 @@
-"""What a source gives: pairs, the recordings that they bring along, and rows that are no pairs."""
+"""What a source gives: pairs, their recordings, and rows that are no pairs."""
 
 import dataclasses
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """Audio or codes that a row brings along: where they are, and the SHA-256 of their bytes."""
+    """Audio or codes of a row: where they are, and the SHA-256 of their bytes."""
 
     name: str
     """What the row says of it."""
