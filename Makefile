@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := out/quickstart
 ENGINES := piper,espeak
+# Tests run side by side, one a core: make tests JOBS=8
+JOBS ?= 2
+PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test check format lint types tests typing wheel clean
+.PHONY: quickstart test check check-fast format lint types tests typing wheel clean
 
 quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
@@ -15,6 +18,9 @@ test: $(VENV)/.test  ## from nothing: environment, lint, types, tests
 	$(MAKE) check
 
 check: lint types tests
+
+check-fast: lint types  ## the same without the tests that are marked slow: a few minutes
+	$(PYTEST) -m "not slow"
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
@@ -28,7 +34,7 @@ types: $(VENV)/.test typing
 	$(BIN)/mypy
 
 tests: $(VENV)/.test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 # Static tools run no import hooks: show them the packages under their installed name.
 typing:

@@ -1,5 +1,6 @@
 """Recipes that need no weights: tones for voices, a recogniser that hears nothing, a codec of loudness."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -18,6 +19,35 @@ from anytalk.synth.threads import torch_threads
 # Ray asks for a token, and would write one into the home folder: give it one for these tests and what they start.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def pytest_configure(config):
+    """Side by side, tests have a core each: what they start inherits this."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Keep a file's tests on one worker, as they share fixtures, and so all that run on Ray; the longest come first."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: ("on_ray" not in item.fixturenames, -slow[item.path]))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if "on_ray" in item.fixturenames else str(item.path)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the tests that `make check-fast` runs and should not."""
+    seconds = collections.Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and "slow" not in report.keywords:
+            seconds[report.nodeid] += report.duration
+    for name, took_s in seconds.most_common(10):
+        if took_s > UNMARKED_S:
+            terminalreporter.write_line(f"{name} took {took_s:.0f} s: if it takes five alone, mark it slow")
+
+
+UNMARKED_S = 10.0
+"""Seconds of a test that are told, twice those of a slow one: a machine may have other work as well."""
 
 ANYTHING = dict.fromkeys(bound.name for bound in dataclasses.fields(Policy))
 """A policy that lets everything pass."""

@@ -72,6 +72,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
     assert run(code, tmp_path, path=ROOT / ".typing") == "[]"
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_every_name_and_every_file_that_is_read(tmp_path, unpacked):
     code = (
         "import anytalk; from anytalk import MiniOmni, build, check, load_codec, load_whisper, talk;"
@@ -81,6 +82,7 @@ def test_a_wheel_holds_every_name_and_every_file_that_is_read(tmp_path, unpacked
     assert run(code, tmp_path, path=unpacked) == str(unpacked / "anytalk" / "__init__.py")
 
 
+@pytest.mark.slow
 def test_rays_workers_take_the_package_from_a_folder_that_is_sent_to_them(tmp_path, unpacked):
     code = f"""
 import logging, ray

@@ -74,6 +74,7 @@ def rows(store, part):
     return [row for path in files for row in pa.ipc.open_file(store.read(path)).read_all().to_pylist()]
 
 
+@pytest.mark.slow
 def test_every_row_of_a_build_is_accepted_rejected_or_finished_by_a_later_run_and_none_twice(
     fake_recipe, fake_sections, tmp_path
 ):

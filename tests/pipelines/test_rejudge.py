@@ -91,6 +91,7 @@ def attempts(folder):
     return found
 
 
+@pytest.mark.slow
 def test_judging_gives_the_rows_that_a_build_under_the_policy_gives_and_loses_no_attempt(recipe, built, dataset):
     before = set(rows_of(dataset, "shards")) | set(rows_of(dataset, "rejects"))
     looser = rejudge(dataset, {ANSWERS_UNDER: LOOSE})

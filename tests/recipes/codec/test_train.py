@@ -39,6 +39,7 @@ def recipe(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_a_run_goes_from_text_to_weights_that_are_measured_and_is_not_done_twice(recipe, tmp_path):
     out = tmp_path / "run"
     result = train_codec(recipe(), out, Quiet())
@@ -57,6 +58,7 @@ def test_a_run_goes_from_text_to_weights_that_are_measured_and_is_not_done_twice
     assert [path.stat().st_mtime_ns for path in sorted((out / "speech").iterdir())] == written
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_weights(recipe, tmp_path):
     for name in ("a", "b"):
         train_codec(recipe(), tmp_path / name, Quiet())

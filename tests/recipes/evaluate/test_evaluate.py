@@ -80,6 +80,7 @@ def talker(tmp_path_factory, fake_sections):
     return folder
 
 
+@pytest.mark.slow
 def test_every_question_and_answer_is_left_to_listen_to(talker, tmp_path, monkeypatch, capsys):
     out = tmp_path / "answers"
     arguments = [str(talker / "run"), str(talker / "dataset"), "--out", str(out), "--exact", "3", "--respoken", "2"]

@@ -133,8 +133,8 @@ def test_checkpoints_hold_all_that_going_on_and_talking_need(write_dataset, tmp_
 KILLED = """
 import sys, torch
 from pathlib import Path
-from anytalk.recipes.train.loop import train
 from anytalk.recipes.train.recipe import TrainingRecipe
+from anytalk.recipes.train.run import train
 torch.set_num_threads(1)
 train(TrainingRecipe.model_validate_json(Path(sys.argv[1]).read_text()), sys.argv[2])
 """

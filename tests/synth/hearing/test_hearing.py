@@ -198,6 +198,7 @@ def test_an_utterance_over_thirty_seconds_is_too_long_and_spoils_no_other(small_
     assert whisper_of_noise.encoder_passes == 1
 
 
+@pytest.mark.slow
 def test_features_alone_are_those_of_listening(tiny_en: Recogniser, spoken: list[Waveform]):
     sounds = [*spoken, np.zeros(31 * RATE_HZ, np.float32)]
     for heard, alone in zip(tiny_en.listen(sounds), tiny_en.features(sounds), strict=True):

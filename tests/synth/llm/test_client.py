@@ -17,6 +17,7 @@ from anytalk.synth.llm.job import SCHEMA, Deferred, Generated, Rejected
 BUSY = Fault(429, "", (("Retry-After", "0.5"),))
 
 
+@pytest.mark.slow
 def test_every_row_ends_once_and_the_next_run_finishes_what_was_deferred(tmp_path):
     names = list(FAULTS)
 

@@ -244,6 +244,7 @@ def names(store, path):
     return pyarrow.ipc.open_file(store.read(path)).read_all()["id"].to_pylist()
 
 
+@pytest.mark.slow
 def test_every_row_ends_once_whatever_the_server_does(tmp_path, fake_recipe, write_jsonl, monkeypatch):
     # Each text meets a fault of its own the first time that it is asked for.
     first_faults = {f"It is {2 * n}.": fault for n, fault in enumerate(PASSING.values())}
