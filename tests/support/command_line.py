@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def anytalk(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
     words = list(map(str, arguments))
     stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     code: object = 0
+    handler = signal.getsignal(signal.SIGTERM)
     with (
         mock.patch.object(sys, "argv", ["anytalk", *words]),
         mock.patch.dict(os.environ, PLAIN),
@@ -38,6 +40,8 @@ def anytalk(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
             main()
         except SystemExit as ended:
             code = ended.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)  # The command line takes it for its process.
     assert code is None or isinstance(code, int), code
     return subprocess.CompletedProcess(["anytalk", *words], code or 0, *map(_written, (stdout, stderr)))
 
