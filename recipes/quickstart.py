@@ -24,7 +24,8 @@ import psutil
 import typer
 
 from anytalk.pipelines.dataset import json_bytes
-from anytalk.recipes.cli.evaluate import PAGE
+from anytalk.recipes.evaluate import PAGE
+from anytalk.synth.wording import quantity
 
 SUMMARY = "summary.json"
 EVALUATION = "answers/evaluation.json"
@@ -214,8 +215,8 @@ def closing(out: Path, summary: dict[str, Any]) -> str:
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["seconds"].items())
     lines = [
         "",
-        f"{summary['rows_accepted']} rows accepted, {summary['rows_rejected']} rejected, "
-        f"{summary['speech_hours']:.2f} h of speech; {summary['training_steps']} training steps",
+        f"{quantity(summary['rows_accepted'], 'row')} accepted, {summary['rows_rejected']} rejected, "
+        f"{summary['speech_hours']:.2f} h of speech; {quantity(summary['training_steps'], 'training step')}",
         f"{took}",
         *(f"  {'met   ' if met else 'MISSED'} {name:<52} {value}" for name, value, met in goals(summary)),
         "",

@@ -20,6 +20,7 @@ ROOMS: dict[str, list[str]] = {
         "batch",
         "fingerprint",
         "seed",
+        "wording",
         "extra",
         "engine",
         "language",

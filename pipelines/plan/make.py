@@ -31,6 +31,7 @@ from anytalk.pipelines.source import (
 )
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.fingerprint import sha256
+from anytalk.synth.wording import quantity
 
 from .arrange import arrange, split_of
 from .clean import clean, reject
@@ -129,7 +130,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
     attachments.close()
     if deferred:
         raise EngineError(
-            f"{len(deferred):,} conversations are deferred, so nothing is planned yet "
+            f"{quantity(len(deferred), 'conversation')} deferred, so nothing is planned yet "
             f"(the first: {deferred[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
         )

@@ -11,6 +11,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import only_english_by_name
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.voice import is_accent, speaks
+from anytalk.synth.wording import quantity
 
 from .plan import PlannedRow
 
@@ -59,7 +60,7 @@ def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
             rows.setdefault(("answer", pair.language, ""), []).append(pair.source)
     problems = [
         f"no {side} voice{f' of the {split} split' if split else ''} speaks {language!r}, the language of "
-        f"{len(sources):,} rows (the first is {sources[0]}); " + CURES[side]
+        f"{quantity(len(sources), 'row')} (the first is {sources[0]}); " + CURES[side]
         for (side, language, split), sources in rows.items()
         if not _is_spoken(side, language, split, recipe)
     ]
@@ -80,8 +81,9 @@ def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
         if not speaks("en", pair.language):
             rows.setdefault(pair.language, []).append(pair.source)
     problems = [
-        f"the Whisper {recipe.features.model} knows only English, and {len(sources):,} rows are in {language!r} "
-        f"(the first is {sources[0]}); name a multilingual one, such as --set features.model=small, or a folder of one"
+        f"the Whisper {recipe.features.model} knows only English, but the source has "
+        f"{quantity(len(sources), 'row')} in {language!r} (the first is {sources[0]}); name a multilingual one, "
+        "such as --set features.model=small, or a folder of one"
         for language, sources in rows.items()
     ]
     if problems:

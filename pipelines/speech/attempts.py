@@ -144,7 +144,7 @@ class RowAttempts:
         if not made:
             return "" if self.failed_side is None else "the question passes now; its answer was never spoken"
         found = best(made)
-        rank = f"attempt {found.number + 1} of {len(made)} was the best: " if len(made) > 1 else ""
+        rank = f"attempt {found.number} of 0 to {len(made) - 1} was the best: " if len(made) > 1 else ""
         return rank + found.detail
 
     @property

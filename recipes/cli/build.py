@@ -5,9 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from anytalk.synth.wording import quantity
+
 from .console import Json, RecipeName, Set, emit, interrupted, overrides
 
 app = typer.Typer()
+
+STAGES = {"voices": "TTS", "hearing": "ASR", "judging": "scoring"}
+"""What the stages of a build are called."""
 
 
 @app.command(
@@ -40,28 +45,22 @@ def build(
     raise typer.Exit(0 if summary.well else 1)
 
 
-STAGE_NAMES = {"voices": "TTS", "hearing": "ASR", "judging": "scoring", "codec": "codec"}
-
-
 def _build_text(summary: Any) -> str:
     from anytalk.pipelines.dataset import tally
 
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
     splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
     pace = summary.speech_hours_per_work_hour
-    state = ("complete" if pace else "already complete") if summary.complete else "NOT complete"
-    if summary.complete and not summary.rows_accepted:
-        state = "no rows accepted"
+    stages = ", ".join(f"{STAGES.get(stage, stage)} {seconds:.0f} s" for stage, seconds in summary.seconds.items())
     lines = [
-        f"{summary.dataset}: {state}",
-        f"  accepted   {summary.rows_accepted} rows ({splits}), {summary.rows_rerolled} of them on retry",
-        f"  rejected   {summary.rows_rejected} rows: {reasons}",
+        f"{summary.dataset}: {_state(summary)}",
+        f"  accepted   {quantity(summary.rows_accepted, 'row')} ({splits}), {summary.rows_rerolled} of them on retry",
+        f"  rejected   {quantity(summary.rows_rejected, 'row')}: {reasons}",
         *(f"  {line}" for line in tally.text(summary.gates)),
-        f"  deferred   {summary.rows_deferred} rows",
+        f"  deferred   {quantity(summary.rows_deferred, 'row')}",
         f"  speech     {summary.speech_hours:.3f} h"
         + (f", {pace:.1f} h of speech per wall-clock hour" if pace else ""),
-        "  stage time, summed over workers: "
-        + ", ".join(f"{STAGE_NAMES[stage]} {seconds:.0f} s" for stage, seconds in summary.seconds.items()),
+        f"  stage time, summed over workers: {stages}",
     ]
     lines += [f"  deferred because: {reason}" for reason in summary.deferred]
     if summary.deferred:
@@ -69,7 +68,15 @@ def _build_text(summary: Any) -> str:
     return "\n".join(lines)
 
 
-@app.command(epilog="Example:  anytalk check out/quickstart")
+def _state(summary: Any) -> str:
+    if not summary.complete:
+        return "NOT complete"
+    if not summary.rows_accepted:
+        return "no rows accepted"
+    return "complete" if summary.speech_hours_per_work_hour else "already complete"
+
+
+@app.command(epilog="Example:  anytalk check out/quickstart/dataset")
 def check(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")],
     as_json: Json = False,
@@ -81,8 +88,9 @@ def check(
     report = pipelines.check(dataset, progress=reporter())
     text = "\n".join(
         [
-            f"{report.dataset}: {'well' if report.well else 'NOT well'}",
-            f"  checked    {report.files} files, {report.rows} rows, {report.rejects} rejects",
+            f"{report.dataset}: {'OK' if report.well else 'FAILED'}",
+            f"  checked    {quantity(report.files, 'file')}, {quantity(report.rows, 'row')}, "
+            f"{quantity(report.rejects, 'reject')}",
             *(f"  problem    {problem}" for problem in report.problems),
         ]
     )

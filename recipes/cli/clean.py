@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anytalk.synth.wording import quantity
+
 from .console import Json, emit
 
 if TYPE_CHECKING:
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-DEDUP_EPILOG = "Example:  anytalk dedup out/new --against out/old --out near-duplicates.txt"
-DECONTAMINATE_EPILOG = "Example:  anytalk decontaminate out/mine --against exam.jsonl --against OWNER/HUB-SET"
+DEDUP_EPILOG = "Example:  anytalk dedup out/quickstart/dataset --against out/earlier --out near-duplicates.txt"
+DECONTAMINATE_EPILOG = (
+    "Example:  anytalk decontaminate out/quickstart/dataset --against exam.jsonl --against OWNER/HUB-SET"
+)
 SHOWN = 20
 """Findings that a person is shown; all of them are in --json and --out."""
 
@@ -73,7 +77,7 @@ def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: b
     rows = [row for finding in found for row in finding.rows]
     if out is not None:
         out.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    lines = [f"{dataset}: {len(found):,} conversations found, {len(rows):,} rows"]
+    lines = [f"{dataset}: {quantity(len(found), 'conversation')} found, {quantity(len(rows), 'row')}"]
     for finding in found[:SHOWN]:
         shared = "" if finding.ngram is None else f": {finding.ngram!r}"
         lines.append(
@@ -81,7 +85,7 @@ def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: b
             f"{finding.similarity:.2f} like {finding.matched}{shared}"
         )
     if len(found) > SHOWN:
-        lines.append(f"  and {len(found) - SHOWN:,} more; --json tells them all")
+        lines.append(f"  and {len(found) - SHOWN:,} more; --json lists them all")
     if out is not None:
         lines.append(f"{out}: their ids")
     facts = {"dataset": dataset, "conversations": len(found), "rows": len(rows)}

@@ -1,6 +1,7 @@
 """What the commands share: options, and how a result or an interruption is told."""
 
 import json
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -24,6 +25,16 @@ def interrupted(advice: str) -> NoReturn:
     """Say how to go on, and end with the exit code of an interruption."""
     typer.echo(f"anytalk: interrupted; {advice}", err=True)
     raise typer.Exit(130)
+
+
+def require_run(run: Path) -> None:
+    """Look for a model at once, since loading what reads it takes seconds.
+
+    Raises:
+        SetupError: there is nothing of that name.
+    """
+    if not run.exists():
+        raise SetupError(f"{run} does not exist; RUN is a checkpoint's folder or a training run's")
 
 
 def overrides(settings: list[str] | None) -> dict[str, object]:

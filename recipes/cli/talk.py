@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.wording import quantity
 
-from .console import Json, emit, interrupted
+from .console import Json, emit, interrupted, require_run
 
 if TYPE_CHECKING:
-    from anytalk.model import Piece, Sampling
+    from anytalk.model import Piece
     from anytalk.recipes.talk import Answer, Talker, Text
 
 app = typer.Typer()
 
 # A paragraph each: the bar that parts the examples of other commands is a pipe here.
 EPILOG = """Examples:\n
-anytalk talk RUN question.wav\n
-anytalk talk RUN --text 'Who are you?' --out answer.wav\n
+anytalk talk out/quickstart/talker out/quickstart/answers/00-exact-question.wav\n
+anytalk talk out/quickstart/talker --text 'Who are you?' --out answer.wav\n
 anytalk talk RUN question.mp3 --stream | ffplay -f s16le -ar 24000 -ch_layout mono -nodisp -autoexit -\n
 anytalk talk RUN question.wav --stream | aplay -f S16_LE -r 24000 -c 1\n
 anytalk talk RUN questions/ --out answers/ --json"""
@@ -62,28 +63,28 @@ def talk(
     batch: Annotated[int, typer.Option(min=1, help="Questions of a folder that are answered together.")] = 8,
 ) -> None:
     """Ask a trained model something: its answer comes as text while it speaks, and as a wav file."""
-    from anytalk.model import Sampling
-    from anytalk.recipes.talk import Text
-
     if stream and as_json:
         raise SetupError("--stream and --json both need standard output; leave one out")
     if top_p == 0.0:
         raise SetupError("--top-p must be above 0")
     if temperature == 0.0 and (top_k is not None or top_p < 1.0):
         raise SetupError("--top-k and --top-p draw only with a --temperature above 0")
-    load = partial(_load, run, int8, codec, whisper, Sampling(temperature, top_k, top_p), seed, max_frames)
-    if question is None and text is not None:
-        _answer_one(load, Text(text), out, stream, as_json)
-    elif question is None or text is not None:
+    if (question is None) == (text is None):
         raise SetupError("give either QUESTION, a recording or a folder of them, or --text")
-    elif not question.exists():
+    if question is not None and not question.exists():
         raise SetupError(f"{question} does not exist; a question in writing is given with --text")
-    elif not question.is_dir():
-        _answer_one(load, question, out, stream, as_json)
-    elif stream:
+    if question is not None and question.is_dir() and stream:
         raise SetupError(f"{question} is a folder; --stream answers one question")
-    else:
+    load = partial(_load, run, int8, codec, whisper, (temperature, top_k, top_p), seed, max_frames)
+    if question is None:
+        from anytalk.recipes.talk import Text
+
+        assert text is not None
+        _answer_one(load, Text(text), out, stream, as_json)
+    elif question.is_dir():
         _answer_folder(load, question, out, batch, as_json)
+    else:
+        _answer_one(load, question, out, stream, as_json)
 
 
 def _load(
@@ -91,14 +92,15 @@ def _load(
     int8: bool,
     codec: str | None,
     whisper: str | None,
-    sampling: "Sampling",
+    drawn: tuple[float, int | None, float],
     seed: int,
     max_frames: int | None,
 ) -> "Talker":
-    from anytalk.model import quantise
+    require_run(run)
+    from anytalk.model import Sampling, quantise
     from anytalk.recipes.talk import Talker, load_engines, load_model
 
-    model = load_model(run)
+    model, sampling = load_model(run), Sampling(*drawn)
     if int8:
         try:
             quantise(model)
@@ -114,10 +116,10 @@ def _load(
 def _answer_one(
     load: "Callable[[], Talker]", question: "Path | Text", out: Path | None, stream: bool, as_json: bool
 ) -> None:
-    from anytalk.recipes.talk import collect
-
     target = None if stream and out is None else _wav(question, out)
     talker = load()
+    from anytalk.recipes.talk import collect
+
     shown = _shown(talker.talk(question), stream, aside=stream or as_json)
     answer = collect(shown, talker.codec.sample_rate_hz)
     typer.echo(err=stream or as_json)
@@ -126,7 +128,8 @@ def _answer_one(
         _write_wav(audio, answer, talker.codec.sample_rate_hz)
     if not stream:
         asked = str(question) if isinstance(question, Path) else question.text
-        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio))
+        limit = "--max-frames" if talker.max_frames else f"the model's {talker.max_positions} positions"
+        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio, limit))
 
 
 def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Piece]":
@@ -187,12 +190,12 @@ def _facts(question: str, answer: "Answer", audio: Path | None) -> dict[str, Any
     }
 
 
-def _summary(answer: "Answer", audio: Path | None) -> str:
+def _summary(answer: "Answer", audio: Path | None, limit: str) -> str:
     if audio is None:
-        return f"  no speech in {answer.steps} steps"
-    cut = ", cut off for want of room" if answer.end == "limit" else ""
+        return f"  no speech in {quantity(answer.steps, 'step')}"
+    cut = f", truncated at {limit}" if answer.end == "limit" else ""
     first_s, factor = answer.seconds_to_first_audio, answer.real_time_factor
-    return f"  {audio}: {answer.speech_s:.1f} s{cut}; first sound after {first_s:.2f} s, {factor:.2f} times real time"
+    return f"  {audio}: {answer.speech_s:.1f} s{cut}; time to first audio {first_s:.2f} s, RTF {factor:.2f}"
 
 
 # A folder
@@ -228,12 +231,13 @@ def _answer_folder(load: "Callable[[], Talker]", folder: Path, out: Path | None,
                 lines.flush()
                 progress.advance(1)
     except KeyboardInterrupt:
-        interrupted(f"{len(facts)} answers are in {target}; the same command begins anew")
+        interrupted(f"{target} holds {quantity(len(facts), 'answer')}; the same command starts over")
     finally:
         progress.stop()
     refused = sum("error" in each for each in facts)
     speech_s = sum(each.get("speech_s", 0.0) for each in facts)
-    text = f"{target}: {len(facts) - refused} answers, {speech_s:.1f} s of speech; {refused} questions refused"
+    answered, declined = quantity(len(facts) - refused, "answer"), quantity(refused, "question")
+    text = f"{target}: {answered}, {speech_s:.1f} s of speech; {declined} refused"
     emit({"out": str(target), "answers": facts}, as_json, text)
     raise typer.Exit(1 if refused else 0)
 

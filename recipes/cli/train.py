@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from anytalk.synth.errors import SetupError
+from anytalk.synth.wording import quantity
 
 from .console import Json, RecipeName, Set, emit, interrupted, overrides
 
@@ -45,7 +46,7 @@ def train(
 
 def _training_text(summary: dict[str, Any]) -> str:
     loss = "" if summary["loss"] is None else f", loss {summary['loss']:.3f}"
-    lines = [f"{summary['run']}: {summary['step']} steps{loss}"]
+    lines = [f"{summary['run']}: {quantity(summary['step'], 'step')}{loss}"]
     if summary["best_loss"] is not None:
         lines.append(f"  validation {summary['best_loss']:.3f} at step {summary['best_step']}, the last stage's lowest")
     pace = f", {summary['positions_per_s']:,.0f} a second" if summary["positions_per_s"] else ""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from anytalk.model import Layout, Task
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed, digest
+from anytalk.synth.wording import quantity
 
 from .rows import Rows
 from .sample import NEEDS, WITHOUT_CONTEXT, Batch, Sample, answer_lengths, collate, prompt_lengths, suitable
@@ -172,8 +173,9 @@ class Loader:
         for task, found in self.found.items():
             if not len(found.rows):
                 raise SetupError(
-                    f"no row suits task {task.value}: it needs {', '.join(NEEDS[task])}; of {len(rows)} rows "
-                    f"{found.unsuitable} lack one and {found.too_long} are over {max_positions} positions"
+                    f"no row suits task {task.value}: it needs {', '.join(NEEDS[task])}; of "
+                    f"{quantity(len(rows), 'row')} {found.unsuitable} lack one and {found.too_long} are over "
+                    f"{max_positions} positions"
                 )
         self._shares = [weight / sum(tasks.values()) for weight in tasks.values()]
         self._window = min(window, sum(len(found.rows) for found in self.found.values()))

@@ -1,10 +1,6 @@
 """Measure how well a trained model talks, and write a page to listen to."""
 
 from .evaluation import evaluate
-from .page import answer_page, measured
+from .page import PAGE, answer_lines, answer_page, figure_lines
 
-__all__ = [
-    "answer_page",
-    "evaluate",
-    "measured",
-]
+__all__ = ["PAGE", "answer_lines", "answer_page", "evaluate", "figure_lines"]

@@ -1,53 +1,106 @@
-"""A page to listen to: every question that was asked and what the model answered, as text and as sound."""
+"""An evaluation for a person: its figures and answers as text, and as a page to listen to."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from html import escape
 from typing import Any
 
-PAGE = """\
+PAGE = "report.html"
+"""The page's name, beside evaluation.json and the sound files."""
+
+KINDS = {"exact": "training recordings", "respoken": "re-synthesised questions"}
+"""What the kinds of questions in evaluation.json are called."""
+
+TERMS = {
+    KINDS["exact"]: "questions of the dataset, asked with the very recordings.",
+    KINDS["respoken"]: "the same questions spoken again, faster or slower than in any recording of the dataset.",
+    "text right": "the model's text is the reference answer, apart from case and punctuation.",
+    "WER": "word error rate: wrong, missing and extra words as a share of the reference's words; 0% is perfect.",
+    "WER of the text": "the model's text against the reference answer.",
+    "WER of the speech": "what Whisper hears in the model's speech, against the model's text.",
+    "codec ceiling": "the WER of reference answers after encode and decode: no speech through this codec does better.",
+    "time to first audio": "from the end of the question to the first samples of the answer.",
+    "RTF": "real-time factor: seconds of work for a second of speech; below 1 it keeps up.",
+}
+
+TEMPLATE = """\
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
+body, td, th {{ overflow-wrap: anywhere; }}
 table {{ border-collapse: collapse; width: 100%; margin: 1rem 0; }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .5rem; text-align: left; vertical-align: top; }}
-audio {{ display: block; width: 15rem; height: 2rem; margin-top: .3rem; }}
+audio {{ display: block; width: 15rem; max-width: 100%; height: 2rem; margin-top: .3rem; }}
+dt {{ font-weight: bold; }}
 .wrong {{ color: #a00; }}
 small {{ color: #666; }}
+@media (max-width: 45rem) {{
+  .answers thead {{ display: none; }}
+  .answers, .answers tbody, .answers tr, .answers td {{ display: block; }}
+  .answers tr {{ border: 1px solid #ccc; margin-bottom: 1rem; }}
+  .answers td::before {{ content: attr(data-label); display: block; color: #666; font-size: small; }}
+}}
 </style>
 <h1>{title}</h1>
-{figures}
+<p>{day}. Wrong answers come first.</p>
 <table>
-<tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>measured</th></tr>
+{figures}
+</table>
+<details><summary>What the terms mean</summary><dl>
+{terms}
+</dl></details>
+<table class="answers">
+<thead><tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>measured</th></tr></thead>
+<tbody>
 {rows}
+</tbody>
 </table>
 </html>
 """
 
 
-def answer_page(title: str, figures: Sequence[tuple[str, str]], answers: Sequence[Mapping[str, Any]]) -> str:
+def answer_page(model: str, dataset: str, day: date, result: Mapping[str, Any]) -> str:
     """Write the page.
 
     Args:
-        title: its heading.
-        figures: what stands above the answers: names and values.
-        answers: entries of evaluation.json; the page lies beside their sound files.
+        model: what was evaluated.
+        dataset: whose questions were asked.
+        day: when.
+        result: content of evaluation.json; the page lies beside its sound files.
     """
-    table = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in figures)
-    return PAGE.format(title=escape(title), figures=f"<table>{table}</table>", rows="\n".join(map(_row, answers)))
+    rows = "\n".join(map(_row, sorted(result["answers"], key=_failures_first)))
+    return TEMPLATE.format(
+        title=escape(f"Evaluation of {model} on {dataset}"),
+        day=day.isoformat(),
+        figures="\n".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in figure_lines(result["figures"])
+        ),
+        terms="\n".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items()),
+        rows=rows,
+    )
+
+
+def _failures_first(answer: Mapping[str, Any]) -> tuple[bool, float, float]:
+    """Order by: wrong texts, then words wrong in the text, then in the speech."""
+    speech_wer = 1.0 if answer["speech_wer"] is None else answer["speech_wer"]
+    return answer["text_right"], -answer["text_wer"], -speech_wer
 
 
 def _row(answer: Mapping[str, Any]) -> str:
     right = "" if answer["text_right"] else ' class="wrong"'
-    reference = "" if answer["text_right"] else f"<br><small>wanted: {escape(answer['reference'])}</small>"
+    reference = "" if answer["text_right"] else f"<br><small>reference: {escape(answer['reference'])}</small>"
+    asked = f"{KINDS[answer['kind']]}: {answer['voice']}"
     return (
-        f"<tr><td>{escape(answer['question'])}<br><small>{escape(answer['kind'])}: {escape(answer['voice'])}</small>"
+        f'<tr><td data-label="question">{escape(answer["question"])}<br><small>{escape(asked)}</small>'
         f"{_player(answer['question_audio'])}</td>"
-        f"<td{right}>{escape(answer['text'])}{reference}{_player(answer['answer_audio'])}</td>"
-        f"<td>{escape(answer['heard'])}</td><td>{escape(measured(answer))}</td></tr>"
+        f'<td data-label="answer"{right}>{escape(answer["text"])}{reference}{_player(answer["answer_audio"])}</td>'
+        f'<td data-label="heard">{escape(answer["heard"])}</td>'
+        f'<td data-label="measured">{escape(measured(answer))}</td></tr>'
     )
 
 
@@ -55,14 +108,46 @@ def _player(path: str | None) -> str:
     return f'<audio controls preload="none" src="{escape(path)}"></audio>' if path else ""
 
 
+def figure_lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each figure."""
+    lines = []
+    for kind, said in KINDS.items():
+        if f"questions_{kind}" not in figures:
+            continue
+        lines += [
+            (f"{said}: text right", f"{figures[f'text_right_{kind}']:.0%} of {figures[f'questions_{kind}']}"),
+            (f"{said}: WER of the text", f"{figures[f'text_wer_{kind}']:.1%}"),
+            (f"{said}: WER of the speech", f"{figures[f'speech_wer_{kind}']:.1%}"),
+        ]
+        if (first_s := figures[f"seconds_to_first_audio_{kind}"]) is not None:
+            factor = figures[f"real_time_factor_{kind}"]
+            lines.append((f"{said}: time to first audio, RTF", f"{first_s:.2f} s, {factor:.2f}"))
+    ceiling = figures["codec_ceiling_wer"]
+    return [*lines, ("codec ceiling: WER of reference answers after encode and decode", f"{ceiling:.1%}")]
+
+
+def answer_lines(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was asked, answered, heard and measured, four lines each."""
+    lines = []
+    for answer in answers:
+        mark = "right" if answer["text_right"] else "WRONG"
+        lines += [
+            f"{mark}  {answer['question']}  [{KINDS[answer['kind']]}: {answer['voice']}]",
+            f"       {answer['text']}",
+            f"       heard: {answer['heard']}",
+            f"       {measured(answer)}",
+        ]
+    return lines
+
+
 def measured(answer: Mapping[str, Any]) -> str:
-    """Error rates and times of one answer, in words; see `evaluate.EvaluatedAnswer`."""
+    """Error rates and times of one answer, in words; see `evaluation.EvaluatedAnswer`."""
 
     def shown(key: str, form: str) -> str:
         return "-" if answer[key] is None else format(answer[key], form)
 
     return (
-        f"WER of text {shown('text_wer', '.0%')}, speech {shown('speech_wer', '.0%')}, codec alone "
-        f"{shown('codec_wer', '.0%')}; first sound {shown('seconds_to_first_audio', '.2f')} s, "
-        f"{shown('real_time_factor', '.2f')} s of work a second"
+        f"WER of the text {shown('text_wer', '.0%')}, of the speech {shown('speech_wer', '.0%')}, codec ceiling "
+        f"{shown('codec_wer', '.0%')}; time to first audio {shown('seconds_to_first_audio', '.2f')} s, "
+        f"RTF {shown('real_time_factor', '.2f')}"
     )

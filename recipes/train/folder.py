@@ -58,9 +58,14 @@ def _changed(before: Any, now: Any, key: str = "") -> Iterator[str]:
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """Read what a finished run came to."""
+    """Read what a finished run came to; its paths are those of today, wherever the folder was when it was written."""
     summary: dict[str, Any] = json.loads((run / SUMMARY).read_text())
-    return summary
+    return summary | _paths(run)
+
+
+def _paths(run: Path) -> dict[str, str | None]:
+    best = run / checkpoint.BEST
+    return {"run": str(run), "best": str(best) if best.exists() else None}
 
 
 @dataclass
@@ -83,11 +88,9 @@ class Totals:
 
     def summary(self, run: Path, at: TrainingState, seconds: float) -> dict[str, Any]:
         """Give the run's summary."""
-        best = run / checkpoint.BEST
         return {
-            "run": str(run),
+            **_paths(run),
             **{key: value for key, value in asdict(at).items() if key in ("step", "best_step", "best_loss")},
-            "best": str(best) if best.exists() else None,
             "loss": self.loss,
             "validation_loss": self.validation_loss,
             "steps_here": self.steps,

@@ -19,6 +19,7 @@ from anytalk.model import StreamLoss, adapter_positions, label_counts, weighted_
 from anytalk.recipes.data import Batch, Loader, Rows, candidates
 from anytalk.synth.errors import AnyTalkError, SetupError
 from anytalk.synth.seed import derive_seed
+from anytalk.synth.wording import quantity
 
 from . import checkpoint
 from .checkpoint import TrainingState
@@ -136,10 +137,11 @@ class StageTrainer:
     def notes(self) -> Iterator[str]:
         """Say what a person should know about the stage."""
         learned = sum(x.numel() for x in self.trainable.named.values())
-        yield f"stage {self.stage.name}: {learned / 1e6:.2f} M parameters in {len(self.trainable.named)} tensors"
+        tensors = quantity(len(self.trainable.named), "tensor")
+        yield f"stage {self.stage.name}: {learned / 1e6:.2f} M parameters in {tensors}"
         for task, found in self.loader.found.items():
-            skipped = f"{found.unsuitable} lack a column, {found.too_long} are too long"
-            yield f"  {task.value}: {len(found.rows)} rows; {skipped}"
+            skipped = f"{found.unsuitable} without a needed column, {found.too_long} too long"
+            yield f"  {task.value}: {quantity(len(found.rows), 'row')}; {skipped}"
 
     # Steps
 

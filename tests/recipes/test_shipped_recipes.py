@@ -185,7 +185,7 @@ def test_each_language_has_its_own_voices_in_one_dataset(tmp_path, anything):
 
 
 def test_a_multilingual_set_needs_a_multilingual_whisper(tmp_path):
-    with pytest.raises(SetupError, match=r"tiny\.en knows only English, and 36 rows are in 'de'"):
+    with pytest.raises(SetupError, match=r"tiny\.en knows only English, but the source has 36 rows in 'de'"):
         make("multilingual", tmp_path / "out", features__model="tiny.en")
 
 

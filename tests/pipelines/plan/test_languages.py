@@ -131,7 +131,7 @@ def test_a_recogniser_that_is_english_by_its_name_stops_the_plan(fake_recipe, wr
         build(recipe, tmp_path / "out", local=True)
     first, second = str(caught.value).splitlines()
     assert first.startswith(
-        f"the Whisper {name} knows only English, and 1 rows are in 'de' (the first is pairs.jsonl:2)"
+        f"the Whisper {name} knows only English, but the source has 1 row in 'de' (the first is pairs.jsonl:2)"
     )
     assert "--set features.model=small" in second
     assert not (tmp_path / "out").exists()

@@ -40,7 +40,7 @@ def test_the_first_attempt_that_passes_counts():
 def test_where_none_passes_the_fewest_wrong_words_are_named_not_the_last():
     row = row_of(tried(0, wer=0.5), tried(1, wer=0.25), tried(2, wer=0.75), tried(3, reason="no_speech"))
     assert row.reason == "high_wer"
-    assert row.detail == "attempt 2 of 4 was the best: wer 0.25 is over 0.15; heard 'what'"
+    assert row.detail == "attempt 1 of 0 to 3 was the best: wer 0.25 is over 0.15; heard 'what'"
     assert best([tried(0, wer=0.2, mos=3.0), tried(1, wer=0.2, mos=3.5)]).number == 1
     assert row_of(tried(0, wer=0.2), tried(1, wer=0.0, mos=1.0)).reason == "low_mos"
 

@@ -108,7 +108,7 @@ def run(*arguments):
 def test_the_commands_tell_people_and_programs_and_write_ids(dataset, write_jsonl, tmp_path):
     done = run("dedup", dataset, "--out", tmp_path / "ids.txt")
     assert done.exit_code == 1
-    assert "1 conversations found, 2 rows" in done.stdout
+    assert "1 conversation found, 2 rows" in done.stdout
     assert "train set/again (text) " in done.stdout
     assert (tmp_path / "ids.txt").read_text().split() == ids(dataset, "again")
     assert run("dedup", dataset, "--threshold", 1).exit_code == 0

@@ -7,6 +7,8 @@ import sys
 import pytest
 from support.command_line import anytalk
 
+from anytalk.recipes.shipped import find
+
 PHASES = {"loading engines"}
 """What progress says of a phase that begins."""
 
@@ -45,6 +47,32 @@ def test_a_misspelt_recipe_names_the_nearest():
     assert refused("build", "quikstart") == [
         "anytalk: no dataset recipe is called 'quikstart'; did you mean quickstart?"
     ]
+
+
+def test_a_recipe_of_another_kind_is_one_line_with_the_command_that_takes_it(tmp_path):
+    said = "anytalk: quickstart is a dataset recipe; use it with: anytalk build quickstart"
+    assert refused("train", "quickstart", "--data", tmp_path) == [said]
+    said = "anytalk: talker is a training recipe; use it with: anytalk train talker"
+    assert refused("build", "talker") == [said]
+    for name, kind, command in (("talker", "train", "build"), ("quickstart", "build", "train")):
+        path = tmp_path / f"mine-{kind}.yaml"
+        path.write_text(find(name, kind).read_text())
+        [line] = refused(command, path)
+        assert line.endswith(f"use it with: anytalk {kind} {path}")
+
+
+@pytest.mark.parametrize("command", ["talk", "eval"])
+def test_a_model_that_is_not_there_is_named(command, tmp_path):
+    asked = ["--text", "Hello?"] if command == "talk" else [tmp_path]
+    assert refused(command, tmp_path / "gone", *asked) == [
+        f"anytalk: {tmp_path / 'gone'} does not exist; RUN is a checkpoint's folder or a training run's"
+    ]
+
+
+def test_a_recording_that_is_not_there_is_named_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it would raise
+    [line] = refused("talk", tmp_path, tmp_path / "gone.wav")
+    assert line.startswith(f"anytalk: {tmp_path / 'gone.wav'} does not exist")
 
 
 def test_a_misspelt_key_and_a_value_out_of_range_come_together(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import date
 
 import pytest
 import soundfile
@@ -13,7 +14,7 @@ from anytalk.pipelines.recipe import VoiceChoice
 from anytalk.recipes import quickstart
 from anytalk.recipes.cli import main
 from anytalk.recipes.evaluate.evaluation import EvaluatedAnswer, _wrong, figures, pick, unheard
-from anytalk.recipes.evaluate.page import answer_page, measured
+from anytalk.recipes.evaluate.page import TERMS, answer_page, measured
 from anytalk.recipes.train.recipe import load_training_recipe
 from anytalk.recipes.train.run import train
 from anytalk.synth.errors import SetupError
@@ -134,8 +135,32 @@ def test_an_answer_that_says_nothing_counts_as_wrong_speech():
     assert "text_right_respoken" not in found
 
 
+def page_of(*answers):
+    result = {"figures": figures(answers), "answers": [vars(answer) for answer in answers]}
+    return answer_page("RUN", "DATASET", date(2026, 11, 25), result)
+
+
+def test_the_page_names_model_dataset_and_date_and_explains_its_terms():
+    page = page_of(told(), told(kind="respoken"))
+    assert "<title>Evaluation of RUN on DATASET</title>" in page
+    assert "2026-11-25" in page
+    assert "training recordings: text right" in page
+    assert "re-synthesised questions: text right" in page
+    assert all(f"<dt>{term}</dt>" in page for term in TERMS)
+
+
+def test_the_page_shows_failures_first_and_the_worst_of_them_at_the_top():
+    page = page_of(
+        told(text="fine"),
+        told(text="mumbled", speech_wer=0.5),
+        told(text="close", text_right=False, text_wer=0.2),
+        told(text="nonsense", text_right=False, text_wer=1.0),
+    )
+    assert sorted(("fine", "mumbled", "close", "nonsense"), key=page.index) == ["nonsense", "close", "mumbled", "fine"]
+
+
 def test_what_was_said_cannot_break_the_page():
-    page = answer_page("Answers", [], [vars(told(text="<script>", text_right=False, reference='"&'))])
+    page = page_of(told(text="<script>", text_right=False, reference='"&'))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "&quot;&amp;" in page
@@ -143,9 +168,9 @@ def test_what_was_said_cannot_break_the_page():
 
 def test_rates_and_times_of_every_answer_are_shown_where_there_are_any():
     assert measured(vars(told())) == (
-        "WER of text 0%, speech 0%, codec alone 10%; first sound 0.50 s, 0.25 s of work a second"
+        "WER of the text 0%, of the speech 0%, codec ceiling 10%; time to first audio 0.50 s, RTF 0.25"
     )
-    assert "speech -," in measured(vars(told(speech_wer=None)))
+    assert "of the speech -," in measured(vars(told(speech_wer=None)))
 
 
 SUMMARY = {

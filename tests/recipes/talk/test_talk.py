@@ -345,7 +345,7 @@ def test_the_answer_is_a_wav_beside_text_and_figures(anytalk, checkpoint, questi
     assert (code, err) == (0, "")
     answer = collect(talker.talk(question), RATE_HZ)
     assert out.decode().startswith(answer.text)
-    assert "  question-answer.wav: 0.8 s, cut off for want of room; first sound after" in out.decode()
+    assert "  question-answer.wav: 0.8 s, truncated at --max-frames; time to first audio" in out.decode()
     pcm, rate_hz = soundfile.read(tmp_path / "question-answer.wav", dtype="int16")
     assert rate_hz == RATE_HZ
     np.testing.assert_array_equal(pcm, pcm16(answer.pcm))
