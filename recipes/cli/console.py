@@ -34,7 +34,7 @@ def require_run(run: Path) -> None:
         SetupError: there is nothing of that name.
     """
     if not run.exists():
-        raise SetupError(f"{run} does not exist; RUN is a checkpoint's folder or a training run's")
+        raise SetupError(f"{run} does not exist; name a checkpoint or a training run")
 
 
 def overrides(settings: list[str] | None) -> dict[str, object]:

@@ -65,7 +65,7 @@ def test_a_recipe_of_another_kind_is_one_line_with_the_command_that_takes_it(tmp
 def test_a_model_that_is_not_there_is_named(command, tmp_path):
     asked = ["--text", "Hello?"] if command == "talk" else [tmp_path]
     assert refused(command, tmp_path / "gone", *asked) == [
-        f"anytalk: {tmp_path / 'gone'} does not exist; RUN is a checkpoint's folder or a training run's"
+        f"anytalk: {tmp_path / 'gone'} does not exist; name a checkpoint or a training run"
     ]
 
 
