@@ -322,6 +322,15 @@ def test_sections_of_a_recipe_are_taken(block, tmp_path):
 # Files
 
 
+WRITTEN_BY_THE_READER = {
+    "synth/voice/hum.py",
+    "synth/hearing/loudness.py",
+    "synth/judge/peak.py",
+    "synth/codec/decibel.py",
+}
+"""Files that the walk of CONTRIBUTING.md adds."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_files_that_are_named_are_there(page):
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
@@ -330,7 +339,8 @@ def test_links_and_files_that_are_named_are_there(page):
     named = re.findall(r"`((?:synth|pipelines|model|recipes|tests|docs|requirements)/[\w./-]+)(?:::\w+)?`", text)
     # Words in capitals, as in templates/KIND.md, are the reader's.
     named = [name for name in named if not re.search(r"\b[A-Z]{2,}\.", name) or name.endswith("README.md")]
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    missing = {name for name in named if not (ROOT / name).exists()}
+    assert missing == (WRITTEN_BY_THE_READER if page.name == "CONTRIBUTING.md" else set())
 
 
 def test_every_block_is_run_validated_or_shown():
