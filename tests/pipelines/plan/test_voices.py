@@ -64,7 +64,7 @@ def test_rows_that_no_voice_speaks_are_named_before_the_first_is_spoken(tmp_path
     with pytest.raises(SetupError) as caught:
         build(fake_recipe(source=str(write_jsonl(rows)), voices=voices), tmp_path / "set", local=True)
     first, second = sorted(str(caught.value).splitlines())
-    assert first.startswith("no answer voice speaks 'fr', the language of 1 rows (the first is ")
+    assert first.startswith("no answer voice speaks 'fr', the language of 1 row (the first is ")
     assert second.startswith("no question voice speaks 'de', the language of 2 rows (the first is ")
     assert "voices.question" in second
     assert not (tmp_path / "set" / "plan").exists()
