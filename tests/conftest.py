@@ -56,7 +56,7 @@ FAKE = {
     "name": "fake",
     "source": "bundled",
     "voices": {"question": ["fake:ann", "fake:bob"], "answer": "fake:eve"},
-    "check": {"question": ANYTHING, "answer": ANYTHING},
+    "check": {"mos": "fake", "question": ANYTHING, "answer": ANYTHING},
     "features": {"model": "fake"},
     "codec": {"model": "fake"},
     "shards": {"unit_rows": 4, "batch_rows": 2},

@@ -14,7 +14,7 @@ from typing import TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from anytalk.synth.errors import EngineError
+from anytalk.synth.errors import EngineError, SetupError
 
 PART = ".part"
 """End of the name of a local file that is being written. Nothing reads it; what a killed writer left is collected."""
@@ -41,7 +41,10 @@ class Store:
     """
 
     def __init__(self, root: str | Path, attempts: int = 5, backoff_s: float = 0.5) -> None:
-        self.filesystem, self.root = fsspec.core.url_to_fs(str(root))
+        try:
+            self.filesystem, self.root = fsspec.core.url_to_fs(str(root))
+        except (ImportError, ValueError) as error:
+            raise SetupError(f"{root} cannot be opened: {error}") from error
         self.local = isinstance(self.filesystem, LocalFileSystem)
         self.attempts, self.backoff_s = attempts, backoff_s
 
@@ -160,14 +163,17 @@ class Store:
             os.close(folder)
 
     def _make_parent(self, path: str) -> None:
-        self.filesystem.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+        try:
+            self.filesystem.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+        except FINAL as error:
+            raise SetupError(f"{self} cannot be a folder: {error}; name another one") from error
 
     def _tried(self, what: str, action: Callable[[], ResultT]) -> ResultT:
         """Do what may fail for a while: a full disk, a throttled bucket, credentials that are being renewed."""
         for attempt in range(1, self.attempts + 1):
             try:
                 return action()
-            except FINAL:
+            except (*FINAL, SetupError):
                 raise
             except Exception as error:
                 if attempt == self.attempts:

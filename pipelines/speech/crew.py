@@ -11,15 +11,19 @@ import functools
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.dataset import StorageError, Store, commit, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
 from anytalk.pipelines.recipe import Recipe
-from anytalk.synth.errors import SetupError
+from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 from anytalk.synth.seed import digest
+from anytalk.synth.wording import quantity
 
+from .attempts import ENGINE_ERROR
 from .pool import STAGES, Engines, engines_of, instruction_set
 from .reread import moved, read_unit
 from .reword import Reworder, open_reworder, total_usage
@@ -28,6 +32,10 @@ from .unit import make_unit
 
 LEAST_FREE_BYTES = 512 << 20
 """A local disk with less room than this counts as full."""
+
+
+class EnginesFailed(EngineError):
+    """Engines failed on most rows of a unit: the machine may be broken, and not the rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +117,26 @@ class Crew:
 
         Args:
             number: of the unit.
-            failed: rows that are rejected as `engine_error` without being made, by id, each with the detail.
+            failed: rows that are rejected as `engine_error` without being made, by id, each with the detail; None for
+                a first try, which is not committed where engines fail on most rows.
 
         Returns:
             Its sidecar; somebody else's, if they were first.
 
         Raises:
+            EnginesFailed: engines failed on most rows at the first try.
             EngineError: the machinery failed, and a later run makes the unit.
             StorageError: the dataset cannot be read or written.
         """
+        try:
+            return await self._make(number, failed)
+        except AnyTalkError:
+            raise
+        except Exception as error:
+            # Nobody knows of what this is: the unit is left for a later run, and the others go on.
+            raise EngineError(f"unit {number} failed with {_described(error)}") from error
+
+    async def _make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
         self._refuse_full_disk()
         assert self._fingerprints is not None, "fingerprints() comes first"
         rows = self.plan.units[number]
@@ -128,6 +147,8 @@ class Crew:
         try:
             if self.assignment.judgement == 0:
                 outcome = await self._made(number, rows, engines, failed or {})
+                if failed is None:
+                    _refuse_broken_engines(outcome, len(rows))
                 facts = timings(engines, started)
             else:
                 before = await asyncio.to_thread(commit.latest_sidecar, self.store, number)
@@ -187,6 +208,20 @@ class Crew:
             raise StorageError(
                 f"the disk of {self.store} has {free >> 20:,} MiB left; {LEAST_FREE_BYTES >> 20} are needed: free some"
             )
+
+
+def _refuse_broken_engines(outcome: UnitRows, rows: int) -> None:
+    """Commit no unit of which most rows met with a failing engine."""
+    details = [str(row["detail"]) for row in outcome.rejected if row["reason"] == ENGINE_ERROR]
+    if 2 * len(details) > rows:
+        raise EnginesFailed(f"engines failed on {len(details)} of {quantity(rows, 'row')} of a unit: {details[0]}")
+
+
+def _described(error: BaseException) -> str:
+    """An unforeseen error in one line, with the place that it comes from."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    return f"{line} ({Path(place.filename).name}:{place.lineno})"
 
 
 async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:

@@ -2,20 +2,22 @@
 
 A unit that a crew was lost with goes to another. One that two crews were lost with is made alone, after all others; if
 that crew is lost as well, its rows are tried in halves until the row is found that does it, and that row is rejected.
+A unit on whose rows engines fail is made after all others, too: its rows are to blame only if others could be made.
 """
 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from anytalk.pipelines.dataset import StorageError
 from anytalk.pipelines.plan import Plan
 from anytalk.pipelines.progress import Reporter
 from anytalk.synth.errors import EngineError
+from anytalk.synth.wording import quantity
 
-from .crew import Assignment, Crew
+from .crew import Assignment, Crew, EnginesFailed
 from .crews import CrewLost, Crews, LocalCrews, RunStopped
 
 FAILURES_IN_A_ROW = 5
@@ -49,6 +51,9 @@ class Run:
     deferred: dict[int, str] = dataclasses.field(default_factory=dict)
     lost: dict[int, int] = dataclasses.field(default_factory=dict)
     alone: list[int] = dataclasses.field(default_factory=list)
+    """Units that crews were lost with, or engines failed on; they are made one at a time, after all others."""
+    suspects: dict[int, str] = dataclasses.field(default_factory=dict)
+    """What engines failed with, of the units that are left for the end for that."""
     stopped: str | None = None
     failures: list[str] = dataclasses.field(default_factory=list)
     """Kinds of the last failures, since a unit was made."""
@@ -65,13 +70,17 @@ class Run:
         self.failures.clear()
 
     def failed(self, number: int, error: EngineError) -> None:
-        """Take note of a unit that is left for a later run, and stop where nothing else is to be expected."""
-        self.deferred[number] = str(error)
+        """Take note of a unit that is left for a later run, or for the end, and stop where nothing else will come."""
+        if isinstance(error, EnginesFailed):
+            self.alone.append(number)
+            self.suspects[number] = str(error)
+        else:
+            self.deferred[number] = str(error)
         self.failures.append(_kind(error))
         if isinstance(error, StorageError | RunStopped):
             self.stopped = str(error)
         elif self.failures[-FAILURES_IN_A_ROW:].count(self.failures[-1]) == FAILURES_IN_A_ROW:
-            self.stopped = f"{FAILURES_IN_A_ROW} units in a row failed, the last one: {error}"
+            self.stopped = f"{FAILURES_IN_A_ROW} units in a row failed in one way, the last one: {error}"
 
 
 async def make_units(
@@ -110,15 +119,16 @@ async def make_units(
     progress.start("rows", plan.rows, plan.rows - sum(len(plan.units[number]) for number in todo))
     told = asyncio.create_task(_tell(run, crews, progress))
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(crews.slots, len(todo))):
-                group.create_task(worker())
+        await _all(worker() for _ in range(min(crews.slots, len(todo))))
+        others_were_made = bool(run.made) or len(todo) < len(plan.units)
         for number in sorted(run.alone):
-            if run.stopped is None:
+            if run.stopped is not None:
+                run.deferred[number] = run.suspects.get(number, run.stopped)
+            elif number in run.suspects and not others_were_made:
+                run.deferred[number] = run.suspects[number]
+            else:
                 await _make_alone(number, plan, crews, run, progress)
                 _advance(run, 0, progress)
-            else:
-                run.deferred[number] = run.stopped
     finally:
         told.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -128,6 +138,16 @@ async def make_units(
         run.deferred |= dict.fromkeys(waiting, run.stopped)
         progress.say(f"stopped: {run.stopped}")
     return run.made, run.deferred
+
+
+async def _all(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Let all workers work until they end; what one of them raises comes out as it is, and ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(worker)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _make_with_others(number: int, crews: Crews, run: Run, progress: Reporter) -> None:
@@ -144,17 +164,19 @@ async def _make_with_others(number: int, crews: Crews, run: Run, progress: Repor
                 return
         except EngineError as error:
             run.failed(number, error)
-            progress.say(f"unit {number} is deferred: {error}")
+            fate = "is tried again after the others" if isinstance(error, EnginesFailed) else "is deferred"
+            progress.say(f"unit {number} {fate}: {error}")
             return
 
 
 async def _make_alone(number: int, plan: Plan, crews: Crews, run: Run, progress: Reporter) -> None:
-    """Make a unit while no other is under way, without the rows that crews die of."""
+    """Make a unit while no other is under way, without the rows that crews die of; rows that engines fail on go."""
     try:
         try:
-            sidecar = await crews.make(number)
+            sidecar = await crews.make(number, {})
         except CrewLost as error:
-            progress.say(f"unit {number} was lost with {run.lost[number] + 1} crews; its rows are tried in halves")
+            lost = run.lost.get(number, 0) + 1
+            progress.say(f"unit {number} was lost with {quantity(lost, 'crew')}; its rows are tried in halves")
             failed = await _deadly(number, [row.id for row in plan.units[number]], crews, str(error))
             sidecar = await crews.make(number, failed)
     except EngineError as error:

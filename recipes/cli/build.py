@@ -30,6 +30,7 @@ def build(
     from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.recipe import load_recipe
     from anytalk.recipes.shipped import find
+    from anytalk.synth.errors import EngineError
 
     loaded = load_recipe(find(recipe, "build"), overrides(settings))
     target = out or f"out/{loaded.name}"
@@ -37,6 +38,8 @@ def build(
         summary = pipelines.build(loaded, target, local=local, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
+    except EngineError as error:
+        raise EngineError(f"{error}\nwhat is finished is kept in {target}; the same command goes on from there") from None
     emit(
         dataclasses.asdict(summary) | {"complete": summary.complete, "well": summary.well},
         as_json,

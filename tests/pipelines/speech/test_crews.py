@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import threading
 import time
 
@@ -26,7 +27,7 @@ from anytalk.pipelines.speech import (
     make_units,
 )
 from anytalk.pipelines.speech.pool import Pool
-from anytalk.synth.errors import EngineError
+from anytalk.synth.errors import EngineError, SetupError
 
 WORDS = (
     *("apple", "bread", "chair", "dog", "eagle", "fish", "grass", "house"),
@@ -151,6 +152,59 @@ def test_crews_that_die_of_nothing_in_particular_cost_no_row(fake_recipe, write_
     made, deferred, _ = run(loaded, plan, tmp_path / "out", wrap=lambda crew: Mortal(crew, "nobody", 7))
     assert (len(made), deferred) == (4, {})
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("unit_rows", [2, 4])
+def test_engines_that_fail_on_every_row_stop_the_run_and_no_row_is_rejected_for_it(
+    fake_recipe, write_jsonl, tmp_path, unit_rows
+):
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)), shards={"unit_rows": unit_rows})
+    loaded, plan = planned(recipe, tmp_path / "out")
+    broken = raising(loaded, "What is", RuntimeError("CUDA error: an illegal memory access was encountered"))
+    made, deferred, _ = run(loaded, plan, tmp_path / "out", engines=broken)
+    assert made == {}
+    assert sorted(deferred) == list(range(16 // unit_rows))
+    assert all("illegal memory access" in why for why in deferred.values())
+    assert not list((tmp_path / "out").glob("rejects/*"))
+    assert build(recipe, tmp_path / "out", local=True).rows_accepted == 16
+
+
+def test_a_unit_of_rows_that_an_engine_raises_on_is_committed_when_others_could_be_made(
+    fake_recipe, write_jsonl, tmp_path
+):
+    loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS)), shards={"unit_rows": 1}), tmp_path / "out")
+    engines = raising(loaded, "What is a fish?", ValueError("bad phoneme"))
+    made, deferred, _ = run(loaded, plan, tmp_path / "out", engines=engines)
+    assert (len(made), deferred) == (16, {})
+    assert [row["reason"] for row in rows_of(tmp_path / "out", "rejects")] == ["engine_error"]
+
+
+def test_an_error_that_nobody_knows_of_defers_its_unit_in_one_line(fake_recipe, write_jsonl, tmp_path):
+    loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS))), tmp_path / "out")
+
+    async def made():
+        async with Crew(Assignment(str(tmp_path / "out"), loaded)) as crew:
+            await crew.fingerprints()
+            real, crew._commit = crew._commit, lambda number, *rest: {}[number] if number == 2 else real(number, *rest)
+            return await make_units(range(4), plan, LocalCrews(crew), Quiet())
+
+    done, deferred = asyncio.run(made())
+    assert sorted(done) == [0, 1, 3]
+    assert re.fullmatch(r"unit 2 failed with KeyError: 2 \(test_crews.py:\d+\)", deferred[2])
+
+
+class Refusing(LocalCrews):
+    """Crews that turn out to be of another kind when one of them is asked."""
+
+    async def make(self, number, failed=None):
+        await asyncio.sleep(0.01 * number)
+        raise SetupError(f"crew {number} has other engines")
+
+
+def test_a_refusal_of_a_crew_comes_out_as_it_is(fake_recipe, write_jsonl, tmp_path):
+    loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS))), tmp_path / "out")
+    with pytest.raises(SetupError, match="^crew 0 has other engines$"):
+        run(loaded, plan, tmp_path / "out", wrap=Refusing)
 
 
 class Failing(LocalCrews):
