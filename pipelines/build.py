@@ -87,8 +87,7 @@ def build(
 
 async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
     judgement = current_judgement(store)
-    progress.phase("loading engines" if local else "starting Ray and loading engines")
-    async with open_crews(Assignment(str(store), recipe, judgement.number), local=local) as crews:
+    async with open_crews(Assignment(str(store), recipe, judgement.number), progress, local=local) as crews:
         fingerprints = await crews.fingerprints()
         keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
         done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}

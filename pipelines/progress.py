@@ -113,18 +113,20 @@ class Lines:
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Begin to count."""
         self.what, self.total, self.done, self.first = what, total, done, done
-        self.started = self.last = time.monotonic()
+        self.started, self.last = time.monotonic(), -self.every_s
 
     def advance(self, steps: int, note: str = "") -> None:
-        """Count, and print a line when the last one is old."""
+        """Count, and print a line at once for the first steps, and then when the last line is old."""
         self.done += steps
         now = time.monotonic()
         if now - self.last < self.every_s and self.done < self.total:
             return
         self.last = now
-        pace_s = (now - self.started) / max(1, self.done - self.first)
-        left_s = pace_s * (self.total - self.done)
-        self.say(f"{self.what}: {self.done}/{self.total}, {left_s:.0f} s left{', ' + note if note else ''}")
+        parts = [f"{self.what}: {self.done}/{self.total}"]
+        if self.done > self.first:
+            pace_s = (now - self.started) / (self.done - self.first)
+            parts.append(f"{pace_s * (self.total - self.done):.0f} s left")
+        self.say(", ".join([*parts, note] if note else parts))
 
     def say(self, line: str) -> None:
         """Print a line."""

@@ -157,8 +157,7 @@ async def _judge(
     assignment = Assignment(str(store), recipe, target.number, target.rerolls, fingerprints)
     # What is not spoken needs no cluster.
     on_ray = target.rerolls and not local
-    progress.phase("starting Ray and loading engines" if on_ray else "loading engines")
-    async with open_crews(assignment, local=not on_ray) as crews:
+    async with open_crews(assignment, progress, local=not on_ray) as crews:
         if todo:
             here = crews.crew.engines if isinstance(crews, LocalCrews) else engines_of(recipe)
             await _refuse_other_engines(target, plan, sidecars, store, here)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from anytalk.pipelines.dataset import StorageError, Store, commit, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
@@ -32,6 +32,13 @@ from .unit import make_unit
 
 LEAST_FREE_BYTES = 512 << 20
 """A local disk with less room than this counts as full."""
+
+
+class Passing(NamedTuple):
+    """How far units have come that are not committed yet, and how much a crew has spoken in all."""
+
+    rows: int
+    utterances: int
 
 
 class EnginesFailed(EngineError):
@@ -71,6 +78,8 @@ class Crew:
         self.store = Store(assignment.dataset)
         self.engines = engines or engines_of(assignment.recipe)
         self._passing: dict[int, int] = {}
+        self._speaking: set[Engines] = set()
+        self._spoken = 0
         self._fingerprints = assignment.fingerprints
         self._plan: Plan | None = None
         self._reworder: Reworder | None = None
@@ -144,6 +153,7 @@ class Crew:
         if (known := await asyncio.to_thread(commit.sidecar_of, self.store, number, key)) is not None:
             return known  # Somebody else was faster.
         started, engines = time.monotonic(), self.engines.another()
+        self._speaking.add(engines)
         try:
             if self.assignment.judgement == 0:
                 outcome = await self._made(number, rows, engines, failed or {})
@@ -158,6 +168,8 @@ class Crew:
             return await asyncio.to_thread(self._commit, number, key, rows, outcome, sidecar_facts)
         finally:
             self._passing.pop(number, None)
+            self._speaking.discard(engines)
+            self._spoken += engines.spoken
 
     async def probe(self, number: int, names: Sequence[str]) -> None:
         """Make some rows of a unit and throw them away, to find out whether they can be made."""
@@ -181,9 +193,10 @@ class Crew:
         outcome = await make_unit(rows, engines, self.recipe, attempts, speaks=speaks, reworder=reworder)
         return outcome, moved(accepted, {row["id"] for row in outcome.accepted})
 
-    def passing(self) -> int:
-        """Rows that are through with all their attempts, of units that are under way."""
-        return sum(self._passing.values())
+    def passing(self) -> Passing:
+        """Rows of units under way that are through with all their attempts, and utterances spoken so far."""
+        spoken = self._spoken + sum(engines.spoken for engines in self._speaking)
+        return Passing(sum(self._passing.values()), spoken)
 
     def _commit(
         self, number: int, key: str, rows: Sequence[PlannedRow], outcome: UnitRows, facts: Mapping[str, Any]

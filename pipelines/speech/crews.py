@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from anytalk.synth.errors import EngineError
 
-from .crew import Crew
+from .crew import Crew, Passing
 
 
 class CrewLost(EngineError):
@@ -38,8 +38,8 @@ class Crews(Protocol):
     async def probe(self, number: int, names: Sequence[str]) -> None:
         """Have some rows of a unit made and thrown away; raises as `make` does."""
 
-    async def passing(self) -> int:
-        """Rows that are through with all their attempts, of units that are under way."""
+    async def passing(self) -> Passing:
+        """See `Crew.passing`, over all crews that live."""
 
 
 class LocalCrews:
@@ -65,6 +65,6 @@ class LocalCrews:
         """See `Crews`."""
         await self.crew.probe(number, names)
 
-    async def passing(self) -> int:
+    async def passing(self) -> Passing:
         """See `Crews`."""
         return self.crew.passing()

@@ -17,7 +17,7 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.synth.errors import EngineError
 from anytalk.synth.wording import quantity
 
-from .crew import Assignment, Crew, EnginesFailed
+from .crew import Assignment, Crew, EnginesFailed, Passing
 from .crews import CrewLost, Crews, LocalCrews, RunStopped
 
 FAILURES_IN_A_ROW = 5
@@ -30,16 +30,20 @@ PROGRESS_S = 0.5
 """How often crews are asked how many rows have passed."""
 
 
+NOTHING = Passing(0, 0)
+
+
 @contextlib.asynccontextmanager
-async def open_crews(assignment: Assignment, *, local: bool) -> AsyncIterator[Crews]:
+async def open_crews(assignment: Assignment, progress: Reporter, *, local: bool) -> AsyncIterator[Crews]:
     """Open the crews of a run: one in this process, or as many as the recipe says on Ray."""
     if local:
+        progress.phase("loading engines")
         async with Crew(assignment) as crew:
             yield LocalCrews(crew)
         return
     from .ray_crews import RayCrews
 
-    async with RayCrews(assignment) as crews:
+    async with RayCrews(assignment, progress) as crews:
         yield crews
 
 
@@ -61,6 +65,8 @@ class Run:
     rows_rejected: int = 0
     rows_told: int = 0
     """Rows that the progress was told of."""
+    utterances: int = 0
+    """Utterances that the progress was told of before there was a row."""
 
     def finished(self, number: int, sidecar: dict[str, Any]) -> None:
         """Take note of a unit that is committed."""
@@ -114,7 +120,7 @@ async def make_units(
     async def worker() -> None:
         for number in next_units():
             await _make_with_others(number, crews, run, progress)
-            _advance(run, 0, progress)
+            _advance(run, NOTHING, progress)
 
     progress.start("rows", plan.rows, plan.rows - sum(len(plan.units[number]) for number in todo))
     told = asyncio.create_task(_tell(run, crews, progress))
@@ -128,7 +134,7 @@ async def make_units(
                 run.deferred[number] = run.suspects[number]
             else:
                 await _make_alone(number, plan, crews, run, progress)
-                _advance(run, 0, progress)
+                _advance(run, NOTHING, progress)
     finally:
         told.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -211,12 +217,15 @@ async def _tell(run: Run, crews: Crews, progress: Reporter) -> None:
         _advance(run, await crews.passing(), progress)
 
 
-def _advance(run: Run, passing: int, progress: Reporter) -> None:
-    """Tell of the rows since the last time; a unit that is made again takes none back."""
-    new = run.rows_made + passing - run.rows_told
-    if new > 0:
+def _advance(run: Run, passing: Passing, progress: Reporter) -> None:
+    """Tell of the rows since the last time, and of utterances until there is a row; what is made again counts once."""
+    new = max(0, run.rows_made + passing.rows - run.rows_told)
+    if new:
         run.rows_told += new
         progress.advance(new, f"{run.rows_rejected} rejected")
+    elif not run.rows_told and passing.utterances > run.utterances:
+        run.utterances = passing.utterances
+        progress.advance(0, f"{quantity(run.utterances, 'utterance')} spoken")
 
 
 def _kind(error: EngineError) -> str:

@@ -69,6 +69,8 @@ class Engines:
     def __init__(self, pools: Mapping[str, Pool]) -> None:
         self.pools = pools
         self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.spoken = 0
+        """Utterances that voices have spoken or read."""
 
     async def call(self, stage: str, method: str, *arguments: object) -> Any:
         """Call a method of a stage's engine."""
@@ -92,6 +94,7 @@ class Engines:
         """
         try:
             results = await self.call(stage, method, *items)
+            self.spoken += len(items[0]) if method == "speak" else 0
             return [None] * len(items[0]) if results is None else list(results)
         except AnyTalkError:
             raise

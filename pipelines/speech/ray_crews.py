@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anytalk.pipelines.cluster import connected
+from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Resources
 from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 
-from .crew import Assignment, Crew
+from .crew import Assignment, Crew, Passing
 from .crews import CrewLost, RunStopped
 
 DEATHS_AT_START = 3
@@ -52,7 +53,7 @@ class CrewActor:
         """See `Crew.probe`."""
         await self.crew.probe(number, names)
 
-    async def passing(self) -> int:
+    async def passing(self) -> Passing:
         """See `Crew.passing`."""
         return self.crew.passing()
 
@@ -62,10 +63,12 @@ class RayCrews:
 
     Args:
         assignment: what every crew is told.
+        progress: told what it waits for.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, progress: Reporter) -> None:
         self.assignment = assignment
+        self.progress = progress
         self.resources = assignment.recipe.resources
         self.slots = 0
         self.actors: set[Any] = set()
@@ -77,7 +80,9 @@ class RayCrews:
         self._broken: AnyTalkError | None = None
 
     async def __aenter__(self) -> "RayCrews":
+        self.progress.phase("starting Ray")
         self._open.enter_context(connected())
+        self.progress.phase("loading engines")
         self.size = size_of_crew(self.resources)
         recipe = self.assignment.recipe
         hearing = self.resources.hearing or max(1, int(self.size.cpus))
@@ -118,10 +123,11 @@ class RayCrews:
         """See `crews.Crews`."""
         await self._called("probe", number, names)
 
-    async def passing(self) -> int:
+    async def passing(self) -> Passing:
         """See `crews.Crews`."""
         found = await asyncio.gather(*(actor.passing.remote() for actor in self.actors), return_exceptions=True)
-        return sum(rows for rows in found if isinstance(rows, int))
+        known = [one for one in found if isinstance(one, Passing)]
+        return Passing(sum(one.rows for one in known), sum(one.utterances for one in known))
 
     async def _called(self, method: str, *arguments: object) -> Any:
         """Call a method of a crew that has room."""

@@ -26,20 +26,25 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a dataset from a recipe, or go on with one that was interrupted."""
-    from anytalk import pipelines
-    from anytalk.pipelines.progress import reporter
-    from anytalk.pipelines.recipe import load_recipe
     from anytalk.recipes.shipped import find
     from anytalk.synth.errors import EngineError
 
-    loaded = load_recipe(find(recipe, "build"), overrides(settings))
+    path = find(recipe, "build")
+    typer.echo("starting ...", err=True)  # What follows imports much, which takes seconds.
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+    from anytalk.pipelines.recipe import load_recipe
+
+    loaded = load_recipe(path, overrides(settings))
     target = out or f"out/{loaded.name}"
     try:
         summary = pipelines.build(loaded, target, local=local, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
     except EngineError as error:
-        raise EngineError(f"{error}\nwhat is finished is kept in {target}; the same command goes on from there") from None
+        raise EngineError(
+            f"{error}\nwhat is finished is kept in {target}; the same command goes on from there"
+        ) from None
     emit(
         dataclasses.asdict(summary) | {"complete": summary.complete, "well": summary.well},
         as_json,

@@ -23,7 +23,7 @@ def test_a_build_names_its_phases_in_order(fake_recipe, write_jsonl, tmp_path):
         "rows",
     ]
     assert "reading and cleaning rows: 3 ..." in out.getvalue()
-    assert "rows: 3/3" in out.getvalue()
+    assert "rows: 3/3, 0 s left, 0 rejected" in out.getvalue().splitlines()
 
 
 def test_a_phase_that_lasts_is_told_now_and_then():
@@ -45,3 +45,14 @@ def test_a_bar_follows_a_phase_and_a_phase_a_bar():
     bar.phase("planning")
     bar.stop()
     assert all(what in out.getvalue() for what in ("reading: 7", "asking", "rewriting", "planning"))
+
+
+def test_the_first_steps_are_told_at_once_and_others_now_and_then():
+    out = io.StringIO()
+    lines = Lines(out, every_s=60.0)
+    lines.start("rows", 100)
+    lines.advance(0, "16 utterances spoken")
+    for _ in range(10):
+        lines.advance(9, "1 rejected")
+    lines.advance(10, "1 rejected")
+    assert out.getvalue().splitlines() == ["rows: 0/100, 16 utterances spoken", "rows: 100/100, 0 s left, 1 rejected"]

@@ -203,7 +203,7 @@ class Refusing(LocalCrews):
 
 def test_a_refusal_of_a_crew_comes_out_as_it_is(fake_recipe, write_jsonl, tmp_path):
     loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS))), tmp_path / "out")
-    with pytest.raises(SetupError, match="^crew 0 has other engines$"):
+    with pytest.raises(SetupError, match=r"^crew 0 has other engines$"):
         run(loaded, plan, tmp_path / "out", wrap=Refusing)
 
 
