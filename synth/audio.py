@@ -8,7 +8,7 @@ Loudness follows ITU-R BS.1770-4 as implemented by pyloudnorm.
 
 import io
 import warnings
-from functools import cache
+from contextlib import closing
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from .errors import SampleError, SetupError
+from .errors import SampleError
+from .recording import ChannelChoice, chosen, decoded_parts, to_mono
 
 Waveform = NDArray[np.float32]
 """Mono samples of shape (samples,), float32, nominally in [-1, 1]."""
@@ -59,36 +60,49 @@ def as_float32(samples: NDArray[Any]) -> NDArray[Any]:
         return samples.astype(np.float32, copy=False)
 
 
-def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0) -> Waveform:
-    """Read a recording of any common format as one channel at one rate.
+def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0, channel: ChannelChoice = "auto") -> Waveform:
+    """Read a recording of any common format as one channel at one rate: all that is in it, or not at all.
 
-    wav, flac, ogg and mp3 are read by libsndfile; m4a and whatever else ffmpeg knows goes through pydub and
-    the ffmpeg binary of the `imageio-ffmpeg` wheel, never one of the system. Channels are averaged, then
-    resampled.
+    wav, flac, ogg and mp3 are read by libsndfile, m4a and whatever else ffmpeg knows by the binary of the
+    `imageio-ffmpeg` wheel, never one of the system. Several recordings that were joined in one file are read one after
+    the other. Length is what was decoded, whatever a header claims.
 
     Args:
         source: the file's content, or its path. The content decides the format, not the name.
         rate_hz: rate of the result.
         max_s: longest recording accepted, in seconds. At most this much, and a little, is ever decoded.
+        channel: which one to take. `auto` mixes channels that hold the same, and takes one where mixing would take
+            something out; `split` is as `auto` here.
 
     Returns:
         The waveform at `rate_hz`.
 
     Raises:
-        SampleError: `undecodable_audio` (a missing file too), `empty_audio`, `nan_audio` or `too_long`.
+        SampleError: `not_audio`, `undecodable_audio` (a missing file too), `empty_audio`, `nan_audio`, `too_long`;
+            `truncated_audio`, `damaged_audio` or `trailing_data` where the file is not what it claims;
+            `channels_differ`, or `no_such_channel`.
     """
-    try:
-        samples_TC, source_hz = _decode(source, max_s)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise SampleError("undecodable_audio", f"no such file: {source!s}") from error
-    if len(samples_TC) == 0:
+    pieces: list[Waveform] = []
+    length_s = 0.0
+    with closing(decoded_parts(source)) as parts:
+        for part in parts:
+            blocks: list[NDArray[np.float32]] = []
+            for block in part.blocks:
+                blocks.append(block)
+                length_s += len(block) / part.rate_hz
+                # Half a sample at most is lost to sums of fractions.
+                if length_s > max_s + 0.5 / part.rate_hz:
+                    raise _too_long(f"more than {max_s:g} s", max_s)
+            if not blocks:
+                continue
+            choice = chosen(blocks, part.rate_hz, part.channels, channel)
+            mono = np.concatenate([to_mono(block, choice) for block in blocks])
+            # Before resampling, which would smear one NaN over its neighbours.
+            check_waveform(mono)
+            pieces.append(resample(mono, part.rate_hz, rate_hz))
+    if not pieces:
         raise SampleError("empty_audio", "the recording holds no samples")
-    if len(samples_TC) > max_s * source_hz:
-        raise _too_long(f"more than {max_s:g} s", max_s)
-    mono = samples_TC[:, 0] if samples_TC.shape[1] == 1 else samples_TC.mean(axis=1, dtype=np.float32)
-    # Before resampling, which would smear one NaN over its neighbours.
-    check_waveform(mono)
-    resampled = resample(mono, source_hz, rate_hz)
+    resampled = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     check_waveform(resampled)
     return resampled
 
@@ -234,80 +248,3 @@ def _ratio(level_db: float) -> float:
 
 def _too_long(found: str, max_s: float) -> SampleError:
     return SampleError("too_long", f"the recording lasts {found}; the limit is {max_s:g} s")
-
-
-def _decode(source: bytes | Path, max_s: float) -> tuple[NDArray[np.float32], int]:
-    """Decode at most a little over `max_s`: samples of shape (samples, channels), float32, and their rate."""
-    if isinstance(source, bytes):
-        return _decode_file(io.BytesIO(source), max_s)
-    with source.open("rb") as file:
-        return _decode_file(file, max_s)
-
-
-def _decode_file(file: Any, max_s: float) -> tuple[NDArray[np.float32], int]:
-    # By descriptor, so that libsndfile reads it itself and does not judge it by its name (".raw").
-    handle = file if isinstance(file, io.BytesIO) else file.fileno()
-    try:
-        sound = soundfile.SoundFile(handle, closefd=False)
-    except soundfile.LibsndfileError:
-        file.seek(0)
-        return _decode_with_ffmpeg(file, max_s)
-    with sound:
-        if sound.frames > max_s * sound.samplerate:
-            raise _too_long(f"{sound.frames / sound.samplerate:.1f} s", max_s)
-        try:
-            # Bounded by the limit as well: a damaged header may promise less than there is.
-            samples_TC = sound.read(int(max_s * sound.samplerate) + 1, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise SampleError("undecodable_audio", f"{sound.format}: {error}") from error
-        return samples_TC, sound.samplerate
-
-
-def _decode_with_ffmpeg(file: Any, max_s: float) -> tuple[NDArray[np.float32], int]:
-    segment_class, decode_error = _pydub_segment()
-    # from_file would ask ffprobe, which the wheel lacks; this one lets ffmpeg find the format itself. It
-    # stops decoding a second past the limit, which is enough to see that the limit is broken.
-    try:
-        segment = segment_class.from_file_using_temporary_files(file, duration=max_s + 1.0)
-    except decode_error as error:
-        raise SampleError("undecodable_audio", _last_line(str(error))) from error
-    scale = np.float32(2.0 ** (8 * segment.sample_width - 1))
-    samples = np.array(segment.get_array_of_samples()).astype(np.float32) / scale
-    return samples.reshape(-1, segment.channels), segment.frame_rate
-
-
-def _last_line(text: str) -> str:
-    """The line in which ffmpeg says what is wrong, after its banner."""
-    return text.strip().splitlines()[-1].strip()
-
-
-@cache
-def _pydub_segment() -> tuple[Any, type[Exception]]:
-    """Bind pydub's segment class to the wheel's ffmpeg; with it, the error for what it cannot decode."""
-    with warnings.catch_warnings():
-        # pydub 0.25.1 has invalid escapes in its patterns, imports audioop (deprecated in 3.11 and 3.12),
-        # and looks for an ffmpeg on PATH, which is not the one used here.
-        for category in (SyntaxWarning, DeprecationWarning, RuntimeWarning):
-            warnings.simplefilter("ignore", category)
-        from pydub import AudioSegment
-        from pydub.exceptions import CouldntDecodeError
-
-    # A subclass, so that the binary is set for this module and not for everyone who uses pydub in this
-    # process.
-    return type("_Segment", (AudioSegment,), {"converter": str(ffmpeg_binary())}), CouldntDecodeError
-
-
-def ffmpeg_binary() -> Path:
-    """Find the ffmpeg of the `imageio-ffmpeg` wheel.
-
-    Raises:
-        SetupError: the wheel that is installed brings none.
-    """
-    import imageio_ffmpeg
-
-    # Not imageio_ffmpeg.get_ffmpeg_exe(): it falls back to conda's and the system's.
-    folder = Path(imageio_ffmpeg.__file__).parent / "binaries"
-    binaries = sorted(folder.glob("ffmpeg-*"))
-    if not binaries:
-        raise SetupError(f"no ffmpeg in {folder}; install imageio-ffmpeg from a wheel that holds one for this machine")
-    return binaries[0]

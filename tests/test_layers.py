@@ -24,6 +24,7 @@ ROOMS: dict[str, list[str]] = {
         "extra",
         "engine",
         "language",
+        "recording",
         "audio",
         "threads",
         "onnx",

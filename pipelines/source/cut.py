@@ -5,15 +5,15 @@ nobody; stretches of speech are joined while they fit and the pause between them
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from anytalk.synth.audio import Waveform, check_waveform, read_audio
-from anytalk.synth.errors import SampleError
+from anytalk.synth.audio import Waveform, check_waveform
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span, Vad
+from anytalk.synth.recording import ChannelChoice, chosen, decoded_parts, to_mono
 
 RATE_HZ = SAMPLE_RATE_HZ
 BLOCK_S = 60.0
@@ -26,53 +26,56 @@ SEARCH_S = 6.0
 """Speech without a pause is cut at the quietest point of the last seconds of what fits."""
 QUIET_SAMPLES = RATE_HZ // 5
 
-LONGEST_FFMPEG_S = 2 * 3600.0
-"""Of formats that libsndfile does not stream, as much is decoded at once: 3 GB for stereo."""
-
 
 def seconds_over(path: Path, limit_s: float) -> bool:
-    """Whether a recording is longer than a limit.
+    """Whether more than some seconds come out of a recording, whatever its header claims.
 
     Raises:
-        SampleError: it cannot be decoded.
+        SampleError: it cannot be decoded, or is not what it claims to be.
     """
-    try:
-        return bool(soundfile.info(str(path)).duration > limit_s)
-    except soundfile.LibsndfileError:
-        pass
-    try:
-        read_audio(path, RATE_HZ, max_s=limit_s)
-    except SampleError as error:
-        if error.reason != "too_long":
-            raise
-        return True
+    length_s = 0.0
+    with closing(decoded_parts(path)) as parts:
+        for part in parts:
+            for block in part.blocks:
+                length_s += len(block) / part.rate_hz
+                if length_s > limit_s:
+                    return True
     return False
 
 
-def read_in_blocks(path: Path) -> Iterator[Waveform]:
+def read_in_blocks(path: Path, channel: ChannelChoice = "auto") -> Iterator[Waveform]:
     """Read a recording of any length as blocks of a minute at 16 kHz, mono.
 
+    It is decoded twice where which channel counts is to be found out, as that takes all of it.
+
     Raises:
-        SampleError: it cannot be decoded, or holds values that are no numbers; or `too_long`: it is over two hours in
-            a format that libsndfile does not stream.
+        SampleError: it cannot be decoded, is not what it claims to be, or holds values that are no numbers; or
+            `channels_differ`.
     """
-    try:
-        file = soundfile.SoundFile(str(path))
-    except soundfile.LibsndfileError:
-        whole = read_audio(path, RATE_HZ, max_s=LONGEST_FFMPEG_S)
-        step = int(BLOCK_S * RATE_HZ)
-        yield from (whole[start : start + step] for start in range(0, len(whole), step))
-        return
-    with file:
-        to_16k = soxr.ResampleStream(file.samplerate, RATE_HZ, 1, dtype="float32", quality="HQ")
-        try:
-            for samples_TC in file.blocks(int(BLOCK_S * file.samplerate), dtype="float32", always_2d=True):
-                mono = samples_TC.mean(axis=1, dtype=np.float32)
+    with closing(decoded_parts(path)) as parts:
+        choices = [chosen(part.blocks, part.rate_hz, part.channels, channel) for part in parts]
+    with closing(decoded_parts(path)) as parts:
+        for part, choice in zip(parts, choices, strict=True):
+            to_16k = soxr.ResampleStream(part.rate_hz, RATE_HZ, 1, dtype="float32", quality="HQ")
+            for mono in _joined((to_mono(block, choice) for block in part.blocks), int(BLOCK_S * part.rate_hz)):
                 check_waveform(mono)
                 yield to_16k.resample_chunk(mono)
-        except soundfile.LibsndfileError as error:
-            raise SampleError("undecodable_audio", f"{file.format}: {error}") from error
-        yield to_16k.resample_chunk(np.zeros(0, np.float32), last=True)
+            yield to_16k.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _joined(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
+    """The same samples in blocks of one length, which what follows is worth starting for; the last one is shorter."""
+    held: list[Waveform] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        while count >= samples:
+            whole = np.concatenate(held)
+            yield whole[:samples]
+            held, count = [whole[samples:]], count - samples
+    if count:
+        yield np.concatenate(held)
 
 
 def cut_at_silences(blocks: Iterable[Waveform], vad: Vad) -> Iterator[tuple[float, Waveform]]:

@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from anytalk.synth.audio import Waveform, ffmpeg_binary, resample
+from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.fingerprint import Fingerprint
+from anytalk.synth.recording import ffmpeg_binary
 
 from .contract import Done, Range
 from .telephone import to_length

@@ -71,8 +71,10 @@ def _decoded(content: bytes, rate_hz: int) -> Waveform:
     except SampleError as error:
         if error.reason == "empty_audio":
             raise BrokenResponseError("a file of no samples", empty=True) from error
-        if error.reason == "undecodable_audio":
+        if error.reason in ("undecodable_audio", "not_audio"):
             raise BrokenResponseError(f"no audio: {len(content)} bytes that begin {content[:40]!r}") from error
+        if error.reason in ("truncated_audio", "damaged_audio", "trailing_data"):
+            raise BrokenResponseError(f"a broken recording: {error.detail}") from error
         raise
 
 

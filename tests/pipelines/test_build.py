@@ -128,7 +128,7 @@ def test_bad_rows_are_kept_with_their_reasons_and_the_run_goes_on(fake_recipe, w
         "...": "unspeakable_text",
         "NaN?": "nan_audio",
         "Long?": "too_long",
-        "Broken?": "undecodable_audio",
+        "Broken?": "not_audio",
         None: "missing_audio",
         "[unspeakable]": "unspeakable_text",
     }

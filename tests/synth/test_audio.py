@@ -104,13 +104,7 @@ def test_the_content_decides_the_format_and_not_the_name(tmp_path):
     assert len(read_audio(path, RATE_HZ)) == RATE_HZ // 2
 
 
-def test_channels_are_averaged():
-    stereo = np.stack([tone(0.5), np.zeros(RATE_HZ // 2, np.float32)], axis=1)
-    waveform = read_audio(encoded(stereo, "WAV", subtype="FLOAT"), RATE_HZ)
-    np.testing.assert_allclose(waveform, tone(0.5) / 2, atol=1e-7)
-
-
-@pytest.mark.parametrize("content", [b"", b"not audio at all", bytes(5000)])
+@pytest.mark.parametrize("content", [b"\x00\x01\x02 no audio at all \xff", b"RIFF" + bytes(range(200))])
 def test_undecodable_content_says_so(content, tmp_path):
     assert reason_of(content) == "undecodable_audio"
     path = tmp_path / "broken.m4a"

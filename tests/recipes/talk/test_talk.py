@@ -231,8 +231,8 @@ def test_sixteen_bits_are_rounded_and_clipped():
         (lambda path: soundfile.write(path, np.full(31 * 8000, 0.1), 8000), "too_long"),
         (lambda path: soundfile.write(path, np.zeros(8000), 8000), "silent_audio"),
         (lambda path: soundfile.write(path, np.zeros(0), 8000), "empty_audio"),
-        (lambda path: path.write_bytes(b""), "undecodable_audio"),
-        (lambda path: path.write_bytes(b"not a sound at all"), "undecodable_audio"),
+        (lambda path: path.write_bytes(b""), "not_audio"),
+        (lambda path: path.write_bytes(b"not a sound at all"), "not_audio"),
     ],
 )
 def test_a_recording_that_cannot_be_heard_is_refused_by_name_when_it_is_asked(talker, tmp_path, make, reason):
