@@ -22,7 +22,7 @@ class Clean(Section):
         "rules", description="text normaliser for numbers, abbreviations and symbols"
     )
     refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
-    identify_language: bool = Field(False, description="reject texts in another language (needs anytalk[langid])")
+    identify_language: bool = Field(False, description="reject texts in another language")
     drop_repeats: bool = Field(True, description="reject conversations with the same text as an earlier one")
 
 

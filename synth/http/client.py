@@ -24,11 +24,17 @@ RETRYABLE = {408, 409, 425, *OVERLOADED}
 """Statuses below 500 after which a retry can succeed; after every status from 500 on, it can."""
 REFUSED = {400, 413, 422}
 """Statuses that say that the request itself is wrong."""
+BROKEN = {500, 501}
+"""Statuses of a server that is there and broke on this request; it may do better on another form of it."""
 
 MAX_BACKOFF_S = 60.0
 CONNECT_S = 10.0
 
 AnswerT = TypeVar("AnswerT")
+
+
+class BrokenServerError(EngineError):
+    """The last response to a request had one of the statuses `BROKEN`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Failure:
         overloaded: the server is overloaded: fewer requests should be in flight.
         reason: slug with which the row is rejected after the last attempt; None where the row is deferred instead.
         wait_s: seconds in which nothing more should be sent.
+        status: of the response; None where there was none, or its status was 200.
     """
 
     what: str
@@ -50,6 +57,7 @@ class Failure:
     overloaded: bool = False
     reason: str | None = None
     wait_s: float = 0.0
+    status: int | None = None
 
 
 @functools.cache
@@ -116,7 +124,7 @@ class HttpClient:
 
         Raises:
             SampleError: `refused_request`, or the `Failure.reason` that `read` gave for the last response.
-            EngineError: no attempt succeeded, or the endpoint is down.
+            EngineError: no attempt succeeded, or the endpoint is down; `BrokenServerError` for the statuses `BROKEN`.
         """
         tried = 0
         while True:
@@ -148,7 +156,8 @@ class HttpClient:
     def _given_up(self, failure: Failure, tried: int) -> SampleError | EngineError:
         if failure.reason is not None:
             return SampleError(failure.reason, f"{self._endpoint} sent {failure.what}; asked {tried} times")
-        return EngineError(f"{self._endpoint}: {failure.what}" + (f"; sent {tried} times" if tried > 1 else ""))
+        kind = BrokenServerError if failure.status in BROKEN else EngineError
+        return kind(f"{self._endpoint}: {failure.what}" + (f"; sent {tried} times" if tried > 1 else ""))
 
     async def _post(
         self, path: str, body: Mapping[str, Any], read: Callable[[httpx2.Response], AnswerT | Failure]
@@ -174,4 +183,11 @@ class HttpClient:
         if wait_s > self._endpoint.max_wait_s:
             what = f"it asks to wait {wait_s:.0f} s, and max_wait_s is {self._endpoint.max_wait_s:g}"
             self._breaker.down, retryable = f"{self._endpoint}: {what}", False
-        return Failure(what, refused=status in REFUSED, permanent=not retryable, overloaded=overloaded, wait_s=wait_s)
+        return Failure(
+            what,
+            refused=status in REFUSED,
+            permanent=not retryable,
+            overloaded=overloaded,
+            wait_s=wait_s,
+            status=status,
+        )

@@ -16,6 +16,7 @@ from anytalk.synth.seed import digest
 
 
 def answer_key(
+    server: str,
     model: str,
     messages: Sequence[Mapping[str, str]],
     sampling: Mapping[str, Any],
@@ -25,13 +26,14 @@ def answer_key(
     """Name of a request: whatever can change its answer, and nothing else.
 
     Args:
+        server: what answers: two servers may call different models by one name.
         model: name of the model.
         messages: role and content of each.
         sampling: temperature, longest answer and so on.
         seed: of the sampling.
         schema: JSON schema of the answer.
     """
-    content = [model, [dict(message) for message in messages], dict(sampling), seed, schema]
+    content = [server, model, [dict(message) for message in messages], dict(sampling), seed, schema]
     return digest(json.dumps(content, sort_keys=True))
 
 

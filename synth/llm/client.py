@@ -6,17 +6,16 @@ llama.cpp, `transformers serve`, Ollama and most providers speak it.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import httpx2
-from pydantic import BaseModel, Field, ValidationError
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http import CircuitBreaker, Failure, HttpClient
+from anytalk.synth.http import BrokenServerError, CircuitBreaker, Failure, HttpClient
 
 from .cache import AnswerCache, answer_key
+from .completion import Answer, read_completion
 from .endpoint import ChatEndpoint, Usage
 
 FORMATS = ("json_schema", "json_object", "none")
@@ -28,44 +27,16 @@ GIVE_UP_AFTER = 8
 Messages = Sequence[Mapping[str, str]]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model said.
+@dataclasses.dataclass
+class _Format:
+    """How JSON is asked of one server and model: the strictest way that it takes, once that is settled."""
 
-    Attributes:
-        text: its words.
-        finish_reason: `stop`, `length` where it was cut off, `content_filter` where it would not answer.
-        model: name of the model as the server gives it, often with a version.
-        prompt_tokens: tokens sent; None if the server did not count.
-        completion_tokens: tokens got back; None if the server did not count.
-    """
-
-    text: str
-    finish_reason: str | None
-    model: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    name: str = FORMATS[0]
+    settled: bool = False
 
 
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Tokens(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    model: str | None = None
-    usage: _Tokens | None = None
+_formats: dict[tuple[str, str], _Format] = {}
+"""What is known of the servers of this process: a server is tried once, not by each client."""
 
 
 class ChatClient:
@@ -83,9 +54,12 @@ class ChatClient:
         self.endpoint = endpoint
         self.cache = cache
         self.usage = Usage()
-        auto = endpoint.response_format == "auto"
-        self._format: str = "json_schema" if auto else endpoint.response_format
-        self._format_settled = not auto
+        self._is_auto = endpoint.response_format == "auto"
+        self._format = (
+            _formats.setdefault((endpoint.base_url, endpoint.model), _Format())
+            if self._is_auto
+            else _Format(endpoint.response_format, settled=True)
+        )
         self._breaker = CircuitBreaker(GIVE_UP_AFTER)
         self._http = HttpClient(endpoint, endpoint.read_key(), self._breaker)
 
@@ -107,20 +81,25 @@ class ChatClient:
             SetupError: it does not.
         """
         text = 'Answer with the JSON object {"turns": []} and nothing else.'
+        if self._is_auto:  # It may be another server by now.
+            self._format.name, self._format.settled = FORMATS[0], False
         try:
-            await self._send([{"role": "user", "content": text}], 0, schema, attempts=2)
+            await self._send([{"role": "user", "content": text}], 0, schema, self.endpoint.temperature, attempts=2)
         except EngineError as error:
             raise SetupError(f"no answer from {error}; check base_url, model and api_key_env") from None
         except SampleError as error:
             raise SetupError(f"{self.endpoint} does not take our requests: {error.detail}") from None
 
-    async def ask(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None = None) -> Answer:
+    async def ask(
+        self, messages: Messages, seed: int, schema: Mapping[str, Any] | None = None, *, repair: bool = False
+    ) -> Answer:
         """Ask for one answer, or take it from the cache.
 
         Args:
             messages: role and content of each, in order.
             seed: of the sampling, 0 <= seed < 2**31, which every server's integer holds.
             schema: JSON schema of the answer. A server that knows no schemas is not held to it, so check the answer.
+            repair: whether an answer is to be mended; then the temperature is `repair_temperature`.
 
         Returns:
             The answer, kept in the cache before it is returned.
@@ -129,78 +108,96 @@ class ChatClient:
             SampleError: `refused_request`, if the server or the model will not answer this.
             EngineError: if there was no answer after all attempts, or the endpoint is down.
         """
-        key = answer_key(self.endpoint.model, messages, self.endpoint.sampling(), seed, schema)
+        endpoint = self.endpoint.for_repair() if repair else self.endpoint
+        key = answer_key(endpoint.server, endpoint.model, messages, endpoint.sampling(), seed, schema)
         known = self.cache.get(key) if self.cache is not None else None
         if known is not None:
             self.usage.cached += 1
             answer = Answer(**known)
         else:
-            answer = await self._send(messages, seed, schema, self.endpoint.attempts)
+            answer = await self._send(messages, seed, schema, endpoint.temperature, endpoint.attempts)
             if self.cache is not None:
                 self.cache.put(key, dataclasses.asdict(answer))
         if answer.finish_reason == "content_filter":
             raise SampleError("refused_request", f"the model would not answer: {answer.text[:200]!r}")
         return answer
 
-    async def _send(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None, attempts: int) -> Answer:
-        """Send a request until it is answered, refused or given up."""
-        form = "none"
+    async def _send(
+        self,
+        messages: Messages,
+        seed: int,
+        schema: Mapping[str, Any] | None,
+        temperature: float | None,
+        attempts: int,
+    ) -> Answer:
+        """Send a request until it is answered, refused or given up, in plainer formats where the server minds one."""
+        body = self._body(messages, seed, temperature)
+        plainest, form = 0, "none"
 
-        def body() -> dict[str, Any]:
+        def formed() -> dict[str, Any]:
             nonlocal form
-            form = self._format if schema is not None else "none"
-            return self._body(messages, seed, schema, form)
+            form = "none" if schema is None else FORMATS[max(plainest, FORMATS.index(self._format.name))]
+            return body | _response_format(form, schema)
 
-        while True:
-            try:
-                with self._breaker.watch():
-                    answer = await self._http.send("chat/completions", body, self._read, attempts)
-            except SampleError:
-                if not self._step_down(form):
-                    raise
-            else:
-                self._format_settled |= form == self._format
-                self.usage.count(answer.prompt_tokens, answer.completion_tokens)
-                return answer
-            finally:
-                self.usage.retries = self._http.retries
+        first: BrokenServerError | SampleError | None = None
+        try:
+            with self._breaker.watch():
+                while True:
+                    try:
+                        answer = await self._http.send(
+                            "chat/completions",
+                            formed,
+                            self._read,
+                            attempts if schema is None else self._tries(attempts, first),
+                        )
+                        break
+                    except (BrokenServerError, SampleError) as error:
+                        first = first or error
+                        if not self._may_step_down(form, error):
+                            raise first from None
+                        plainest = FORMATS.index(form) + 1
+        finally:
+            self.usage.retries = self._http.retries
+        if schema is not None and not self._format.settled:
+            self._format.name, self._format.settled = form, True
+        self.usage.count(answer.prompt_tokens, answer.completion_tokens)
+        return answer
 
-    def _body(self, messages: Messages, seed: int, schema: Mapping[str, Any] | None, form: str) -> dict[str, Any]:
+    def _tries(self, attempts: int, first: Exception | None) -> int:
+        """How often a request is sent in one format: seldom, while another may be better."""
+        if first is not None and self._format.settled:
+            return 1
+        return attempts if self._format.settled or self._format.name == FORMATS[-1] else min(attempts, 2)
+
+    def _may_step_down(self, form: str, error: BrokenServerError | SampleError) -> bool:
+        """Whether a request may be sent again in a plainer format.
+
+        A server that has answered in a format and then refuses a request in it minds the request. One that breaks on
+        the request may still break on its format, such as on a grammar.
+        """
+        if not self._is_auto or form == FORMATS[-1]:
+            return False
+        return isinstance(error, BrokenServerError) or not self._format.settled or form != self._format.name
+
+    def _body(self, messages: Messages, seed: int, temperature: float | None) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)} | self.endpoint.sampling()
+        if temperature is not None:
+            body["temperature"] = temperature
         if self.endpoint.send_seed:
             body["seed"] = seed
-        if form == "json_schema":
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": schema},
-            }
-        elif form == "json_object":
-            body["response_format"] = {"type": "json_object"}
         return body
 
     def _read(self, response: httpx2.Response) -> Answer | Failure:
         try:
-            completion = _Completion.model_validate_json(response.content)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return Failure(f"status 200 with no chat completion in it: {where} {first['msg']}".replace("  ", " "))
-        choice, tokens = completion.choices[0], completion.usage
-        said = choice.message.refusal or choice.message.content or ""
-        return Answer(
-            text=self._http.redact(said),
-            finish_reason="content_filter" if choice.message.refusal else choice.finish_reason,
-            model=self._http.redact(completion.model or self.endpoint.model),
-            prompt_tokens=tokens.prompt_tokens if tokens else None,
-            completion_tokens=tokens.completion_tokens if tokens else None,
-        )
+            answer = read_completion(response.content, self.endpoint.model)
+        except ValueError as error:
+            return Failure(self._http.redact(f"status 200 with no chat completion in it: {error}"))
+        return dataclasses.replace(answer, text=self._http.redact(answer.text), model=self._http.redact(answer.model))
 
-    def _step_down(self, form: str) -> bool:
-        """Whether a refused request may be sent again in a plainer format: not once its own has been answered."""
-        if form == "none":
-            return False
-        if form == self._format:  # Else another request has stepped down already.
-            if self._format_settled:
-                return False
-            self._format = FORMATS[FORMATS.index(form) + 1]
-        return True
+
+def _response_format(form: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How a request's body asks for JSON."""
+    if form == "json_schema":
+        strict = {"name": "answer", "strict": True, "schema": schema}
+        return {"response_format": {"type": "json_schema", "json_schema": strict}}
+    return {"response_format": {"type": form}} if form == "json_object" else {}

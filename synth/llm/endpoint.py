@@ -1,13 +1,28 @@
 """Settings of an OpenAI-compatible chat endpoint, token counts and cost."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from anytalk.synth.http import HttpEndpoint, refuse_own_keys
 
 OWN_KEYS = {"messages", "model", "response_format", "seed", "stream", "max_tokens", "max_completion_tokens"}
 """Keys of a request's body that `ChatEndpoint.extra` may not set: the client does."""
+
+
+MAX_REPAIR_TEMPERATURE = 1.5
+
+
+def repair_temperature(temperature: float | None) -> float:
+    """Temperature of the request to mend an answer: higher, as at the same one many a model says the same again.
+
+    >>> repair_temperature(0.9), repair_temperature(None), repair_temperature(2.0)
+    (1.2, 1.3, 2.0)
+    """
+    base = 1.0 if temperature is None else temperature  # Servers take 1 by themselves.
+    return max(base, min(MAX_REPAIR_TEMPERATURE, round(base + 0.3, 3)))
 
 
 @dataclass
@@ -50,6 +65,7 @@ class ChatEndpoint(HttpEndpoint):
         send_seed: whether requests carry a seed; a few servers reject it.
         response_format: how JSON is requested; auto takes the strictest format that the server accepts.
         extra: further keys of the request's body, such as {chat_template_kwargs: {enable_thinking: false}}.
+        revision: free text that names what the server runs; answers are kept under it instead of the address.
         price_in_per_million: price of a million prompt tokens, in any currency.
         price_out_per_million: price of a million completion tokens, in the same currency.
 
@@ -67,6 +83,7 @@ class ChatEndpoint(HttpEndpoint):
     send_seed: bool = True
     response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    revision: str = ""
     price_in_per_million: float | None = None
     price_out_per_million: float | None = None
 
@@ -79,6 +96,16 @@ class ChatEndpoint(HttpEndpoint):
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be 0 or more; got {value}")
         refuse_own_keys(self.extra, OWN_KEYS)
+
+    @property
+    def server(self) -> str:
+        """What answers, for the cache: the revision, or the address."""
+        url = urlsplit(self.base_url.rstrip("/"))
+        return self.revision or url._replace(scheme=url.scheme.lower(), netloc=url.netloc.lower()).geturl()
+
+    def for_repair(self) -> "ChatEndpoint":
+        """The endpoint with the temperature at which an answer is mended."""
+        return dataclasses.replace(self, temperature=repair_temperature(self.temperature))
 
     def sampling(self) -> dict[str, Any]:
         """Settings that decide what the model answers, seed and messages apart, as keys of a request's body."""

@@ -117,6 +117,7 @@ class Request:
             conversation=name,
             language=self.language,
             messages=template.fill(values),
+            prompt=template.fixed,
             seed=self.seed,
             turns=self.turns,
             max_answer_s=longest_s(self.seconds),

@@ -5,25 +5,32 @@ endpoint failed; a later run finishes the deferred ones and takes the others' an
 """
 
 import asyncio
-import json
-import re
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from anytalk.synth.errors import EngineError, SampleError
+from anytalk.synth.http import SEEDS
+from anytalk.synth.text.word import words
 
-from .client import Answer, ChatClient, Messages
-from .speech import check_spoken
+from .client import ChatClient, Messages
+from .completion import Answer
+from .json_answer import read_object
+from .speech import check_own, check_spoken
 
 MAX_QUESTION_S = 25.0
 """Longest question, as estimated: a question over 30 s is rejected once it is spoken."""
 
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
+MISTAKES = {
+    "malformed_answer": "That is not the JSON that was asked for.",
+    "echoes_prompt": "That repeats the instructions or talks about them; write what the two people say.",
+    "wrong_language": "That is in another language than the one that was asked for.",
+    "too_long": "That is too long.",
+}
+"""What a model is told of its mistake, by reason, before the detail."""
 
 
 class Turn(BaseModel):
@@ -40,6 +47,17 @@ class _Conversation(BaseModel):
 
     turns: list[Turn]
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_frills(cls, found: Any) -> Any:
+        """Take the turns without the object around them, a turn without its list, and leave further keys out."""
+        turns = found.get("turns", [found] if "question" in found else None) if isinstance(found, dict) else found
+        turns = [turns] if isinstance(turns, dict) else turns
+        if not isinstance(turns, list):
+            return {key: found[key] for key in ("turns",) if isinstance(found, dict) and key in found}
+        kept = ("question", "answer")
+        return {"turns": [{k: t[k] for k in kept if k in t} if isinstance(t, dict) else t for t in turns]}
+
 
 SCHEMA = _Conversation.model_json_schema()
 """JSON schema of every answer."""
@@ -54,8 +72,10 @@ class Job:
         conversation: its name.
         language: BCP-47 tag.
         messages: what the model is told.
+        prompt: the part of it that no text may repeat, which is the template without what is filled in.
         seed: of the sampling.
         turns: how many turns must come back.
+        exact: whether more are a mistake; else the first ones are taken.
         max_answer_s: longest answer, estimated from its words, in seconds.
         source: where it comes from, for a reader of the dataset.
         provenance: template, hashes and draws, by name.
@@ -66,41 +86,42 @@ class Job:
     conversation: str
     language: str
     messages: Messages
+    prompt: str
     seed: int
     turns: int
     max_answer_s: float
     source: str
     provenance: Mapping[str, str | int | float]
+    exact: bool = False
     questions: tuple[str, ...] | None = None
 
     def read(self, answer: Answer) -> tuple[Turn, ...]:
         """Check an answer.
 
         Raises:
-            SampleError: `malformed_answer` if it is not the JSON that was asked for, or one of the reasons of
-                `unspeakable` for what it says.
+            SampleError: `malformed_answer` if it is not the JSON that was asked for, `echoes_prompt` if it repeats what
+                the model was told or talks about it, or one of the reasons of `unspeakable` for what it says, such as
+                `wrong_language`.
         """
-        turns = read_answer(answer, self.messages, _Conversation).turns
-        if len(turns) != self.turns:
+        turns = read_object(answer, texts_of(self.messages), _Conversation).turns
+        if len(turns) < self.turns or (self.exact and len(turns) > self.turns):
             raise SampleError("malformed_answer", f"turns must hold {self.turns}; it holds {len(turns)}")
         if self.questions is not None:
             turns = [Turn(question=q, answer=turn.answer) for q, turn in zip(self.questions, turns, strict=True)]
-        return tuple(self._checked(turn) for turn in turns)
+        return tuple(self._checked(turn) for turn in turns[: self.turns])
 
     def _checked(self, turn: Turn) -> Turn:
-        texts = []
-        for side, text, limit_s in (
-            ("question", turn.question, MAX_QUESTION_S),
-            ("answer", turn.answer, self.max_answer_s),
-        ):
-            if side == "answer" or self.questions is None:
-                check_spoken(f"the {side}", text, self.language, limit_s)
-            texts.append(" ".join(text.split()))
-        return Turn(question=texts[0], answer=texts[1])
-
-    def repair(self, answer: Answer, problem: SampleError) -> Messages:
-        """What to tell the model so that it mends its answer."""
-        return repairing(self.messages, answer, problem)
+        limits_s = {"answer": self.max_answer_s}
+        if self.questions is None:
+            limits_s = {"question": MAX_QUESTION_S, **limits_s}
+        for side, limit_s in limits_s.items():
+            text = getattr(turn, side)
+            check_own(f"the {side}", text, self.prompt)
+            check_spoken(f"the {side}", text, self.language, limit_s)
+        question, answer = (" ".join(text.split()) for text in (turn.question, turn.answer))
+        if words(question) == words(answer):
+            raise SampleError("echoes_prompt", f"the answer repeats the question: {answer[:80]!r}")
+        return Turn(question=question, answer=answer)
 
     def generated(self, answer: Answer, turns: tuple[Turn, ...], repaired: bool) -> "Generated":
         """Put an answer that passed together with where it comes from."""
@@ -113,9 +134,12 @@ class Job:
             {**self.provenance, "model": answer.model, "seed": self.seed, "repaired": int(repaired)},
         )
 
-    def rejected(self, error: SampleError) -> "Rejected":
-        """End for what the model said."""
-        return Rejected(self.split_name, self.conversation, self.language, self.source, error.reason, error.detail)
+    def rejected(self, error: SampleError, answer: Answer | None) -> "Rejected":
+        """End for what the model said; `answer` is the last that it gave, if any."""
+        said = "" if answer is None else answer.text
+        return Rejected(
+            self.split_name, self.conversation, self.language, self.source, error.reason, error.detail, said
+        )
 
     def deferred(self, error: EngineError) -> "Deferred":
         """End for now, because the endpoint failed."""
@@ -136,7 +160,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A conversation that failed for good: `reason` is a slug that reports group by."""
+    """A conversation that failed for good: `reason` is a slug that reports group by, `said` the model's last words."""
 
     split_name: str
     conversation: str
@@ -144,6 +168,7 @@ class Rejected:
     source: str
     reason: str
     detail: str
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,64 +214,35 @@ async def run(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome
 
 
 async def _do(job: Job, client: ChatClient) -> Outcome:
+    answer = None
     try:
         answer = await client.ask(job.messages, job.seed, SCHEMA)
         try:
             return job.generated(answer, job.read(answer), repaired=False)
         except SampleError as problem:
-            answer = await client.ask(job.repair(answer, problem), job.seed, SCHEMA)
+            answer = await client.ask(
+                repairing(job.messages, answer, problem), repair_seed(job.seed), SCHEMA, repair=True
+            )
         return job.generated(answer, job.read(answer), repaired=True)
     except SampleError as error:
-        return job.rejected(error)
+        return job.rejected(error, answer)
     except EngineError as error:
         return job.deferred(error)
 
 
-def read_answer(answer: Answer, messages: Messages, model: type[ModelT]) -> ModelT:
-    """Read an answer as the object that was asked for.
-
-    Args:
-        answer: what the model said.
-        messages: what it was told.
-        model: what the object must be.
-
-    Raises:
-        SampleError: `malformed_answer`, if it is not that.
-    """
-    try:
-        return model.model_validate(_json_object(answer.text, messages[0]["content"]))
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the object"
-        raise SampleError("malformed_answer", f"{where}: {problem['msg']}") from None
-    except ValueError as error:
-        cut = f"; it was cut off after {answer.completion_tokens} tokens" if answer.finish_reason == "length" else ""
-        raise SampleError("malformed_answer", f"{error}{cut}") from None
+def texts_of(messages: Messages) -> list[str]:
+    """What a model was told."""
+    return [message["content"] for message in messages]
 
 
 def repairing(messages: Messages, answer: Answer, problem: SampleError) -> Messages:
-    """What to tell a model so that it mends its answer."""
-    told = f"That will not do. {problem.detail}. Send the whole JSON object again, mended, and nothing else."
+    """What to tell a model so that it mends its answer: what was wrong with it."""
+    mistake = MISTAKES.get(problem.reason, "That will not do.")
+    told = f"{mistake} {problem.detail}. Send the whole JSON object again, mended, and nothing else."
     said = answer.text[:4000]  # A model that babbles to its limit need not read all of it again.
     return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": told}]
 
 
-def _json_object(text: str, told: str) -> object:
-    """The first JSON object of a text that was not already told to the model, whatever is said or fenced around it.
-
-    Some models repeat the form that they were shown before they fill it in, and some servers the whole prompt.
-
-    Raises:
-        ValueError: there is none.
-    """
-    text = re.sub(r"^.*</think>", "", text, flags=re.DOTALL)
-    start = text.find("{")
-    try:
-        while start >= 0:
-            found, end = json.JSONDecoder(strict=False).raw_decode(text, start)
-            if text[start:end] not in told:
-                return found
-            start = text.find("{", end)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
-    raise ValueError(f"there is no JSON object of its own in {text[:60]!r}")
+def repair_seed(seed: int) -> int:
+    """Seed of the request to mend an answer; its temperature is higher as well, see `repair_temperature`."""
+    return (seed + 1) % SEEDS

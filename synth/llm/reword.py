@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from anytalk.synth.errors import SampleError
 
-from .client import Answer, ChatClient, Messages
+from .client import ChatClient, Messages
+from .completion import Answer
 from .endpoint import Usage
-from .job import read_answer, repairing
+from .job import repair_seed, repairing, texts_of
+from .json_answer import read_object
+from .speech import check_own
 from .template import Template
 
 
@@ -70,17 +73,19 @@ async def reword(
     """
     messages = request.messages(template)
 
-    async def asked(told: Messages) -> Answer:
-        answer = await client.ask(told, request.seed, SCHEMA)
+    async def asked(told: Messages, seed: int, *, repair: bool) -> Answer:
+        answer = await client.ask(told, seed, SCHEMA, repair=repair)
         usage.count(answer.prompt_tokens, answer.completion_tokens)
         return answer
 
     def said(answer: Answer) -> str:
-        return check(read_answer(answer, messages, _Wording).text)
+        text = read_object(answer, texts_of(messages), _Wording).text
+        check_own(f"the {request.side}", text, template.fixed)
+        return check(text)
 
-    answer = await asked(messages)
+    answer = await asked(messages, request.seed, repair=False)
     try:
         return said(answer)
     except SampleError as problem:
-        answer = await asked(repairing(messages, answer, problem))
+        answer = await asked(repairing(messages, answer, problem), repair_seed(request.seed), repair=True)
     return said(answer)

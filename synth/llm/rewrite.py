@@ -73,9 +73,11 @@ def rewriting_jobs(conversations: Iterable[Written], config: Rewriting, seed: in
             conversation=written.conversation,
             language=written.language,
             messages=template.fill(values),
+            prompt=template.fixed,
             # By content, so that a conversation is asked for once wherever it stands.
             seed=derive_seed(seed, "rewrite", text) % SEEDS,
             turns=len(written.turns),
+            exact=True,
             max_answer_s=longest_s(config.seconds),
             source=written.source,
             provenance={"template": template.name},

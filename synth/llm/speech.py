@@ -1,8 +1,12 @@
-"""How much text fills a time, for a prompt; and whether what came back can be said in it."""
+"""How much text fills a time, for a prompt; and whether what came back can be said in it, in the right language."""
+
+from functools import cache
 
 from anytalk.synth.errors import SampleError
 from anytalk.synth.language import primary
-from anytalk.synth.text import normalise, unspeakable
+from anytalk.synth.text import Langid, normalise, unspeakable
+
+from .echo import echo_of
 
 WORDS_PER_S = 2.5
 """Of read English: 150 words a minute. Other languages that part their words are taken to be alike."""
@@ -22,7 +26,7 @@ def length(seconds: float, language: str) -> str:
 
 
 def check_spoken(side: str, text: str, language: str, limit_s: float) -> None:
-    """Raise for a text that is written for the eye, or takes too long to say.
+    """Raise for a text that is written for the eye, takes too long to say, or is in another language.
 
     Args:
         side: what to call it in the error, such as "the answer".
@@ -33,6 +37,27 @@ def check_spoken(side: str, text: str, language: str, limit_s: float) -> None:
     Raises:
         SampleError: with the first reason of `unspeakable`, and all of them in its detail.
     """
-    problems = unspeakable(text, language, limit_s, spoken=normalise(text, language))
+    problems = unspeakable(text, language, limit_s, spoken=normalise(text, language), identifier=_identifier())
     if problems:
         raise SampleError(problems[0].reason, "; ".join(f"{side}: {p.reason} {p.piece!r}" for p in problems))
+
+
+def check_own(side: str, text: str, prompt: str) -> None:
+    """Raise for a text that repeats the prompt, or talks about it.
+
+    Args:
+        side: what to call it in the error, such as "the answer".
+        text: as the model wrote it.
+        prompt: what it may not repeat; see `echo_of`.
+
+    Raises:
+        SampleError: `echoes_prompt`.
+    """
+    piece = echo_of(text, prompt)
+    if piece is not None:
+        raise SampleError("echoes_prompt", f"{side}: {piece[:80]!r} is of the instructions")
+
+
+@cache
+def _identifier() -> Langid:
+    return Langid()

@@ -57,6 +57,11 @@ class Template:
         """Kind, version and the beginning of the hash, for provenance."""
         return f"{self.kind}@{self.version}:{self.sha256[:12]}"
 
+    @property
+    def fixed(self) -> str:
+        """All that it tells whatever is filled in; a blank line stands for each open place."""
+        return re.sub(r"\$(?:\$|\w+|\{\w+\})", "\n\n", f"{self.system}\n\n{self.user}")
+
     def fill(self, values: Mapping[str, object]) -> list[dict[str, str]]:
         """Write the messages.
 

@@ -4,7 +4,6 @@ import itertools
 import unicodedata
 from typing import Protocol
 
-from anytalk.synth.extra import import_extra
 from anytalk.synth.language import primary, same_language, script
 
 SCRIPTS = {
@@ -59,16 +58,12 @@ class Langid:
     """The naive Bayes classifier of py3langid: 97 languages, its model of 4.5 MB in the wheel.
 
     Source: https://github.com/adbar/py3langid (0.4.0, BSD-3-Clause).
-
-    Raises:
-        MissingExtra: if py3langid is not installed.
     """
 
-    extra = "langid"
-
     def __init__(self) -> None:
-        module = import_extra("py3langid.langid", "py3langid", self.extra)
-        self._identifier = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
+        from py3langid import langid
+
+        self._identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
     def probability(self, text: str, language: str) -> float | None:
         """See `Identifier.probability`."""

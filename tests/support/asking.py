@@ -31,12 +31,12 @@ async def collect(outcomes):
     return [outcome async for outcome in outcomes]
 
 
-def generated(server, count, cache=None, seed=1, **more):
-    """Outcomes of a small plan, and the client that was asked."""
+def generated(server, count, cache=None, seed=1, ask=None, **more):
+    """Outcomes of a small plan, and the client that was asked; `ask` holds further settings of the plan."""
 
     async def run():
         async with ChatClient(endpoint(server.url, **more), cache) as client:
-            return await collect(generate(Generation(conversations=count), seed, client)), client
+            return await collect(generate(Generation(conversations=count, **ask or {}), seed, client)), client
 
     return asyncio.run(run())
 

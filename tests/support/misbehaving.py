@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import re
 import ssl
 import threading
 import time
@@ -65,6 +67,58 @@ FAULTS = {
 """Every way to misbehave, by name: first those of the machinery, then those of the model."""
 
 MACHINERY = tuple(FAULTS)[:10]
+
+
+def shaped(said: Any, *, place: str = "content", usage: Any = None, **choice: Any) -> Fault:
+    """A chat completion in the shape of some server."""
+    message = {"role": "assistant", "content": None} | {place: said}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"} | choice]
+    return Fault(text=json.dumps({"model": "tiny-1", "choices": choices, "usage": usage}))
+
+
+def _curly(said: str, opening: str = "\u201d", closing: str = "\u201d") -> str:
+    marks = itertools.cycle([opening, closing])
+    return re.sub('"', lambda _: next(marks), said)
+
+
+def _turn(said: str) -> dict[str, str]:
+    turn: dict[str, str] = json.loads(said)["turns"][0]
+    return turn
+
+
+HABITS: dict[str, Callable[[str], Fault]] = {
+    "usage empty": lambda said: shaped(said, usage={}),
+    "usage partial": lambda said: shaped(said, usage={"prompt_tokens": 8, "total_tokens": 8}),
+    "usage nulls": lambda said: shaped(said, usage={"prompt_tokens": None, "completion_tokens": None}),
+    "usage of texts": lambda said: shaped(said, usage={"prompt_tokens": "8", "completion_tokens": "9"}),
+    "usage a list": lambda said: shaped(said, usage=[8, 9]),
+    "in reasoning_content": lambda said: shaped(said, place="reasoning_content"),
+    "in reasoning": lambda said: shaped(said, place="reasoning"),
+    "parts": lambda said: shaped([{"type": "text", "text": said}]),
+    "parts with thinking": lambda said: shaped(
+        [{"type": "thinking", "thinking": "Hm {"}, {"type": "text", "text": said}]
+    ),
+    "parts that are texts": lambda said: shaped([said[:9], said[9:]]),
+    "no finish_reason": lambda said: shaped(said, finish_reason=None),
+    "byte order mark": lambda said: dataclasses.replace(shaped(said), text="\ufeff\n" + shaped(said).text),
+    "thinking": lambda said: shaped(f'<think>Perhaps {{"turns": []}}? No.</think>\n\n{said}'),
+    "thinking that opened in the prompt": lambda said: shaped(f"Let me see {{...}}.\n</think>{said}"),
+    "fenced": lambda said: shaped(f"Sure, here it is:\n```json\n{said}\n```\nI hope that {{this}} helps."),
+    "brace before": lambda said: shaped(f"Filled in for {{topic}} as asked: {said}"),
+    "curly quotes": lambda said: shaped(_curly(said)),
+    "curly quotes in pairs": lambda said: shaped(_curly(said, "\u201c", "\u201d")),
+    "German quotes": lambda said: shaped(_curly(said, "\u201e", "\u201c")),
+    "single quotes": lambda said: shaped(repr(json.loads(said))),
+    "trailing commas": lambda said: shaped(said.replace("}]", "},]")),
+    "no quotes around keys": lambda said: shaped(re.sub(r'"(\w+)":', r"\1:", said)),
+    "a bracket missing": lambda said: shaped(said[:-2] + "}"),
+    "a turn alone": lambda said: shaped(json.dumps(_turn(said))),
+    "turns alone": lambda said: shaped(json.dumps([_turn(said)])),
+    "further keys": lambda said: shaped(json.dumps({"id": 1, "turns": [_turn(said) | {"topic": "bees"}]})),
+    "too many turns": lambda said: shaped(json.dumps({"turns": [_turn(said), {"question": "And?", "answer": "So."}]})),
+    "cut off after enough": lambda said: shaped(said[:-2] + ', {"question": "And', finish_reason="length"),
+}
+"""Shapes of a good answer, given as JSON with one turn, that servers and models have; each is understood at once."""
 
 
 class Server:

@@ -149,7 +149,7 @@ def probe(models: Sequence[ChatEndpoint | ClusterModel]) -> None:
     try:
         for model in models:
             if isinstance(model, ClusterModel):
-                VllmEngine(model)
+                VllmEngine()
     except MissingExtra as error:
         problems.append(str(error))
     if problems:

@@ -50,7 +50,7 @@ def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[SourceRow]:
         if isinstance(outcome, Deferred):
             yield DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
-            yield BadPair(outcome.reason, outcome.detail, outcome.source)
+            yield BadPair(outcome.reason, outcome.detail, outcome.source, _what_was_said(outcome))
         else:
             # Two models that were asked the same do not answer the same.
             conversation = digest(outcome.conversation, source.backend.model)[:16]
@@ -108,7 +108,7 @@ def _rewrite(rows: list[SourceRow], rules: Rewrite, llm_client: LlmClient) -> No
             rows[min(group)] = DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):
             for place, pair in group.items():
-                rows[place] = BadPair(outcome.reason, outcome.detail, pair.source, pair)
+                rows[place] = BadPair(outcome.reason, _with_words(outcome), pair.source, pair)
         else:
             for (place, pair), turn in zip(group.items(), outcome.turns, strict=True):
                 rows[place] = dataclasses.replace(
@@ -119,6 +119,25 @@ def _rewrite(rows: list[SourceRow], rules: Rewrite, llm_client: LlmClient) -> No
                     answer_written=pair.answer,
                     source=_place(pair.source, outcome.provenance),
                 )
+
+
+def _what_was_said(outcome: Rejected) -> Pair:
+    """A reject's language and the model's own words, where an answer's written form stands."""
+    return Pair(
+        split_name=outcome.split_name,
+        conversation=outcome.conversation,
+        turn=0,
+        question=None,
+        answer=None,
+        language=outcome.language,
+        answer_written=outcome.said or None,
+        source=outcome.source,
+    )
+
+
+def _with_words(outcome: Rejected) -> str:
+    """Why a rewriting failed, and what the model said; the texts of its row are the source's."""
+    return f"{outcome.detail}; the model said {outcome.said!r}" if outcome.said else outcome.detail
 
 
 def _written(group: Mapping[int, Pair]) -> Written:

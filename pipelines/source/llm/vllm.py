@@ -1,8 +1,7 @@
 """Conversations from vLLM inside the cluster: no endpoint to run, and every GPU of the cluster at work.
 
 Rows go through `ray.data.llm` in two rounds, the second for answers that need mending, and end as they do with an
-endpoint: see `anytalk.synth.llm.job`. Answers share the endpoint's cache, so a set begun in one way can be finished in
-the other, if model, settings and seed are the same.
+endpoint: see `anytalk.synth.llm.job`. Answers are kept in the same cache as an endpoint's, under a name of their own.
 
 Written against ray 2.60 (`ray.data.llm.vLLMEngineProcessorConfig`, `build_processor`), whose extra brings vLLM 0.29.
 Run with vLLM 0.32's build for CPUs (tests/pipelines/source/test_vllm.py); on a GPU it has not been run yet.
@@ -18,16 +17,19 @@ from anytalk.pipelines.recipe import ClusterModel
 from anytalk.synth.errors import EngineError, SampleError
 from anytalk.synth.extra import import_extra
 from anytalk.synth.llm.cache import AnswerCache, answer_key
-from anytalk.synth.llm.client import Answer, Messages
-from anytalk.synth.llm.endpoint import Usage
-from anytalk.synth.llm.job import SCHEMA, Job, Outcome
+from anytalk.synth.llm.client import Messages
+from anytalk.synth.llm.completion import Answer
+from anytalk.synth.llm.endpoint import Usage, repair_temperature
+from anytalk.synth.llm.job import SCHEMA, Job, Outcome, repair_seed, repairing
 
 
 class Engine(Protocol):
     """Answers many requests at once."""
 
-    def answer(self, requests: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
-        """Answer requests of messages and seed, each with its place, as they are done.
+    def answer(
+        self, requests: Sequence[tuple[Messages, int]], config: ClusterModel
+    ) -> Iterator[tuple[int, Answer | EngineError]]:
+        """Answer requests of messages and seed, each with its place, as they are done; with the sampling of `config`.
 
         Raises:
             EngineError: the engine itself failed; what was not answered by then will not be.
@@ -37,18 +39,16 @@ class Engine(Protocol):
 class VllmEngine:
     """vLLM through Ray Data, on the cluster that Ray is connected to.
 
-    Args:
-        config: model and resources.
-
     Raises:
         MissingExtra: vLLM is not installed.
     """
 
-    def __init__(self, config: ClusterModel) -> None:
+    def __init__(self) -> None:
         import_extra("vllm", "generation with vLLM inside the cluster", "vllm")
-        self.config = config
 
-    def answer(self, requests: Sequence[tuple[Messages, int]]) -> Iterator[tuple[int, Answer | EngineError]]:
+    def answer(
+        self, requests: Sequence[tuple[Messages, int]], config: ClusterModel
+    ) -> Iterator[tuple[int, Answer | EngineError]]:
         """See `Engine.answer`."""
         import ray
         from ray.data.llm import build_processor
@@ -57,7 +57,6 @@ class VllmEngine:
             {"number": number, "messages_json": json.dumps([dict(message) for message in messages]), "seed": seed}
             for number, (messages, seed) in enumerate(requests)
         ]
-        config = self.config
         chat = {"chat_template_kwargs": dict(config.chat_template)} if config.chat_template else None
         try:
             processor = build_processor(
@@ -141,8 +140,9 @@ def run_on_cluster(
         EngineError: vLLM itself failed; what it had answered is in the cache.
     """
     waiting = list(jobs)
-    round_of = functools.partial(_ask, config=config, cache=cache, engine=engine or VllmEngine(config), usage=usage)
-    firsts = round_of([(job.messages, job.seed) for job in waiting])
+    engine = engine or VllmEngine()
+    round_of = functools.partial(_ask, cache=cache, engine=engine, usage=usage or Usage())
+    firsts = round_of([(job.messages, job.seed) for job in waiting], config)
     outcomes: list[Outcome | None] = [None] * len(waiting)
     broken: list[tuple[int, Messages]] = []
     for place, (job, first) in enumerate(zip(waiting, firsts, strict=True)):
@@ -152,8 +152,9 @@ def run_on_cluster(
         try:
             outcomes[place] = job.generated(first, job.read(first), repaired=False)
         except SampleError as problem:
-            broken.append((place, job.repair(first, problem)))
-    seconds = round_of([(messages, waiting[place].seed) for place, messages in broken])
+            broken.append((place, repairing(job.messages, first, problem)))
+    mending = dataclasses.replace(config, temperature=repair_temperature(config.temperature))
+    seconds = round_of([(messages, repair_seed(waiting[place].seed)) for place, messages in broken], mending)
     for (place, _), second in zip(broken, seconds, strict=True):
         outcomes[place] = _last(waiting[place], second)
     for outcome in outcomes:
@@ -167,7 +168,7 @@ def _last(job: Job, answer: Answer | EngineError) -> Outcome:
     try:
         return job.generated(answer, job.read(answer), repaired=True)
     except SampleError as error:
-        return job.rejected(error)
+        return job.rejected(error, answer)
 
 
 def _ask(
@@ -175,16 +176,15 @@ def _ask(
     config: ClusterModel,
     cache: AnswerCache | None,
     engine: Engine,
-    usage: Usage | None,
+    usage: Usage,
 ) -> list[Answer | EngineError]:
     """Answer requests from the cache, and the others with the engine."""
-    usage = usage or Usage()
-    keys = [answer_key(config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in requests]
+    keys = [answer_key("vllm", config.model, messages, config.sampling(), seed, SCHEMA) for messages, seed in requests]
     known = [cache.get(key) if cache is not None else None for key in keys]
     missing = [place for place, answer in enumerate(known) if answer is None]
     usage.cached += len(requests) - len(missing)
     fresh: dict[int, Answer | EngineError] = {}
-    for number, answer in engine.answer([requests[place] for place in missing]) if missing else ():
+    for number, answer in engine.answer([requests[place] for place in missing], config) if missing else ():
         fresh[missing[number]] = answer
         if isinstance(answer, Answer):
             usage.count(answer.prompt_tokens, answer.completion_tokens)

@@ -67,7 +67,7 @@ def fails_on(*texts):
 
 def every_third():
     """Be broken for the requests whose seed three divides, but never for a probe."""
-    return lambda number, body: None if is_probe(body) or body["seed"] % 3 else Fault(500, "broken")
+    return lambda number, body: None if is_probe(body) or body["seed"] % 3 else Fault(502, "broken")
 
 
 def test_what_a_model_is_asked_for_becomes_rows(fake_recipe, tmp_path):
@@ -96,7 +96,7 @@ def test_what_is_deferred_leaves_no_plan_and_the_same_command_goes_on(fake_recip
     out = tmp_path / "out"
     with serve(answer, every_third()) as server:
         recipe = fake_recipe(source=llm(server, 12))
-        with pytest.raises(EngineError, match=r"conversations? deferred.*500.*the same command asks for them again"):
+        with pytest.raises(EngineError, match=r"conversations? deferred.*502.*the same command asks for them again"):
             plan(recipe, out)
         lost = sum(body["seed"] % 3 == 0 for body in server.bodies if not is_probe(body))
         assert not (out / "plan" / "plan.json").exists()
@@ -141,15 +141,15 @@ def test_a_killed_generation_is_finished_by_the_next_run_and_asks_nothing_twice(
 
 def test_what_a_model_says_badly_is_rejected_with_its_reason(fake_recipe, tmp_path):
     def bad(body):
-        return answer(body) if is_probe(body) or body["seed"] % 2 else "I would rather not."
+        good = is_probe(body) or (len(body["messages"]) == 2 and body["seed"] % 2)
+        return answer(body) if good else "I would rather not."
 
     with serve(bad) as server:
         planned = plan(fake_recipe(source=llm(server, 10)), tmp_path / "out")
     assert 0 < planned.rows == 10 - planned.reasons["malformed_answer"]
-    assert {row["source"].rpartition(":")[0] for row in rows_of(tmp_path / "out", "rejects")} <= {
-        "llm:everyday",
-        "llm:trivia_singlechoice",
-    }
+    rejects = rows_of(tmp_path / "out", "rejects")
+    assert {row["source"].rpartition(":")[0] for row in rejects} <= {"llm:everyday", "llm:trivia_singlechoice"}
+    assert {(row["language"], row["answer_written"]) for row in rejects} == {("en", "I would rather not.")}
 
 
 def test_turns_of_a_conversation_stay_together(fake_recipe, tmp_path):

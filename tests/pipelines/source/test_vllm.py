@@ -34,19 +34,20 @@ from anytalk.synth.llm.job import SCHEMA, Deferred, Generated
 class Rounds:
     """Answers as vLLM's stage of `ray.data.llm` hands them back, in any order."""
 
-    def __init__(self, config, say):
-        self.config, self.say, self.rounds = config, say, []
+    def __init__(self, say):
+        self.say, self.rounds, self.temperatures = say, [], []
 
-    def answer(self, asked):
+    def answer(self, asked, config):
         self.rounds.append(len(asked))
+        self.temperatures.append(config.temperature)
         for number, (messages, seed) in reversed(list(enumerate(asked))):
             row = {"number": number, "messages_json": json.dumps(list(messages)), "seed": seed}
-            row |= request_row(row, self.config)
+            row |= request_row(row, config)
             assert json.loads(row["sampling_params"]["structured_outputs"]["json"]) == SCHEMA
             said = self.say(row)
             out = {"generated_text": said, "num_input_tokens": 9, "num_generated_tokens": 5}
             failed = row | out | {"__inference_error__": "ValueError: prompt is too long"}
-            yield number, read_row(failed if said is None else answer_row(row | out), self.config)
+            yield number, read_row(failed if said is None else answer_row(row | out), config)
 
 
 def test_the_cluster_repairs_in_a_second_round_and_defers_what_failed(tmp_path):
@@ -59,13 +60,14 @@ def test_the_cluster_repairs_in_a_second_round_and_defers_what_failed(tmp_path):
         return good_answer(row)
 
     with AnswerCache(tmp_path / "a.sqlite") as cache:
-        first = Rounds(config, say)
+        first = Rounds(say)
         outcomes = list(run_on_cluster(jobs, config, cache, first))
         failed = sum(job.seed % 6 == 3 for job in jobs)
         assert first.rounds == [30, sum(job.seed % 6 == 0 for job in jobs)]
+        assert first.temperatures == [0.9, 1.2]
         assert [o.conversation for o in outcomes] == [job.conversation for job in jobs]
         assert sum(isinstance(o, Deferred) for o in outcomes) == failed > 0
-        second = Rounds(config, good_answer)
+        second = Rounds(good_answer)
         assert all(isinstance(o, Generated) for o in run_on_cluster(jobs, config, cache, second))
         assert second.rounds == [failed]
 
@@ -81,8 +83,8 @@ def test_what_was_answered_before_the_engine_died_is_not_asked_again(tmp_path):
 
     with AnswerCache(tmp_path / "a.sqlite") as cache:
         with pytest.raises(EngineError, match="the actor died"):
-            list(run_on_cluster(jobs, config, cache, Rounds(config, dies)))
-        usage, second = Usage(), Rounds(config, good_answer)
+            list(run_on_cluster(jobs, config, cache, Rounds(dies)))
+        usage, second = Usage(), Rounds(good_answer)
         assert len(list(run_on_cluster(jobs, config, cache, second, usage))) == 10
     assert second.rounds == [3]
     assert usage == Usage(answers=3, cached=7, prompt_tokens=27, completion_tokens=15)

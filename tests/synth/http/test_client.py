@@ -63,7 +63,7 @@ def test_a_wait_beyond_bounds_defers_the_rest_at_once():
 
 
 def test_an_endpoint_that_is_down_is_left_alone_after_some_requests():
-    with serve(good_answer, lambda number, body: FAULTS["broken"]) as server:
+    with serve(good_answer, lambda number, body: FAULTS["dropped"]) as server:
         outcomes, _ = generated(server, 100, attempts=2)
     assert all(isinstance(outcome, Deferred) for outcome in outcomes)
     assert len(server.bodies) < 40

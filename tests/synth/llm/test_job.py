@@ -27,6 +27,9 @@ def test_a_broken_answer_is_repaired_once_by_showing_what_is_wrong():
     said, told = server.bodies[1]["messages"][2:]
     assert said == {"role": "assistant", "content": '{"turns": [{"question": "Who?"}]}'}
     assert "turns.0.answer: Field required" in told["content"]
+    first, second = server.bodies
+    assert (first["temperature"], second["temperature"]) == (0.9, 1.2)
+    assert second["seed"] == first["seed"] + 1
 
 
 @pytest.mark.parametrize("said", ["the whole prompt", "the form alone"])
@@ -37,7 +40,7 @@ def test_a_prompt_that_comes_back_is_no_answer(said):
 
     with serve(answer) as server:
         outcomes, _ = generated(server, 2)
-    assert [outcome.reason for outcome in outcomes] == ["malformed_answer"] * 2
+    assert [outcome.reason for outcome in outcomes] == ["echoes_prompt"] * 2
     with serve(lambda body: f"The form is {answer(body)}. Here it is: {good_answer(body)}") as server:
         [outcome], _ = generated(server, 1)
     assert outcome.turns[0].question == "Question 0, please?"
