@@ -55,6 +55,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
         "machine": {
             "python": made_with["python"],
             "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),
+            **({"gpus": gpus} if (gpus := sorted({g for s in finished.values() for g in s.get("gpus", [])})) else {}),
         },
     }
     store.write(CARD, dataset_card(manifest, rerolled=judgement.rerolls).encode())

@@ -27,6 +27,7 @@ ROOMS: dict[str, list[str]] = {
         "recording",
         "audio",
         "threads",
+        "device",
         "onnx",
         "http",
         "text",

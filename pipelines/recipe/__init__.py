@@ -2,7 +2,18 @@
 
 from .augment import Augment
 from .clean import Clean, Decontaminate, Dedup, EvaluationSet, Split
-from .dataset import KEPT_CODES, REJUDGED_KEYS, Audio, Check, Features, Recipe, Resources, both_sides, load_recipe
+from .dataset import (
+    KEPT_CODES,
+    REJUDGED_KEYS,
+    Audio,
+    Check,
+    Codec,
+    Features,
+    Recipe,
+    Resources,
+    both_sides,
+    load_recipe,
+)
 from .file import Section, read_recipe, resolve
 from .llm import ENDPOINT_ACCESS_KEYS, ClusterModel, Llm, Reword, Rewrite
 from .source import (
@@ -33,6 +44,7 @@ __all__ = [
     "Check",
     "Clean",
     "ClusterModel",
+    "Codec",
     "Columns",
     "Decontaminate",
     "Dedup",

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from anytalk.synth.errors import near_matches
+from anytalk.synth.device import Dtype, check_named
+from anytalk.synth.errors import SetupError, near_matches
 from anytalk.synth.hearing import Context
 from anytalk.synth.judge.catalogue import SCORERS
 from anytalk.synth.judge.policy import Policy
@@ -71,7 +72,8 @@ class Codec(Section):
         description="bundled, a folder, a .safetensors file, a hub id of SNAC, "
         f"or {KEPT_CODES}: keep the source's codes without decoding them",
     )
-    compiled: bool = Field(False, description="compile SNAC for the machine: faster; needs a C++ compiler")
+    compiled: bool = Field(False, description="compile SNAC for the CPU: faster; needs a C++ compiler")
+    compute_type: Dtype = Field("float32", description="precision of SNAC's encoder; half precision on a GPU only")
 
 
 class Features(Section):
@@ -105,16 +107,38 @@ class Resources(Section):
     None of this changes a byte, but for the kind of device.
     """
 
+    device: str = Field(
+        "auto",
+        description="where engines compute: auto (a GPU where there is one), cpu, cuda, or cuda:1",
+        examples=["auto", "cpu", "cuda"],
+    )
     crews: int | None = Field(None, ge=1, description="crews on a Ray cluster; as many as it holds by default")
     cpus: float | None = Field(None, gt=0.0, description="cores of a crew on a cluster; up to 4, or a GPU's share")
     gpus: float | None = Field(None, ge=0.0, description="GPUs of a crew, fractions too; 1 where the cluster has any")
     memory_gib: float | None = Field(None, gt=0.0, description="memory of a crew that Ray reserves on a cluster")
     voices: int = Field(1, ge=1, description="TTS engines of a crew")
-    hearing: int | None = Field(None, ge=1, description="ASR engines of a crew, most of the work; one a core")
+    hearing: int | None = Field(None, ge=1, description="ASR engines of a crew, most of the work; one a core, or a GPU")
     judging: int = Field(1, ge=1, description="scoring engines of a crew")
     codec: int = Field(1, ge=1, description="codec engines of a crew")
     units_in_flight: int = Field(3, ge=1, description="work units that a crew makes at once")
     hours: float | None = Field(None, gt=0.0, description="wall-clock time after which a run begins no further unit")
+
+    @field_validator("device")
+    @classmethod
+    def device_is_known(cls, name: str) -> str:
+        """The device is named as engines take it; whether it is there is seen where a crew is."""
+        try:
+            check_named(name)
+        except SetupError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @model_validator(mode="after")
+    def has_the_gpu(self) -> "Resources":
+        """A crew that reserves no GPU gets none from Ray."""
+        if self.device.startswith("cuda") and self.gpus == 0:
+            raise ValueError(f"gpus 0 reserves no GPU, but device is {self.device}; set device to cpu, or gpus above 0")
+        return self
 
 
 REJUDGED_KEYS: Any = {"attempts", "question", "answer"}
@@ -189,8 +213,8 @@ class Recipe(Section):
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
             include={"voices", "audio", "codec", "features", "shards", "seed"},
-            # The recogniser's fingerprint says its context.
-            exclude={"voices": VOICE_TERMS_KEYS, "features": {"context"}},
+            # The fingerprints of recogniser and codec say these.
+            exclude={"voices": VOICE_TERMS_KEYS, "features": {"context"}, "codec": {"compute_type"}},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
         changes = () if self.augment is None else (self.augment.model_dump_json(),)

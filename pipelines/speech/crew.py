@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from anytalk.pipelines.dataset import StorageError, Store, commit, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
 from anytalk.pipelines.recipe import Recipe
+from anytalk.synth.device import resolve
 from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 from anytalk.synth.seed import digest
 from anytalk.synth.wording import quantity
@@ -105,8 +106,10 @@ class Crew:
         """Load the engines, and say what each of them is, exactly.
 
         Raises:
-            SetupError: engines are missing, do not know a language of the plan, or are not those of the assignment.
+            SetupError: engines are missing, do not know a language of the plan, or are not those of the assignment; or
+                the device is not there.
         """
+        resolve(self.recipe.resources.device)  # first, since a GPU that is not there is missing to all of them
         found = await fingerprints_of(self.recipe, self.engines)
         await self.engines.call("hearing", "require", sorted(self.plan.languages))
         wanted = self.assignment.fingerprints
@@ -159,11 +162,11 @@ class Crew:
                 outcome = await self._made(number, rows, engines, failed or {})
                 if failed is None:
                     _refuse_broken_engines(outcome, len(rows))
-                facts = timings(engines, started)
+                facts = self._timings(engines, started)
             else:
                 before = await asyncio.to_thread(commit.latest_sidecar, self.store, number)
                 outcome, moved = await self._judged_again(rows, engines, before)
-                facts = {**moved, **_added(before, outcome.facts | timings(engines, started))}
+                facts = {**moved, **_added(before, outcome.facts | self._timings(engines, started))}
             sidecar_facts = {**outcome.facts, "judgement": self.assignment.judgement, **facts}
             return await asyncio.to_thread(self._commit, number, key, rows, outcome, sidecar_facts)
         finally:
@@ -192,6 +195,9 @@ class Crew:
         speaks = self.assignment.speaks
         outcome = await make_unit(rows, engines, self.recipe, attempts, speaks=speaks, reworder=reworder)
         return outcome, moved(accepted, {row["id"] for row in outcome.accepted})
+
+    def _timings(self, engines: Engines, started: float) -> dict[str, Any]:
+        return timings(engines, started, gpus_of(self._fingerprints or {}))
 
     def passing(self) -> Passing:
         """Rows of units under way that are through with all their attempts, and utterances spoken so far."""
@@ -246,7 +252,7 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     calls = [engines.call(stage, "fingerprint") for stage in STAGES]
     found = await asyncio.gather(*calls, return_exceptions=True)
     if missing := [str(error) for error in found if isinstance(error, SetupError)]:
-        raise SetupError("\n".join(missing))
+        raise SetupError("\n".join(dict.fromkeys(missing)))
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
     voices, hearing, judging, codec = found
@@ -268,13 +274,26 @@ def unit_key(rows: Sequence[PlannedRow], recipe: Recipe, fingerprints: Mapping[s
     return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, models, *texts)
 
 
-def timings(engines: Engines, started: float) -> dict[str, Any]:
-    """Times of a unit, and the processor that it was made on, for its sidecar."""
+def timings(engines: Engines, started: float, gpus: Sequence[str] = ()) -> dict[str, Any]:
+    """Times of a unit, and the processor and GPUs that it was made on, for its sidecar."""
+    used = any(engines.seconds.values())
     return {
         "wall_s": round(time.monotonic() - started, 3),
         "seconds": {stage: round(seconds, 3) for stage, seconds in engines.seconds.items()},
-        "instruction_sets": [instruction_set()] if any(engines.seconds.values()) else [],
+        "instruction_sets": [instruction_set()] if used else [],
+        **({"gpus": list(gpus)} if used and gpus else {}),
     }
+
+
+def gpus_of(fingerprints: Mapping[str, Any]) -> list[str]:
+    """The kinds of GPU that engines run on, by their fingerprints, which are nested."""
+    found = set()
+    for name, value in fingerprints.items():
+        if isinstance(value, Mapping):
+            found.update(gpus_of(value))
+        elif name == "device":
+            found.add(str(value))
+    return sorted(found)
 
 
 def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,5 +304,6 @@ def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         "wall_s": round(old["wall_s"] + new["wall_s"], 3),
         "seconds": seconds,
         "instruction_sets": sorted({*old["instruction_sets"], *new["instruction_sets"]}),
+        **({"gpus": gpus} if (gpus := sorted({*old.get("gpus", []), *new.get("gpus", [])})) else {}),
         **({"asked": total_usage(asked)} if asked else {}),
     }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anytalk.pipelines.dataset import QUESTION_RATE_HZ
-from anytalk.pipelines.recipe import KEPT_CODES, Audio, Augment, Features, Voices
+from anytalk.pipelines.recipe import KEPT_CODES, Audio, Augment, Codec, Features, Voices
 from anytalk.pipelines.source import read_recording
 from anytalk.synth.audio import Waveform, check_waveform, read_audio, resample, set_loudness, trim_silence
 from anytalk.synth.augment.chain import described
@@ -35,6 +35,7 @@ class VoiceEngine:
         audio: trimming, loudness and limits.
         section: of the recipe: speech servers and terms of voices. None where voices only speak for a test or a model.
         augment: what is done to questions; None for nothing.
+        device: where voices compute that can use a GPU; see `synth.device.resolve`.
 
     Raises:
         SetupError: voices are missing, their terms are unknown, or folders of the augmentation are not in order; every
@@ -42,14 +43,19 @@ class VoiceEngine:
     """
 
     def __init__(
-        self, voices: Sequence[str], audio: Audio, section: Voices | None = None, augment: Augment | None = None
+        self,
+        voices: Sequence[str],
+        audio: Audio,
+        section: Voices | None = None,
+        augment: Augment | None = None,
+        device: str = "cpu",
     ) -> None:
         self.voices: dict[str, Voice] = {}
         self.audio = audio
         missing = []
         for name in voices:
             try:
-                self.voices[name] = load_voice(name, section.servers if section else None)
+                self.voices[name] = load_voice(name, section.servers if section else None, device)
             except SetupError as error:
                 missing.append(str(error))
         declared = section.declared_terms() if section else {}
@@ -66,7 +72,7 @@ class VoiceEngine:
             except SetupError as error:
                 missing.append(str(error))
         if missing:
-            raise SetupError("\n".join(missing))
+            raise SetupError("\n".join(dict.fromkeys(missing)))
 
     def fingerprint(self) -> dict[str, Fingerprint]:
         """Of every voice."""
@@ -155,12 +161,13 @@ class RecogniserEngine:
     Args:
         features: names it.
         language: BCP-47 tag of what it hears where a row says no other.
+        device: where it computes; see `synth.device.resolve`.
 
     Raises:
-        SetupError: it cannot be had, or does not know the language.
+        SetupError: it cannot be had, does not know the language, or cannot run on the device.
     """
 
-    def __init__(self, features: Features, language: str) -> None:
+    def __init__(self, features: Features, language: str, device: str = "cpu") -> None:
         exact = features.model.startswith("openai:") or features.model.endswith(".pt")
         self.whisper = load_whisper(
             features.model,
@@ -169,6 +176,7 @@ class RecogniserEngine:
             # openai-whisper has one arithmetic for everything.
             text_compute_type=None if exact else features.text_compute_type,
             context=features.context,
+            device=device,
         )
 
     def fingerprint(self) -> dict[str, object]:
@@ -214,15 +222,23 @@ class JudgeEngine:
         mos: name of the judge that gives opinion scores.
         speaker: ONNX file of a speaker network; None for none.
         references: recordings of the speakers, by voice.
+        device: where all of them compute; see `synth.device.resolve`.
 
     Raises:
-        SetupError: the network or recordings are missing or cannot be read; one line for each.
+        SetupError: the network or recordings are missing or cannot be read, one line for each; or they cannot run on
+            the device.
     """
 
-    def __init__(self, mos: str, speaker: str | None = None, references: Mapping[str, str] | None = None) -> None:
-        self.mos = load_mos(mos)
-        self.vad = load_vad()
-        self.speaker = None if speaker is None else SpeakerNetwork(speaker)
+    def __init__(
+        self,
+        mos: str,
+        speaker: str | None = None,
+        references: Mapping[str, str] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.mos = load_mos(mos, device)
+        self.vad = load_vad(device=device)
+        self.speaker = None if speaker is None else SpeakerNetwork(speaker, device=device)
         self.references: dict[str, np.ndarray] = {}
         self.reference_hashes: dict[str, str] = {}
         if self.speaker:
@@ -276,22 +292,27 @@ class CodecEngine:
     """The codec.
 
     Args:
-        model: name of the codec, or `snac-codes` for none at all.
+        section: of the recipe; it may name no codec at all.
         meets_codes: whether it will be asked to decode codes that the source brings, which are SNAC's.
-        compiled: see `load_codec`.
+        device: where it computes; see `synth.device.resolve`.
 
     Raises:
-        SetupError: it meets codes and is no SNAC, or there is no compiler.
+        SetupError: it meets codes and is no SNAC, there is no compiler, or it cannot run on the device.
     """
 
-    def __init__(self, model: str, meets_codes: bool = False, compiled: bool = False) -> None:
-        self.codec = None if model == KEPT_CODES else load_codec(model, compiled=compiled)
+    def __init__(self, section: Codec, meets_codes: bool = False, device: str = "cpu") -> None:
+        kept = section.model == KEPT_CODES
+        self.codec = (
+            None
+            if kept
+            else load_codec(section.model, compiled=section.compiled, device=device, dtype=section.compute_type)
+        )
         if meets_codes and self.codec is not None:
             from anytalk.synth.codec.snac import SnacCodec
 
             if not isinstance(self.codec, SnacCodec):
                 raise SetupError(
-                    f"codec {model} is no SNAC, but the source brings SNAC codes; name one, or {KEPT_CODES}"
+                    f"codec {section.model} is no SNAC, but the source brings SNAC codes; name one, or {KEPT_CODES}"
                 )
 
     def fingerprint(self) -> dict[str, object]:

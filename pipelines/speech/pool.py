@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from anytalk.pipelines.recipe import Recipe
+from anytalk.synth.device import resolve
 from anytalk.synth.errors import AnyTalkError, EngineError, SampleError
 
 STAGES = ("voices", "hearing", "judging", "codec")
@@ -119,19 +120,20 @@ def engines_of(recipe: Recipe) -> Engines:
     from .engine import CodecEngine, JudgeEngine, RecogniserEngine, VoiceEngine
 
     r = recipe.resources
+    # A GPU is kept busy by one recogniser with batches; several would each hold its weights.
+    on_gpu = r.device != "cpu" and resolve("auto") != "cpu"
+    recognisers = r.hearing or (1 if on_gpu else os.cpu_count() or 1)
     return Engines(
         {
             "voices": Pool(
-                lambda: VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment), r.voices
+                lambda: VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment, r.device),
+                r.voices,
             ),
-            "hearing": Pool(
-                lambda: RecogniserEngine(recipe.features, recipe.source.language), r.hearing or os.cpu_count() or 1
-            ),
+            "hearing": Pool(lambda: RecogniserEngine(recipe.features, recipe.source.language, r.device), recognisers),
             "judging": Pool(
-                lambda: JudgeEngine(recipe.check.mos, recipe.check.speaker, recipe.voices.references()), r.judging
+                lambda: JudgeEngine(recipe.check.mos, recipe.check.speaker, recipe.voices.references(), r.device),
+                r.judging,
             ),
-            "codec": Pool(
-                lambda: CodecEngine(recipe.codec.model, recipe.source.brings_codes, recipe.codec.compiled), r.codec
-            ),
+            "codec": Pool(lambda: CodecEngine(recipe.codec, recipe.source.brings_codes, r.device), r.codec),
         }
     )

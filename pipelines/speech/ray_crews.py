@@ -85,7 +85,7 @@ class RayCrews:
         self.progress.phase("loading engines")
         self.size = size_of_crew(self.resources)
         recipe = self.assignment.recipe
-        hearing = self.resources.hearing or max(1, int(self.size.cpus))
+        hearing = self.resources.hearing or (1 if self.size.gpus else max(1, int(self.size.cpus)))
         sized = recipe.model_copy(update={"resources": self.resources.model_copy(update={"hearing": hearing})})
         self.assignment = dataclasses.replace(self.assignment, recipe=sized)
         for _ in range(crews_that_fit(self.resources, self.size)):
@@ -250,7 +250,8 @@ def size_of_crew(resources: Resources) -> Size:
     import ray
 
     held = ray.cluster_resources()
-    gpus = resources.gpus if resources.gpus is not None else (1.0 if held.get("GPU", 0) else 0.0)
+    usual = 1.0 if held.get("GPU", 0) and resources.device != "cpu" else 0.0
+    gpus = usual if resources.gpus is None else resources.gpus
     if resources.cpus is not None:
         return Size(resources.cpus, gpus)
     if gpus and held.get("GPU", 0):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.device import gpu_fingerprint, torch_device
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
@@ -34,13 +35,15 @@ class BundledCodec:
     Args:
         weights: file that `weights_bytes` made.
         name: what to call it.
-        threads: of one call.
+        threads: of one call on a CPU.
+        device: see `synth.device.resolve`.
 
     Raises:
-        SetupError: the file is damaged or no codec of ours.
+        SetupError: the file is damaged or no codec of ours, or it cannot run on the device.
     """
 
-    def __init__(self, weights: Path, name: str, threads: int = 1) -> None:
+    def __init__(self, weights: Path, name: str, threads: int = 1, device: str = "cpu") -> None:
+        self.device = torch_device(device)
         self.name, self.threads = name, threads
         self.weights_bytes = weights.stat().st_size if weights.is_file() else 0
         try:
@@ -56,12 +59,14 @@ class BundledCodec:
             "name": header["name"],
             "revision": header["revision"],
             "sha256": file_sha256(weights),
+            **gpu_fingerprint(str(self.device)),
         }
         self.network = CodecNetwork(self.config).eval()
         try:
             self.network.load_state_dict(tensors)
         except RuntimeError as error:
             raise SetupError(f"codec {weights} does not fit its own sizes: {error}") from error
+        self.network.to(self.device)
 
     @property
     def sample_rate_hz(self) -> int:
@@ -114,15 +119,16 @@ class BundledCodec:
     @torch.inference_mode()
     def _encode(self, audio_BS: np.ndarray) -> np.ndarray:
         with torch_threads(self.threads):
-            levels = [level.numpy() for level in self.network.encode(torch.from_numpy(audio_BS))]
+            audio = torch.from_numpy(audio_BS).to(self.device)
+            levels = [level.cpu().numpy() for level in self.network.encode(audio)]
         return np.stack([to_frames([level[row] for level in levels]) for row in range(len(audio_BS))])
 
     @torch.inference_mode()
     def _decode(self, codes_BFL: np.ndarray) -> np.ndarray:
         rows = [to_levels(frames) for frames in codes_BFL]
-        levels = [torch.from_numpy(np.stack(level)) for level in zip(*rows, strict=True)]
+        levels = [torch.from_numpy(np.stack(level)).to(self.device) for level in zip(*rows, strict=True)]
         with torch_threads(self.threads):
-            audio: np.ndarray = self.network.decode(levels).clamp(-1.0, 1.0).numpy()
+            audio: np.ndarray = self.network.decode(levels).clamp(-1.0, 1.0).cpu().numpy()
         return audio
 
 
@@ -155,13 +161,15 @@ def _with_sorted_header(file: bytes) -> bytes:
 
 def _load(spec: str, settings: CodecSettings) -> BundledCodec:
     """Load the codec of the package, or that of a file or folder that the codec recipe wrote."""
+    if settings.dtype != "float32":
+        raise SetupError(f"codec {settings.name} computes in float32 only; {settings.dtype} is for SNAC on a GPU")
     if not spec:
         with resources.as_file(resources.files("anytalk.synth.codec") / "weights" / "bundled.safetensors") as weights:
-            return BundledCodec(weights, settings.name, settings.threads)
+            return BundledCodec(weights, settings.name, settings.threads, settings.device)
     weights = Path(spec) if spec.endswith(".safetensors") else Path(spec) / "codec.safetensors"
     if not weights.is_file():
         raise SetupError(f"codec {weights} does not exist")
-    return BundledCodec(weights, settings.name, settings.threads)
+    return BundledCodec(weights, settings.name, settings.threads, settings.device)
 
 
 def _known() -> list[EngineInfo]:

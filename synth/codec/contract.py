@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.device import Dtype
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint
@@ -86,11 +87,15 @@ class CodecSettings:
         name: what `load_codec` was asked for; the codec's own name.
         threads: of one call on a CPU.
         compiled: compile it where it runs, if it can be.
+        device: where it computes, as it was asked for; see `synth.device.resolve`.
+        dtype: precision of the encoder.
     """
 
     name: str
     threads: int = 1
     compiled: bool = False
+    device: str = "cpu"
+    dtype: Dtype = "float32"
 
 
 @dataclass(frozen=True)

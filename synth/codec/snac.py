@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.device import Dtype, gpu_fingerprint, torch_device, torch_dtype
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
@@ -65,6 +66,8 @@ CHUNK_FRAMES = 48
 """Frames that run at once on a CPU (4.1 s): the largest intermediates then stay below 32 MiB, above which glibc maps
 and clears fresh pages for each of them; 11 s at once took 1.4 times as long here as in pieces."""
 
+_CPU = torch.device("cpu")
+
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -75,7 +78,7 @@ def load_snac(
     noise_seed: int = 0,
     compiled: bool = False,
     device: str = "cpu",
-    half: bool = False,
+    dtype: Dtype = "float32",
 ) -> "SnacCodec":
     """Load SNAC from the hub or from a folder.
 
@@ -84,21 +87,20 @@ def load_snac(
         threads: of one call on a CPU.
         noise_seed: seed of the noise that decoding adds.
         compiled: compile some layers with `torch.compile`, which needs a C++ compiler and, once a process, some
-            seconds at the first call. On a CPU only.
-        device: where torch runs it. On a GPU utterances of equal frame counts share a batch.
-        half: encode in half precision, all but the quantiser; on a GPU only. Some codes differ: measure before use.
+            seconds at the first call. Where the device is a GPU, nothing is compiled.
+        device: where torch runs it; see `synth.device.resolve`.
+        dtype: precision of the encoder, all but the quantiser; half precision on a GPU only. Some codes differ.
 
     Raises:
-        SetupError: the weights are not there, are damaged, or belong to another SNAC than the one at 24 kHz.
+        SetupError: the weights are not there, are damaged, or belong to another SNAC than the one at 24 kHz; there is
+            no compiler; or it cannot run on the device, or in that precision there.
     """
+    on = torch_device(device)
+    if dtype != "float32" and on.type == "cpu":
+        raise SetupError(f"SNAC in {dtype} is for a GPU, and the device is cpu; name float32, or a GPU")
     folder, revision = find_folder(name)
     network = read_network(folder)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SetupError(f"SNAC cannot run on {device!r}: torch finds no GPU; leave it on the CPU")
-    if half and device == "cpu":
-        raise SetupError("SNAC in half precision is for a GPU; name one, such as cuda, or leave it in full precision")
-    if compiled and device != "cpu":
-        raise SetupError(f"SNAC is compiled for the CPU only; leave that out on {device!r}")
+    compiled = compiled and on.type == "cpu"
     if compiled and not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
         raise SetupError("a compiled SNAC needs a C++ compiler; install g++ or clang++, or leave it uncompiled")
     weights = weights_file(folder)
@@ -106,10 +108,11 @@ def load_snac(
         "name": name if revision else folder.resolve().name,
         "revision": revision or "folder",
         "sha256": file_sha256(weights),
+        **gpu_fingerprint(str(on)),
+        **({} if dtype == "float32" else {"dtype": dtype}),
     }
-    codec = SnacCodec(network, name, fingerprint, weights.stat().st_size, threads, noise_seed, device, compiled)
-    if half:
-        codec.network.encoder.half()
+    codec = SnacCodec(network, name, fingerprint, weights.stat().st_size, threads, noise_seed, on, compiled)
+    codec.network.encoder.to(torch_dtype(dtype))
     return codec
 
 
@@ -146,13 +149,13 @@ class SnacCodec:
         weights_bytes: int,
         threads: int = 1,
         noise_seed: int = 0,
-        device: str = "cpu",
+        device: torch.device = _CPU,
         compiled: bool = False,
     ) -> None:
         self.name, self.threads, self.weights_bytes = name, threads, weights_bytes
         self.fingerprint: Fingerprint = fingerprint
         self.codebook_size: int = network.codebook_size
-        self.noise_seed, self.device = noise_seed, torch.device(device)
+        self.noise_seed, self.device = noise_seed, device
         on_cpu = self.device.type == "cpu"
         self.chunk_frames = CHUNK_FRAMES if on_cpu else GPU_CHUNK_FRAMES
         self.batch_frames = 1 if on_cpu else 4 * GPU_CHUNK_FRAMES
@@ -374,7 +377,7 @@ def write_random_snac(folder: Path, seed: int, **sizes: int | None) -> None:
 
 
 def _load(spec: str, settings: CodecSettings) -> SnacCodec:
-    return load_snac(spec, settings.threads, compiled=settings.compiled)
+    return load_snac(spec, settings.threads, compiled=settings.compiled, device=settings.device, dtype=settings.dtype)
 
 
 def _known() -> list[EngineInfo]:

@@ -27,6 +27,7 @@ def load_whisper(
     text_compute_type: str | None = None,
     context: Context = "full",
     cpu_threads: int = 1,
+    device: str = "cpu",
 ) -> Whisper:
     """Load a recogniser.
 
@@ -41,17 +42,20 @@ def load_whisper(
             three quarters of the time.
         context: what the encoder is shown when it makes features: `full` for the original's 30 seconds, or `short` for
             windows of 8, 16 and 30 seconds, whose states differ.
-        cpu_threads: threads of one pass; another number may give other low bits.
+        cpu_threads: threads of one pass on a CPU; another number may give other low bits.
+        device: `cpu`; `cuda` or `cuda:1` for a GPU; `auto` for a GPU where there is one.
 
     Returns:
         The recogniser.
 
     Raises:
         MissingExtra: if openai-whisper is asked for and not installed.
-        SetupError: if there is no such model, it cannot be had or read, or it does not know the language.
+        SetupError: if there is no such model, it cannot be had or read, it does not know the language, or it cannot
+            run on the device or in the arithmetic.
     """
     engine, spec = _split(name)
-    settings = WhisperSettings(name, whisper_code(language), compute_type, text_compute_type, context, cpu_threads)
+    code = whisper_code(language)
+    settings = WhisperSettings(name, code, compute_type, text_compute_type, context, cpu_threads, device)
     return _engine(ENGINES[engine]).load(spec, settings)
 
 

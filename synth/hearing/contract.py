@@ -65,7 +65,7 @@ class Whisper(Protocol):
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Everything that can change a byte: model, SHA-256 of the weights, compute type, engine, threads, context."""
+        """Everything that can change a byte: model, hash of weights, compute type, engine, threads, GPU, context."""
 
     def require(self, languages: Iterable[str]) -> None:
         """See that it knows languages, before it is asked to hear them.
@@ -127,6 +127,7 @@ class WhisperSettings:
         text_compute_type: arithmetic where only text is wanted; None for the same.
         context: what the encoder is shown when it makes features.
         cpu_threads: of one pass.
+        device: where it computes, as it was asked for; see `synth.device.resolve`.
     """
 
     name: str
@@ -135,6 +136,7 @@ class WhisperSettings:
     text_compute_type: str | None = None
     context: Context = "full"
     cpu_threads: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import ctranslate2
 import numpy as np
 from tokenizers import Tokenizer
 
+from anytalk.synth.device import gpu_fingerprint, resolve
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint, engine_fingerprint
@@ -37,10 +38,11 @@ class FasterNetwork:
         compute_type: arithmetic of the encoder that makes features. `float32` gives the original's within
             float16; `int8` is quicker, differs, and differs between instruction sets.
         text_compute_type: arithmetic where only text is made; None for the same.
-        cpu_threads: threads of a pass.
+        cpu_threads: threads of a pass on a CPU.
+        device: see `synth.device.resolve`.
 
     Raises:
-        SetupError: if the folder holds no such model.
+        SetupError: if the folder holds no such model, or it cannot run on the device.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class FasterNetwork:
         compute_type: str = "float32",
         text_compute_type: str | None = None,
         cpu_threads: int = 1,
+        device: str = "cpu",
     ) -> None:
+        self._device = resolve(device, "ctranslate2")
         for needed in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / needed).is_file():
                 raise SetupError(f"{folder} is no Whisper in CTranslate2's format: there is no {needed} in it")
@@ -65,9 +69,15 @@ class FasterNetwork:
         self._end = self._id("<|endoftext|>")
 
     def _load(self, compute_type: str) -> ctranslate2.models.Whisper:
+        kind, _, number = self._device.partition(":")
         try:
             return ctranslate2.models.Whisper(
-                str(self._folder), compute_type=compute_type, inter_threads=1, intra_threads=self._cpu_threads
+                str(self._folder),
+                device=kind,
+                device_index=int(number or 0),
+                compute_type=compute_type,
+                inter_threads=1,
+                intra_threads=self._cpu_threads,
             )
         except (RuntimeError, ValueError) as error:
             raise SetupError(f"CTranslate2 cannot load {self._folder} as {compute_type}: {error}") from error
@@ -84,12 +94,13 @@ class FasterNetwork:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Weights, engine, version, compute types, threads."""
+        """Weights, engine, version, compute types, threads, GPU."""
         return {
             **engine_fingerprint("ctranslate2", weights=self._folder / "model.bin"),
             "compute_type": self._compute_type,
             "text_compute_type": self._text_compute_type,
             "cpu_threads": str(self._cpu_threads),
+            **gpu_fingerprint(self._device),
         }
 
     def encode(self, mel_MN: Mel) -> States:
@@ -147,7 +158,8 @@ class FasterNetwork:
 
 def _encode(model: ctranslate2.models.Whisper, mel_MN: Mel) -> States:
     batch_1MN = np.ascontiguousarray(mel_MN[None])
-    return np.array(model.encode(ctranslate2.StorageView.from_array(batch_1MN)), dtype=np.float32)[0]
+    states_1TD = model.encode(ctranslate2.StorageView.from_array(batch_1MN), to_cpu=True)
+    return np.array(states_1TD, dtype=np.float32)[0]
 
 
 def wheel_folder() -> Path | None:
@@ -199,6 +211,7 @@ def _load(spec: str, settings: WhisperSettings) -> Whisper:
         compute_type=settings.compute_type,
         text_compute_type=settings.text_compute_type,
         cpu_threads=settings.cpu_threads,
+        device=settings.device,
     )
     return Recogniser(network, settings.name, settings.language, settings.context)
 

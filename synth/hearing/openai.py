@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anytalk.synth.device import gpu_fingerprint, torch_device
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import are_installed, import_extra
@@ -29,22 +30,24 @@ from .recogniser import Mel, Recogniser, States
 
 
 class OpenaiNetwork:
-    """A Whisper of openai-whisper, float32 on the CPU.
+    """A Whisper of openai-whisper, in float32.
 
     Args:
         source: one of `whisper.available_models()`, or the path of a `.pt` file with `dims` in it. A file is
             read with `weights_only=True`: it can hold no code.
-        cpu_threads: torch threads of a pass.
+        cpu_threads: torch threads of a pass on a CPU.
+        device: see `synth.device.resolve`.
 
     Raises:
         MissingExtra: if openai-whisper is not installed.
-        SetupError: if there is no such model, or it cannot be downloaded or read.
+        SetupError: if there is no such model, it cannot be downloaded or read, or it cannot run on the device.
     """
 
-    def __init__(self, source: str, *, cpu_threads: int = 1) -> None:
+    def __init__(self, source: str, *, cpu_threads: int = 1, device: str = "cpu") -> None:
         import_extra("whisper", "the recogniser openai-whisper", "openai-whisper")
+        self._device = torch_device(device)
         self._source = source
-        self._model = _load(source)
+        self._model = _load(source, self._device)
         self._cpu_threads = cpu_threads
         dims = self._model.dims
         if dims.n_audio_ctx != CONTEXT_FRAMES:
@@ -90,14 +93,14 @@ class OpenaiNetwork:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Weights (all tensors, by name), engine, version, threads."""
+        """Weights (all tensors, by name), engine, version, threads, GPU."""
         tensors = sorted(self._model.state_dict().items())
         parts = (
             part
             for name, tensor in tensors
             for part in (
                 f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(),
-                tensor.contiguous().numpy().tobytes(),
+                tensor.cpu().contiguous().numpy().tobytes(),
             )
         )
         return {
@@ -105,18 +108,19 @@ class OpenaiNetwork:
             "engine": f"openai-whisper {version('openai-whisper')} torch {torch.__version__}",
             "compute_type": "float32",
             "cpu_threads": str(self._cpu_threads),
+            **gpu_fingerprint(str(self._device)),
         }
 
     def encode(self, mel_MN: Mel) -> States:
         """Run the encoder on one spectrogram: float32 (N // 2, D)."""
         encoder = self._model.encoder
         with torch.inference_mode(), torch_threads(self._cpu_threads):
-            x_BDN = F.gelu(encoder.conv1(torch.from_numpy(mel_MN)[None]))
+            x_BDN = F.gelu(encoder.conv1(torch.from_numpy(mel_MN)[None].to(self._device)))
             x_BTD = F.gelu(encoder.conv2(x_BDN)).permute(0, 2, 1)
             x_BTD = x_BTD + encoder.positional_embedding[: x_BTD.shape[1]]
             for block in encoder.blocks:
                 x_BTD = block(x_BTD)
-            states: States = encoder.ln_post(x_BTD)[0].numpy()
+            states: States = encoder.ln_post(x_BTD)[0].cpu().numpy()
             return states
 
     def encode_for_text(self, mel_MN: Mel) -> States:
@@ -129,7 +133,7 @@ class OpenaiNetwork:
         cache, hooks = self._model.install_kv_cache_hooks()
         try:
             with torch.inference_mode(), torch_threads(self._cpu_threads):
-                spoken_BL = self._greedy(torch.from_numpy(states_BTD), cache, limit, prompt)
+                spoken_BL = self._greedy(torch.from_numpy(states_BTD).to(self._device), cache, limit, prompt)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -143,17 +147,17 @@ class OpenaiNetwork:
         tokenizer = self._tokenizer
         place = tokenizer.all_language_codes.index(language)
         with torch.inference_mode(), torch_threads(self._cpu_threads):
-            start_BL = torch.tensor([[tokenizer.sot]] * len(states_BTD))
-            logits_BV = self._model.logits(start_BL, torch.from_numpy(states_BTD))[:, 0]
+            start_BL = torch.tensor([[tokenizer.sot]] * len(states_BTD), device=self._device)
+            logits_BV = self._model.logits(start_BL, torch.from_numpy(states_BTD).to(self._device))[:, 0]
             likely: list[float | None] = logits_BV[:, tokenizer.all_language_tokens].softmax(-1)[:, place].tolist()
         return likely
 
     def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int, prompt: Sequence[int]) -> Tensor:
         """Take the likeliest token until every row has ended: ids (B, L), an ended row filled with the end."""
         end = self._tokenizer.eot
-        step_BL = torch.tensor([list(prompt)] * len(states_BTD))
+        step_BL = torch.tensor([list(prompt)] * len(states_BTD), device=self._device)
         spoken: list[Tensor] = []
-        ended_B = torch.zeros(len(states_BTD), dtype=torch.bool)
+        ended_B = torch.zeros(len(states_BTD), dtype=torch.bool, device=self._device)
         while len(spoken) < limit and not bool(ended_B.all()):
             logits_BV = self._model.decoder(step_BL, states_BTD, kv_cache=cache)[:, -1]
             logits_BV[:, self._forbidden] = -torch.inf
@@ -170,7 +174,7 @@ class OpenaiNetwork:
         return str(self._tokenizer.decode(list(tokens)))
 
 
-def _load(source: str) -> Any:
+def _load(source: str, device: torch.device) -> Any:
     import whisper
 
     is_path = source not in whisper.available_models()
@@ -178,7 +182,7 @@ def _load(source: str) -> Any:
         known = ", ".join(whisper.available_models())
         raise SetupError(f"openai-whisper has no model {source!r} and there is no such file; it knows {known}")
     try:
-        return whisper.load_model(source, device="cpu").float().eval()
+        return whisper.load_model(source, device=device).float().eval()
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         what = "read" if is_path else "download"
         raise SetupError(f"openai-whisper cannot {what} {source}: {error}") from error
@@ -201,7 +205,7 @@ def _load_whisper(spec: str, settings: WhisperSettings) -> Whisper:
         raise SetupError(
             f"openai-whisper computes in float32 here; {settings.name} was asked for {', '.join(map(str, asked))}"
         )
-    network = OpenaiNetwork(spec, cpu_threads=settings.cpu_threads)
+    network = OpenaiNetwork(spec, cpu_threads=settings.cpu_threads, device=settings.device)
     return Recogniser(network, settings.name, settings.language, settings.context)
 
 

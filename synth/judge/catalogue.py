@@ -24,32 +24,34 @@ DETECTORS = {
 """Module of each detector of speech, by its name."""
 
 
-def load_mos(name: str = "p808") -> Mos:
+def load_mos(name: str = "p808", device: str = "cpu") -> Mos:
     """Load a judge of how an utterance sounds.
 
     Args:
         name: `p808` or `p835`, DNSMOS on the scale of that recommendation; `fake` for tests; or another of the table.
+        device: where it computes; see `synth.device.resolve`.
 
     Raises:
-        SetupError: there is no such judge, or its files are not there.
+        SetupError: there is no such judge, its files are not there, or it cannot run on the device.
     """
     engine = _engine(_module(name, SCORERS, "judge of sound"))
     assert engine.mos is not None, f"{SCORERS[name]} has no judge of sound"
-    return engine.mos(name)
+    return engine.mos(name, device)
 
 
-def load_vad(name: str = "silero") -> Vad:
+def load_vad(name: str = "silero", device: str = "cpu") -> Vad:
     """Load a detector of speech.
 
     Args:
         name: `silero`; `fake` for tests; or another of the table.
+        device: where it computes; see `synth.device.resolve`.
 
     Raises:
-        SetupError: there is no such detector, or its files are not there.
+        SetupError: there is no such detector, its files are not there, or it cannot run on the device.
     """
     engine = _engine(_module(name, DETECTORS, "detector of speech"))
     assert engine.vad is not None, f"{DETECTORS[name]} has no detector of speech"
-    return engine.vad(name)
+    return engine.vad(name, device)
 
 
 def load_judge(name: str) -> Mos | Vad:

@@ -61,14 +61,14 @@ class JudgeEngine:
     """What one file has to judge with. It holds one of these as `ENGINE`.
 
     Attributes:
-        mos: loads a judge of how an utterance sounds, by its name in the table. Raises `SetupError` where its files are
-            not there.
+        mos: loads a judge of how an utterance sounds, by its name in the table and the device that was asked for (see
+            `synth.device`). Raises `SetupError` where its files are not there, or the device cannot be had.
         vad: loads a detector of speech, likewise.
         known: lists them for `anytalk doctor`, without loading one.
     """
 
-    mos: Callable[[str], Mos] | None = None
-    vad: Callable[[str], Vad] | None = None
+    mos: Callable[[str, str], Mos] | None = None
+    vad: Callable[[str, str], Vad] | None = None
     known: Callable[[], Sequence[EngineInfo]] = tuple
 
 

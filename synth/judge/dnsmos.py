@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
 from anytalk.synth.batch import run_good
+from anytalk.synth.device import resolve
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError
 from anytalk.synth.extra import are_installed
@@ -44,27 +45,31 @@ class Dnsmos:
             same second repeated. With a number, at most that many, spread evenly from the first to the last
             (1: the middle one). None for the original's.
         threads: of one call.
+        device: see `synth.device.resolve`.
     """
 
-    def __init__(self, scale: Scale = "p835", *, max_windows: int | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, scale: Scale = "p835", *, max_windows: int | None = None, threads: int = 1, device: str = "cpu"
+    ) -> None:
         if scale not in ("p835", "p808"):
             raise ValueError(f"scale must be 'p835' or 'p808'; got {scale!r}")
         if max_windows is not None and max_windows < 1:
             raise ValueError(f"max_windows must be at least 1, or None; got {max_windows}")
         name = "sig_bak_ovr.onnx" if scale == "p835" else "model_v8.onnx"
         self._path = wheel_file("speechmos", f"dnsmos_models/{name}")
-        self._session = open_session(self._path, threads)
+        self._device = resolve(device, "onnxruntime")
+        self._session = open_session(self._path, threads, self._device)
         self._scale = scale
         self._max_windows = max_windows
         self._threads = threads
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Weights, engine, version, scale, windows, threads."""
+        """Weights, engine, version, scale, windows, threads, GPU."""
         return {
             "model": f"dnsmos {self._scale}",
             "max_windows": str(self._max_windows or "all"),
-            **onnx_fingerprint(self._path, self._threads),
+            **onnx_fingerprint(self._path, self._threads, self._device),
         }
 
     def score(self, waveforms_16k: Sequence[Waveform]) -> list[float | SampleError]:
@@ -129,8 +134,8 @@ def p808_input(window: Waveform) -> NDArray[np.float32]:
     return ((np.maximum(decibels, decibels.max() - 80) + 40) / 40).astype(np.float32)
 
 
-def _load(name: str) -> Dnsmos:
-    return Dnsmos("p835" if name == "p835" else "p808")
+def _load(name: str, device: str) -> Dnsmos:
+    return Dnsmos("p835" if name == "p835" else "p808", device=device)
 
 
 def _known() -> list[EngineInfo]:

@@ -57,4 +57,4 @@ class FakeVad:
         return [(int(loud[0]) / SAMPLE_RATE_HZ, (int(loud[-1]) + 1) / SAMPLE_RATE_HZ)]
 
 
-ENGINE = JudgeEngine(mos=lambda name: FakeMos(), vad=lambda name: FakeVad())
+ENGINE = JudgeEngine(mos=lambda name, device: FakeMos(), vad=lambda name, device: FakeVad())

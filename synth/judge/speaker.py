@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.device import resolve
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.onnx import onnx_fingerprint, open_session
@@ -31,17 +32,21 @@ class SpeakerNetwork:
     Args:
         path: the ONNX file.
         threads: of one call.
+        device: see `synth.device.resolve`.
 
     Raises:
-        SetupError: there is no such file, or it is no such network.
+        SetupError: there is no such file, it is no such network, or it cannot run on the device.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, device: str = "cpu") -> None:
         self._path, self._threads = Path(path), threads
+        self._device = resolve(device, "onnxruntime")
         if not self._path.is_file():
             raise SetupError(f"speaker network {path} does not exist; name an ONNX file")
         try:
-            self._session = open_session(self._path, threads)
+            self._session = open_session(self._path, threads, self._device)
+        except SetupError:
+            raise
         except Exception as error:  # onnxruntime has no class of its own for what it cannot read
             raise SetupError(f"speaker network {path} cannot be opened: {str(error).splitlines()[0]}") from error
         [taken, *others] = self._session.get_inputs()
@@ -56,8 +61,8 @@ class SpeakerNetwork:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Weights, engine, version, threads."""
-        return onnx_fingerprint(self._path, self._threads)
+        """Weights, engine, version, threads, GPU."""
+        return onnx_fingerprint(self._path, self._threads, self._device)
 
     def embed(self, waveform_16k: Waveform) -> NDArray[np.float32]:
         """Give the vector of an utterance.

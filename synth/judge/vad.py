@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
+from anytalk.synth.device import resolve
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.extra import are_installed
 from anytalk.synth.fingerprint import Fingerprint
@@ -37,17 +38,19 @@ class SileroVad:
 
     Args:
         threads: of one call.
+        device: see `synth.device.resolve`.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, device: str = "cpu") -> None:
+        self._device = resolve(device, "onnxruntime")
         self._path = wheel_file("silero_vad", "data/silero_vad_16k_sequence.onnx")
-        self._session = open_session(self._path, threads)
+        self._session = open_session(self._path, threads, self._device)
         self._threads = threads
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """Weights, engine, version, threads."""
-        return {"model": "silero-vad", **onnx_fingerprint(self._path, self._threads)}
+        """Weights, engine, version, threads, GPU."""
+        return {"model": "silero-vad", **onnx_fingerprint(self._path, self._threads, self._device)}
 
     def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
         """See `Vad.speech_spans`."""
@@ -132,4 +135,4 @@ def _known() -> list[EngineInfo]:
     return [EngineInfo("silero", "silero", "MIT", "Silero VAD: where somebody speaks", installed=installed)]
 
 
-ENGINE = JudgeEngine(vad=lambda name: SileroVad(), known=_known)
+ENGINE = JudgeEngine(vad=lambda name, device: SileroVad(device=device), known=_known)

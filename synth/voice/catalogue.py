@@ -21,7 +21,7 @@ ENGINES = {
 """Module of each engine, imported when it is needed, by the part of a voice's name before the colon."""
 
 
-def load_voice(name: str, servers: Servers | None = None) -> Voice:
+def load_voice(name: str, servers: Servers | None = None, device: str = "cpu") -> Voice:
     """Load a voice.
 
     Args:
@@ -29,18 +29,20 @@ def load_voice(name: str, servers: Servers | None = None) -> Voice:
             language of espeak-ng, with `+VARIANT` if wanted (`espeak:en-gb+f3`); `kokoro:`, a folder or hub id, `#`
             and a voice; `server:SERVER/VOICE`; `fake:` and any word.
         servers: speech servers by name; the voice's server is asked to say a word, to see whether it works.
+        device: where it computes, if it is Kokoro's; see `synth.device.resolve`. Others know only the CPU.
 
     Returns:
         The voice.
 
     Raises:
         MissingExtra: the engine is not installed.
-        SetupError: there is no such voice, or its files are not there; the message names near matches.
+        SetupError: there is no such voice (the message names near matches), its files are not there, or it cannot run
+            on the device.
     """
     engine, spec = _split(name)
     if engine is None:
         raise unknown_voice(name, [info.name for info in known_voices() if "+" not in info.name], _forms())
-    return engine.load(spec, servers or {})
+    return engine.load(spec, servers or {}, device)
 
 
 def voice_language(name: str, servers: Servers | None = None) -> str:

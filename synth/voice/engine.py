@@ -54,15 +54,17 @@ class VoiceEngine:
 
     Attributes:
         forms: what names of its voices look like, for error messages.
-        load: loads a voice by its SPEC. Raises `MissingExtra` where the engine is not installed, and `SetupError` where
-            there is no such voice or its files are not there.
+        load: loads a voice by its SPEC, with the servers that the recipe names and the device that was asked for (see
+            `synth.device`), which an engine that knows only the CPU leaves aside. Raises `MissingExtra` where the
+            engine is not installed, and `SetupError` where there is no such voice, its files are not there, or it
+            cannot run on the device.
         language: BCP-47 tag of a voice by its SPEC, without loading it; `mul` for many languages, or where it is not
             known before loading. Raises `SetupError` for a SPEC that names no voice.
         known: lists voices for `anytalk doctor`, without loading one.
     """
 
     forms: tuple[str, ...]
-    load: Callable[[str, Servers], Voice]
+    load: Callable[[str, Servers, str], Voice]
     language: Callable[[str, Servers], str]
     known: Callable[[], Sequence[VoiceInfo]] = tuple
 

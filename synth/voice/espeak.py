@@ -219,7 +219,7 @@ def _unload(library: ctypes.CDLL) -> None:
     )
 
 
-def _load(spec: str, _: Servers) -> EspeakVoice:
+def _load(spec: str, _: Servers, __: str) -> EspeakVoice:
     require(f"espeak:{spec}", "espeak", MODULES)
     return EspeakVoice(spec)
 

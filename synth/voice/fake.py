@@ -60,4 +60,4 @@ class FakeVoice:
         return tone.astype(np.float32)
 
 
-ENGINE = VoiceEngine(forms=("fake:WORD",), load=lambda spec, _: FakeVoice(spec), language=lambda _, __: MANY)
+ENGINE = VoiceEngine(forms=("fake:WORD",), load=lambda spec, _, __: FakeVoice(spec), language=lambda _, __: MANY)

@@ -119,7 +119,7 @@ class HibariVoice:
         return waveform
 
 
-def _load(spec: str, _: Servers) -> HibariVoice:
+def _load(spec: str, _: Servers, __: str) -> HibariVoice:
     if spec not in registry():
         raise unknown_voice(f"hibari:{spec}", (f"hibari:{voice}" for voice in registry()))
     return HibariVoice(spec)

@@ -9,6 +9,8 @@ The front end knows espeak-ng's languages only; Kokoro's own reads English, Japa
 
 import shutil
 import tempfile
+import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
+from anytalk.synth.device import gpu_fingerprint, resolve
 from anytalk.synth.errors import SampleError, SetupError, near_matches
-from anytalk.synth.fingerprint import Fingerprint
+from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.onnx import open_session
 
 from .engine import Servers, VoiceEngine, require
@@ -27,6 +30,9 @@ from .terms import KOKORO
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
+
+    from .noise import Noise
 
 ENGINE_LICENCE = "GPL-3.0-or-later"
 
@@ -65,24 +71,64 @@ TOKEN_INPUTS = ("input_ids", "tokens")
 """The newer and the older name of the graph's first input."""
 
 
+class KokoroNetwork:
+    """Kokoro's graph on one thread or a GPU, shared by all voices of a process: a session holds 330 MB of weights.
+
+    Attributes:
+        tokens: name of its input for phonemes.
+        noises: its inputs for noise.
+        session: runs it; several threads may at once.
+    """
+
+    def __init__(self, weights: Path, device: str) -> None:
+        import onnx
+
+        from .noise import take_noise_from_inputs
+
+        graph = onnx.load(weights)
+        self.tokens = _tokens_input(weights, graph)
+        try:
+            self.noises: Sequence[Noise] = take_noise_from_inputs(graph)
+        except ValueError as error:
+            raise SetupError(f"{weights} cannot be seeded: {error}") from error
+        self.session: onnxruntime.InferenceSession = open_session(graph.SerializeToString(), device=device)
+
+
+_networks: weakref.WeakValueDictionary[tuple[str, str], KokoroNetwork] = weakref.WeakValueDictionary()
+"""By the file's SHA-256 and the device, as long as a voice needs them."""
+_opening = threading.Lock()
+
+
+def shared_network(weights: Path, device: str) -> KokoroNetwork:
+    """Open a graph, or give the one that is open.
+
+    Args:
+        weights: the ONNX file.
+        device: as `synth.device.resolve` gives it.
+    """
+    with _opening:
+        key = file_sha256(weights), device
+        if (network := _networks.get(key)) is None:
+            network = _networks[key] = KokoroNetwork(weights, device)
+        return network
+
+
 class KokoroVoice:
-    """One voice of Kokoro, on one thread.
+    """One voice of Kokoro.
 
     Args:
         name: the name to go by, such as `kokoro:models/kokoro#af_heart`.
         place: folder with one `.onnx` and one `voices*.bin`, or a hub id whose repository holds them.
         voice: name of the voice, such as `af_heart`.
+        device: see `synth.device.resolve`.
 
     Raises:
-        SetupError: files are missing or not Kokoro's, or there is no such voice.
+        SetupError: files are missing or not Kokoro's, there is no such voice, or it cannot run on the device.
     """
 
-    def __init__(self, name: str, place: str, voice: str) -> None:
-        import onnx
+    def __init__(self, name: str, place: str, voice: str, device: str = "cpu") -> None:
         from kokoro_onnx.config import SAMPLE_RATE, EspeakConfig
         from kokoro_onnx.tokenizer import Tokenizer
-
-        from .noise import take_noise_from_inputs
 
         self.name = name
         self.sample_rate_hz: int = SAMPLE_RATE
@@ -90,19 +136,15 @@ class KokoroVoice:
         self.terms = KOKORO.with_engine(ENGINE_LICENCE)
         self._weights, self._voices = _files(place)
         self._style_NS = _style(self._voices, voice)
-        graph = onnx.load(self._weights)
-        self._tokens = _tokens_input(self._weights, graph)
-        try:
-            self._noises = take_noise_from_inputs(graph)
-        except ValueError as error:
-            raise SetupError(f"the voice {name} cannot be seeded: {error}") from error
-        self._session = open_session(graph.SerializeToString())
+        self._device = resolve(device, "onnxruntime")
+        self._network = shared_network(self._weights, self._device)
         self._tokenizer = Tokenizer(EspeakConfig(lib_path=_own_espeak()))
 
     @property
     def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return voice_fingerprint("kokoro-onnx", weights=self._weights, voices=self._voices)
+        files = voice_fingerprint("kokoro-onnx", weights=self._weights, voices=self._voices)
+        return {**files, **gpu_fingerprint(self._device)}
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""
@@ -122,14 +164,14 @@ class KokoroVoice:
         """Run the graph on at most 510 phonemes."""
         inputs: dict[str, NDArray[Any]] = {
             # Both ends are padded, as in training.
-            self._tokens: np.array([[0, *ids, 0]], np.int64),
+            self._network.tokens: np.array([[0, *ids, 0]], np.int64),
             # A style for each length.
             "style": self._style_NS[min(len(ids), len(self._style_NS)) - 1].reshape(1, -1),
             "speed": np.array([speed], np.float32),
         }
-        for noise in self._noises:
+        for noise in self._network.noises:
             inputs[noise.name] = noise.draw(rng, NOISE_VALUES)
-        audio: Waveform = self._session.run(None, inputs)[0]
+        audio: Waveform = self._network.session.run(None, inputs)[0]
         return np.asarray(audio, np.float32).reshape(-1)
 
 
@@ -202,13 +244,13 @@ def kokoro_language(voice: str) -> str:
     return LANGUAGES[voice[0]]
 
 
-def _load(spec: str, _: Servers) -> KokoroVoice:
+def _load(spec: str, _: Servers, device: str) -> KokoroVoice:
     name = f"kokoro:{spec}"
     place, hash_sign, voice = spec.rpartition("#")
     if not (place and hash_sign and voice):
         raise SetupError(f"the voice {name} must be kokoro:PLACE#VOICE, such as kokoro:models/kokoro#af_heart")
     require(name, "kokoro", MODULES)
-    return KokoroVoice(name, place, voice)
+    return KokoroVoice(name, place, voice, device)
 
 
 def _language(spec: str, _: Servers) -> str:

@@ -195,7 +195,7 @@ def _file_language(model: str) -> str:
         return MANY
 
 
-def _load(spec: str, _: Servers) -> PiperVoice:
+def _load(spec: str, _: Servers, __: str) -> PiperVoice:
     name = f"piper:{spec}"
     if spec == "joe":
         require(name, "piper", [*MODULES, JOE_MODULE])

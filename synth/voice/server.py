@@ -148,6 +148,6 @@ def _server_of(spec: str, servers: Servers) -> tuple[SpeechServer, str]:
 
 ENGINE = VoiceEngine(
     forms=("server:SERVER/VOICE",),
-    load=lambda spec, servers: ServerVoice(f"server:{spec}", *_server_of(spec, servers)),
+    load=lambda spec, servers, _: ServerVoice(f"server:{spec}", *_server_of(spec, servers)),
     language=lambda spec, servers: _server_of(spec, servers)[0].language,
 )

@@ -63,6 +63,20 @@ def test_a_value_out_of_range_is_named_with_its_value(path):
     assert line.endswith("; got 0")
 
 
+def test_a_device_is_named_as_engines_take_it(path):
+    assert load_recipe(path).resources.device == "auto"
+    assert load_recipe(path, {"resources.device": "cuda:1"}).resources.device == "cuda:1"
+    [line] = problems(path, resources__device="gpu")
+    assert line.startswith("recipe tiny.yaml: resources.device: there is no device 'gpu'; name auto, cpu, cuda")
+    [line] = problems(path, resources__device="cuda", resources__gpus=0)
+    assert "gpus 0 reserves no GPU, but device is cuda" in line
+
+
+def test_neither_device_nor_precision_of_the_codec_stand_in_the_identity_of_units_beside_the_fingerprints(path):
+    changed = load_recipe(path, {"resources.device": "cpu", "codec.compute_type": "float16"})
+    assert changed.unit_identity() == load_recipe(path).unit_identity()
+
+
 def test_all_problems_come_at_once(path):
     lines = problems(path, voices__variants=0, seed=-1, nonsense=1)
     assert len(lines) == 3

@@ -265,7 +265,11 @@ def test_a_compiled_codec_needs_a_compiler(small, monkeypatch):
 
 @pytest.mark.parametrize(
     ("choice", "says"),
-    [({"half": True}, "half precision is for a GPU"), ({"device": "cuda:99"}, "cannot run on 'cuda:99'")],
+    [
+        ({"dtype": "float16"}, "float16 is for a GPU, and the device is cpu"),
+        ({"dtype": "bfloat16", "device": "auto"}, "bfloat16 is for a GPU"),
+        ({"device": "cuda:99"}, "device cuda:99: there is no GPU in this process"),
+    ],
 )
 def test_what_only_a_gpu_can_do_is_refused_without_one(small, monkeypatch, choice, says):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -235,7 +235,7 @@ def test_a_new_engine_is_one_file_and_one_line_in_the_table(tmp_path, monkeypatc
         "from anytalk.synth.voice.engine import VoiceEngine, VoiceInfo\n"
         "from anytalk.synth.voice.fake import FakeVoice\n"
         "def known(): return [VoiceInfo('ours:anna', 'ours', 'sv', FakeVoice.terms, True, None)]\n"
-        "ENGINE = VoiceEngine(('ours:NAME',), lambda spec, _: FakeVoice(spec), lambda spec, _: 'sv', known)\n"
+        "ENGINE = VoiceEngine(('ours:NAME',), lambda spec, _, __: FakeVoice(spec), lambda spec, _: 'sv', known)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(catalogue.ENGINES, "ours", "engine_of_ours")
