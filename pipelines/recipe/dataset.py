@@ -184,18 +184,17 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def holds_out_askers(self) -> "Recipe":
+    def holds_out_question_voices(self) -> "Recipe":
         """Voices that are held out can ask, do not answer, and leave others to train on."""
         held = {name for voices in self.split.held_out_voices.values() for name in voices}
-        askers = {choice.voice for choice in self.voices.question}
+        question_voices = {choice.voice for choice in self.voices.question}
         answerers = {choice.voice for choice in self.voices.choices()[len(self.voices.question) :]}
-        if unknown := sorted(held - askers):
-            raise ValueError(
-                f"split.held_out_voices: {', '.join(unknown)} not among voices.question: {', '.join(sorted(askers))}"
-            )
+        if unknown := sorted(held - question_voices):
+            known = ", ".join(sorted(question_voices))
+            raise ValueError(f"split.held_out_voices: {', '.join(unknown)} not among voices.question: {known}")
         if heard := sorted(held & answerers):
             raise ValueError(f"split.held_out_voices: {', '.join(heard)} would be heard in training, as it answers")
-        if held and held == askers:
+        if held and held == question_voices:
             raise ValueError("split.held_out_voices: no voice is left to ask in training")
         return self
 

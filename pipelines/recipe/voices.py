@@ -53,7 +53,7 @@ class Voices(Section):
     variants: int = Field(1, ge=1, le=1000, description="rows per pair, each in other voices")
 
     def choices(self) -> tuple[VoiceChoice, ...]:
-        """All of them, askers first."""
+        """All of them, question voices first."""
         return (*self.question, self.answer, *self.answer_by_language.values())
 
     def names(self) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ TEMPLATE = """\
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
 body, td, th {{ overflow-wrap: anywhere; }}
+h1 {{ font-size: 1.5rem; }}
+.figures td {{ white-space: nowrap; }}
 table {{ border-collapse: collapse; width: 100%; margin: 1rem 0; }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .5rem; text-align: left; vertical-align: top; }}
 audio {{ display: block; width: 15rem; max-width: 100%; height: 2rem; margin-top: .3rem; }}
@@ -47,7 +49,7 @@ small {{ color: #666; }}
 </style>
 <h1>{title}</h1>
 <p>{day}. Wrong answers come first.</p>
-<table>
+<table class="figures">
 {figures}
 </table>
 <details><summary>What the terms mean</summary><dl>

@@ -16,13 +16,13 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(16)]
-ASKERS = ["fake:ann", {"voice": "fake:ann", "pitch": 1.2}, "fake:bob", "fake:cat", "fake:dan"]
+QUESTION_VOICES = ["fake:ann", {"voice": "fake:ann", "pitch": 1.2}, "fake:bob", "fake:cat", "fake:dan"]
 
 
 @pytest.fixture
 def recipe(fake_recipe):
-    def load(askers=ASKERS, variants=2, **split):
-        voices = {"question": list(askers), "answer": "fake:eve", "variants": variants}
+    def load(question_voices=QUESTION_VOICES, variants=2, **split):
+        voices = {"question": list(question_voices), "answer": "fake:eve", "variants": variants}
         return load_recipe(fake_recipe(split={"test": 0.3, "validation": 0.2} | split, voices=voices))
 
     return load
@@ -32,7 +32,7 @@ def conversations(count=60):
     return [[Pair("talk", f"c{n}", turn, f"{n} {turn}?", "Yes.", "en") for turn in range(2)] for n in range(count)]
 
 
-def askers(recipe, attempts=8, talks=None):
+def question_voices(recipe, attempts=8, talks=None):
     """Who may ask in each split, over all rows and attempts."""
     found = {"train": set(), "validation": set(), "test": set()}
     for row in arrange(talks or conversations(), recipe):
@@ -41,7 +41,7 @@ def askers(recipe, attempts=8, talks=None):
 
 
 def test_held_out_voices_ask_all_of_the_test_split_and_nothing_else_in_any_attempt(recipe):
-    found = askers(recipe(held_out_voices=["fake:ann", "fake:dan"]))
+    found = question_voices(recipe(held_out_voices=["fake:ann", "fake:dan"]))
     assert found == {
         "train": {"fake:bob", "fake:cat"},
         "validation": {"fake:bob", "fake:cat"},
@@ -50,12 +50,12 @@ def test_held_out_voices_ask_all_of_the_test_split_and_nothing_else_in_any_attem
 
 
 def test_each_split_may_have_voices_of_its_own(recipe):
-    found = askers(recipe(held_out_voices={"validation": ["fake:dan"], "test": ["fake:ann"]}))
+    found = question_voices(recipe(held_out_voices={"validation": ["fake:dan"], "test": ["fake:ann"]}))
     assert found == {"train": {"fake:bob", "fake:cat"}, "validation": {"fake:dan"}, "test": {"fake:ann"}}
 
 
 def test_without_held_out_voices_everybody_asks_everywhere(recipe):
-    assert list(askers(recipe()).values()) == [{"fake:ann", "fake:bob", "fake:cat", "fake:dan"}] * 3
+    assert list(question_voices(recipe()).values()) == [{"fake:ann", "fake:bob", "fake:cat", "fake:dan"}] * 3
 
 
 def test_no_conversation_is_in_two_splits_whatever_voices_ask(recipe):
@@ -72,7 +72,9 @@ def splits_of(recipe, talks):
 def test_rows_and_voices_that_are_added_move_no_row_to_another_split(recipe):
     before = splits_of(recipe(held_out_voices=["fake:ann"]), conversations(60))
     more_rows = splits_of(recipe(held_out_voices=["fake:ann"]), conversations(90))
-    more_voices = splits_of(recipe(["fake:new", *ASKERS], held_out_voices=["fake:new", "fake:ann"]), conversations(60))
+    more_voices = splits_of(
+        recipe(["fake:new", *QUESTION_VOICES], held_out_voices=["fake:new", "fake:ann"]), conversations(60)
+    )
     assert before.items() <= more_rows.items()
     assert before == more_voices == splits_of(recipe(), conversations(60))
 
@@ -83,7 +85,7 @@ def test_a_voice_that_is_added_for_training_changes_nothing_in_the_test_split(re
         return [utterance_of(row, "question", attempt, loaded) for row in rows for attempt in range(4)]
 
     held_out = {"held_out_voices": ["fake:ann", "fake:dan"]}
-    assert cast(recipe(**held_out)) == cast(recipe(["fake:new", *ASKERS], **held_out))
+    assert cast(recipe(**held_out)) == cast(recipe(["fake:new", *QUESTION_VOICES], **held_out))
 
 
 def test_pitches_of_a_held_out_voice_are_held_out_with_it(recipe):
@@ -111,7 +113,7 @@ def test_voices_that_cannot_be_held_out_are_refused_by_name(recipe, split, messa
 
 def test_a_voice_that_answers_cannot_be_held_out(recipe):
     with pytest.raises(SetupError, match=r"fake:eve would be heard in training, as it answers"):
-        recipe([*ASKERS, "fake:eve"], held_out_voices=["fake:eve"])
+        recipe([*QUESTION_VOICES, "fake:eve"], held_out_voices=["fake:eve"])
 
 
 def test_a_language_that_no_held_out_voice_speaks_is_refused_before_the_first_row(fake_recipe, write_jsonl, tmp_path):

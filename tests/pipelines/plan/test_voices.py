@@ -11,7 +11,7 @@ from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 
-ASKERS = [
+QUESTION_VOICES = [
     "espeak:en-us",
     "espeak:en-gb",
     "espeak:en-gb-scotland",
@@ -23,7 +23,9 @@ ASKERS = [
 @pytest.fixture
 def recipe(fake_recipe):
     """Load a recipe with some voices."""
-    return lambda **voices: load_recipe(fake_recipe(voices={"question": ASKERS, "answer": "hibari:heart"} | voices))
+    return lambda **voices: load_recipe(
+        fake_recipe(voices={"question": QUESTION_VOICES, "answer": "hibari:heart"} | voices)
+    )
 
 
 def names(choices):
