@@ -87,7 +87,7 @@ def test_rays_workers_take_the_package_from_a_folder_that_is_sent_to_them(tmp_pa
     code = f"""
 import logging, ray
 modules = {{"py_modules": [{str(unpacked / "anytalk")!r}]}}
-ray.init(include_dashboard=False, num_cpus=1, logging_level=logging.ERROR, runtime_env=modules)
+ray.init("local", include_dashboard=False, num_cpus=1, logging_level=logging.ERROR, runtime_env=modules)
 @ray.remote
 def where():
     import anytalk
