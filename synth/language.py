@@ -5,6 +5,7 @@ One language has many tags: `zh-CN`, `zh_TW` and `cmn`; `nb`, `nn` and `no`; `iw
 data is the Unicode CLDR's). Tags are stored as the user wrote them; only comparisons and engines use other forms.
 """
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +17,33 @@ NORWEGIAN = {"nb": "no", "nn": "no"}
 
 WHISPER_CODES = {"fil": "tl", "jv": "jw", "nb": "no"}
 """Codes of Whisper that are not the language's own (https://github.com/openai/whisper, `tokenizer.py`)."""
+
+NAMES = {
+    "arabic": "ar", "chinese": "zh", "mandarin": "zh", "cantonese": "yue", "czech": "cs", "danish": "da", "dutch": "nl",
+    "english": "en", "finnish": "fi", "french": "fr", "german": "de", "deutsch": "de", "greek": "el", "hebrew": "he",
+    "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja", "korean": "ko",
+    "norwegian": "no", "persian": "fa", "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru",
+    "spanish": "es", "swedish": "sv", "thai": "th", "turkish": "tr", "ukrainian": "uk", "vietnamese": "vi",
+}  # fmt: skip
+"""Names that people write for tags. `langcodes` knows more of them, with a package of 100 MB."""
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text has the form of a tag.
+
+    >>> [is_tag(text) for text in ("en", "zh_TW", "cmn-Latn-pinyin", "x-ours", "english", "en US", "")]
+    [True, True, True, True, False, False, False]
+    """
+    return re.fullmatch(r"([a-z]{2,3}|[xi])([-_][a-z0-9]{1,8})*", text, re.IGNORECASE | re.ASCII) is not None
+
+
+def tag_of_name(name: str) -> str | None:
+    """Tag that a language's name stands for; None for a name that is not known.
+
+    >>> tag_of_name("English"), tag_of_name("Elvish")
+    ('en', None)
+    """
+    return NAMES.get(name.strip().lower())
 
 
 class _Parts(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from anytalk.pipelines.dataset import MANIFEST, Store, is_dataset, rows_of
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Decontaminate, EvaluationSet, Hub
-from anytalk.pipelines.source import BadPair, hub_rows, table_rows
+from anytalk.pipelines.source import BadPair, column_names, hub_rows, lines_of, table_rows
 from anytalk.synth.errors import SetupError
 
 from .ngram import EvaluationIndex, EvaluationText
@@ -99,14 +99,14 @@ def _rows(one: EvaluationSet) -> Iterator[Row]:
     if is_dataset(Store(one.path)):
         return _dataset_rows(one)
     if path.is_file() and suffix == ".txt":
-        return _lines(path)
+        return _good(_lines(path))
     if path.is_file() and suffix in TABLE_SUFFIXES:
         return _good(table_rows(path, TABLE_SUFFIXES[suffix]))
     hub = Hub(kind="hub", dataset=one.path, config=one.config, split=one.split, revision=one.revision)
     return _good(hub_rows(hub))
 
 
-def _good(rows: Iterator[tuple[str, Mapping[str, Any] | BadPair]]) -> Iterator[Row]:
+def _good(rows: Iterator[Row] | Iterator[tuple[str, Mapping[str, Any] | BadPair]]) -> Iterator[Row]:
     """Rows of a table; what is none could hide an evaluation text."""
     try:
         for place, row in rows:
@@ -118,10 +118,11 @@ def _good(rows: Iterator[tuple[str, Mapping[str, Any] | BadPair]]) -> Iterator[R
 
 
 def _lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path.name}:{number}", {"text": line.strip()}
+    for number, line in lines_of(path):
+        if line is None:
+            raise SetupError(f"{path.name}:{number}: not UTF-8, or too long a line")
+        if line.strip():
+            yield f"{path.name}:{number}", {"text": line.strip()}
 
 
 def _dataset_rows(one: EvaluationSet) -> Iterator[Row]:
@@ -139,7 +140,7 @@ def _columns(one: EvaluationSet, row: Mapping[str, Any]) -> tuple[str, ...]:
     if not columns or (missing := [column for column in columns if column not in row]):
         wanted = f"no column {missing[0]!r}" if columns else "none of the usual columns of questions"
         raise SetupError(
-            f"decontaminate.against: {one.path} has {wanted}; it has: {', '.join(row)}; name them under columns"
+            f"decontaminate.against: {one.path} has {wanted}; it has: {column_names(row)}; name them under columns"
         )
     return columns
 

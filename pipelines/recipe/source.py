@@ -10,7 +10,15 @@ from .llm import Llm
 
 Side = Literal["question", "answer"]
 
-TABLE_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+TABLE_SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+"""Kinds of tables. Both kinds of text are read as they are found: arrays of JSON, other delimiters."""
 
 
 class Columns(Section):

@@ -6,12 +6,13 @@ inside a table, such as audio, is stored by `Attachments`.
 """
 
 from .attachment import Attachments, codes_of, read_recording
+from .encoding import lines_of
 from .hub import hub_rows
 from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
 from .recordings import AUDIO_SUFFIXES
-from .table import table_rows
+from .rows import column_names, table_rows
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -24,8 +25,10 @@ __all__ = [
     "SourceRow",
     "cache_of",
     "codes_of",
+    "column_names",
     "examine",
     "hub_rows",
+    "lines_of",
     "read_pairs",
     "read_recording",
     "rewritten",

@@ -12,15 +12,17 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from anytalk.pipelines.recipe import Hub, VoiceAssistant
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, Hub, VoiceAssistant
 from anytalk.synth.errors import EngineError, SetupError
 
 from .attachment import Attachments
 from .pair import BadPair, Pair
-from .table import Row, table_pairs
+from .rows import Row, table_rows
+from .table import table_pairs
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
-BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+BROKEN = (OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
+"""What `datasets` raises for files that it does not understand."""
 
 
 def hub_pairs(source: Hub, attachments: Attachments) -> Iterator[Pair | BadPair]:
@@ -60,9 +62,13 @@ def hub_rows(source: Hub | VoiceAssistant) -> Iterator[Row]:
         SetupError: there is no such dataset, configuration or split, or it cannot be reached.
         EngineError: the stream broke off.
     """
+    copy = local_copy(source.dataset)
+    if copy is not None and copy.is_file() and copy.suffix.lower() in TABLE_SUFFIXES:
+        yield from table_rows(copy, TABLE_SUFFIXES[copy.suffix.lower()])
+        return
+
     import datasets  # takes seconds
 
-    copy = local_copy(source.dataset)
     try:
         if copy is None:
             # One commit from the first row to the last, even if somebody pushes meanwhile.
@@ -74,13 +80,16 @@ def hub_rows(source: Hub | VoiceAssistant) -> Iterator[Row]:
         else:
             name = "/".join(filter(None, (copy.name, source.config, source.split)))
             stream = _open_copy(datasets, copy, source)
-    except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (*BROKEN, datasets.exceptions.DatasetsError) as error:
         raise SetupError(f"source.dataset: {source.dataset} cannot be opened: {_first_line(error)}") from error
     audio = [key for key, kind in (stream.features or {}).items() if isinstance(kind, datasets.Audio)]
     try:
-        for number, row in enumerate(stream.decode(False), start=1):
+        # Of a stream without known features, nothing is decoded anyway.
+        for number, row in enumerate(stream.decode(False) if stream.features else stream, start=1):
             yield f"{name}:{number}", row | {key: _fetched(row[key]) for key in audio}
-    except (OSError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+    except (*BROKEN, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        if copy is not None:
+            raise SetupError(f"source.dataset: {name} cannot be read on: {_first_line(error)}") from error
         raise EngineError(f"{name} broke off: {_first_line(error)}; the same command starts anew") from error
 
 
@@ -93,10 +102,10 @@ def _commit(source: Hub | VoiceAssistant) -> str:
 
 def _open_copy(datasets: Any, copy: Path, source: Hub | VoiceAssistant) -> Any:
     if copy.is_file():
-        if copy.suffix not in BUILDERS:
-            raise ValueError(f"a file must be one of {', '.join(BUILDERS)}")
+        if copy.suffix != ".arrow":
+            raise ValueError(f"a file must be one of .arrow, {', '.join(TABLE_SUFFIXES)}")
         files = {source.split: str(copy)}
-        return datasets.load_dataset(BUILDERS[copy.suffix], data_files=files, split=source.split, streaming=True)
+        return datasets.load_dataset("arrow", data_files=files, split=source.split, streaming=True)
     if (copy / "state.json").is_file() or (copy / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(copy))
         return (saved[source.split] if isinstance(saved, datasets.DatasetDict) else saved).to_iterable_dataset()

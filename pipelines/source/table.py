@@ -1,29 +1,30 @@
-"""Tables of pairs: JSON lines, CSV, Parquet, and the bundled corpus, with columns by any name."""
+"""Tables of pairs, and the bundled corpus: which columns of a row make a pair, whatever types they have."""
 
-import csv
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import datetime
+import decimal
+import math
+import uuid
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Bundled, Columns, Hub, Recordings, Table
-from anytalk.synth.errors import SetupError
-from anytalk.synth.language import primary
+from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.language import is_tag, primary, tag_of_name
 from anytalk.synth.seed import digest
 
 from .attachment import Attachments, of_file
 from .pair import BadPair, Pair, Recording
+from .rows import Row, column_names, json_lines, table_rows
 
 BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
 """File of the corpus in each language."""
 
-Row = tuple[str, Mapping[str, Any] | BadPair]
-"""Where a row stands, and its values by column."""
+LAST_TURN = 2**15 - 1
+
+ROW_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
+"""What a value that nobody thought of can raise."""
 
 Mapped = Bundled | Table | Recordings | Hub
 """Sources whose rows have columns to be mapped."""
@@ -42,7 +43,7 @@ def bundled_pairs(source: Bundled, attachments: Attachments) -> Iterator[Pair | 
         )
     corpus = resources.files("anytalk.synth") / "corpus" / BUNDLED[code]
     name = "bundled" if code == "en" else f"bundled-{code}"
-    rows = _jsonl(corpus.read_text(encoding="utf-8").splitlines(), name)
+    rows = json_lines(enumerate(corpus.read_text(encoding="utf-8").splitlines(), start=1), name)
     return table_pairs(source, rows, attachments, Path(), name)
 
 
@@ -65,80 +66,12 @@ def _kind_of(path: Path) -> str:
     Raises:
         SetupError: it is none that is read.
     """
-    # Lists of recordings often are JSON lines under the name .json.
-    kinds = TABLE_SUFFIXES | {".json": "jsonl"}
-    if path.suffix.lower() not in kinds:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         raise SetupError(
             f"source.path: {path} is neither a folder of recordings nor a table that is read "
             f"({', '.join(TABLE_SUFFIXES)}); convert it to one of these"
         )
-    return kinds[path.suffix.lower()]
-
-
-def table_rows(path: Path, kind: str) -> Iterator[Row]:
-    """Read the rows of a table by column.
-
-    Args:
-        path: the file.
-        kind: `jsonl`, `csv` or `parquet`.
-
-    Raises:
-        SetupError: it is a JSON array, is separated by tabs, or is no Parquet file.
-    """
-    return {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[kind](path)
-
-
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = next((line for line in lines if line.strip()), "")
-        if first.lstrip().startswith("["):
-            raise SetupError(
-                f"source.path: {path} is a JSON array, and JSON lines are read, one object a line; "
-                f"convert it: jq -c '.[]' {path.name} > {path.stem}.jsonl"
-            )
-        lines.seek(0)
-        yield from _jsonl(lines, path.name)
-
-
-def _jsonl(lines: Iterable[str], name: str) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{name}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield place, BadPair("malformed_row", f"not JSON: {error}", place)
-            continue
-        yield place, row if isinstance(row, dict) else BadPair("malformed_row", "not a JSON object", place)
-
-
-def _read_csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = file.readline()
-        if "\t" in header and "," not in header:
-            raise SetupError(
-                f"source.path: {path} is separated by tabs; a csv source is separated by commas: "
-                "save it as CSV or JSON lines"
-            )
-        file.seek(0)
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            yield (
-                f"{path.name}:{number}",
-                {key: value or None for key, value in row.items() if key is not None},
-            )
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SetupError(f"source.path: {path} is no Parquet file: {error}") from error
-    number = itertools.count(1)
-    # Few rows at once: they may hold audio.
-    for batch in file.iter_batches(64):
-        for row in batch.to_pylist():
-            yield f"{path.name}:{next(number)}", row
+    return TABLE_SUFFIXES[path.suffix.lower()]
 
 
 def table_pairs(
@@ -157,23 +90,45 @@ def table_pairs(
         SetupError: there are no rows, or no column that makes a question.
     """
     columns = Columns() if isinstance(source, Bundled) else source.columns
-    first = next(rows, None)
-    if first is None:
-        raise SetupError(f"source: {name} holds no rows")
-    if isinstance(first[1], Mapping) and not {columns.question, columns.question_audio} & first[1].keys():
-        raise SetupError(
-            f"source.columns.question: no column {columns.question!r} in {name}; "
-            f"it has: {', '.join(first[1])}; name yours with --set source.columns.question=..."
-        )
-    for place, row in itertools.chain([first], rows):
+    place, checked = None, False
+    for place, row in rows:
         if isinstance(row, BadPair):
             yield row
             continue
+        if not checked:
+            _check_columns(columns, row, name)
+            checked = True
         try:
             yield _pair(source, columns, row, attachments, folder, name, place)
-        except (ValueError, FileNotFoundError) as error:
-            reason = "missing_audio" if isinstance(error, FileNotFoundError) else "malformed_row"
-            yield BadPair(reason, str(error), place)
+        except SampleError as error:
+            yield BadPair(error.reason, error.detail, place)
+        except ROW_ERRORS as error:
+            yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
+    if place is None:
+        raise SetupError(f"source: {name} holds no rows")
+
+
+def _check_columns(columns: Columns, row: Mapping[str, Any], name: str) -> None:
+    """Refuse a table without questions, and say what it is where that can be seen.
+
+    Raises:
+        SetupError: it has no column that makes a question.
+    """
+    if {columns.question, columns.question_audio} & row.keys():
+        return
+    missing = f"source.columns.question: no column {columns.question!r} in {name}; it has: {column_names(row)}"
+    for chat in ("messages", "conversations", "conversation", "dialogue"):
+        if isinstance(row.get(chat), list | tuple):
+            raise SetupError(
+                f"{missing}; {chat!r} holds whole chats, which are not read: write a row for each turn, with the "
+                "columns question, answer, conversation and turn (0, 1, ...)"
+            )
+    if {"instruction", "output"} <= row.keys():
+        raise SetupError(
+            f"{missing}; this is the form of Alpaca: --set 'source.columns={{question: instruction, answer: output}}' "
+            "(an input is read with its instruction)"
+        )
+    raise SetupError(f"{missing}; name yours with --set source.columns.question=...")
 
 
 def _pair(
@@ -188,6 +143,9 @@ def _pair(
     question_recording = recording_in(row.get(columns.question_audio), attachments, folder, place)
     answer_recording = recording_in(row.get(columns.answer_audio), attachments, folder, place)
     question, answer = text_in(row, columns.question), text_in(row, columns.answer)
+    if columns.question == "instruction" and (more := text_in(row, "input")):
+        # Alpaca parts a question into what to do and with what.
+        question = f"{question or ''} {more}".strip()
     if isinstance(source, Recordings) and source.transcribe:
         question, answer = question or None, answer or None
         hears_question, hears_answer = question_recording is not None, answer_recording is not None
@@ -205,10 +163,10 @@ def _pair(
     return Pair(
         split_name=text_in(row, columns.split_name) or source.split_name or name,
         conversation=conversation,
-        turn=int(text_in(row, columns.turn) or 0),
+        turn=turn_in(row, columns.turn),
         question=question,
         answer=answer,
-        language=text_in(row, columns.language) or source.language,
+        language=language_in(row, columns.language) or source.language,
         question_recording=question_recording,
         answer_recording=answer_recording,
         source=place,
@@ -216,15 +174,55 @@ def _pair(
 
 
 def text_in(row: Mapping[str, Any], column: str) -> str | None:
-    """Text of a column, with single spaces; None where there is none.
+    """Text of a column, with single spaces; None where there is none, as NaN says too.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it holds something else, or characters that no text has.
     """
     value = row.get(column)
-    if value is not None and not isinstance(value, str | int | float):
+    if isinstance(value, float | decimal.Decimal):
+        # pandas makes floats of whole numbers beside gaps.
+        value = None if math.isnan(value) else int(value) if math.isfinite(value) and value == int(value) else value
+    if isinstance(value, bytes):
+        value = value.decode()
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, _TEXTS):
         raise ValueError(f"column {column!r} holds {type(value).__name__}, not text")
-    return None if value is None else " ".join(str(value).split())
+    text = " ".join(str(value).split())
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"column {column!r} holds characters that no text has: {text[:40]!r}")
+    return text
+
+
+_TEXTS = (str, int, float, decimal.Decimal, datetime.date, datetime.time, uuid.UUID)
+
+
+def turn_in(row: Mapping[str, Any], column: str) -> int:
+    """Number of a turn; 0 where there is none.
+
+    Raises:
+        ValueError: it is no number, or out of range.
+    """
+    text = text_in(row, column) or "0"
+    number = float(text)
+    if not 0 <= number <= LAST_TURN or number != int(number):
+        raise ValueError(f"turn {text[:40]} is no whole number from 0 to {LAST_TURN}")
+    return int(number)
+
+
+def language_in(row: Mapping[str, Any], column: str) -> str | None:
+    """Tag of a language; None where there is none.
+
+    Raises:
+        SampleError: `unknown_language`, for what is no tag.
+    """
+    tag = text_in(row, column)
+    if tag and not is_tag(tag):
+        meant = tag_of_name(tag)
+        advice = f"; {meant!r} is meant" if meant else ", such as en or de-AT"
+        raise SampleError("unknown_language", f"{tag[:40]!r} is no language tag{advice}")
+    return tag
 
 
 def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) -> Recording | None:
@@ -237,9 +235,13 @@ def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) 
         name: of a recording that has none.
 
     Raises:
-        FileNotFoundError: the path leads nowhere.
+        SampleError: `missing_audio`: the path leads nowhere.
         ValueError: it is something else.
     """
+    if isinstance(value, Mapping) and not {"path", "bytes"} & value.keys():
+        raise ValueError(f"a recording is a path or the bytes of a file; this has {column_names(value)}")
+    if isinstance(value, float) and math.isnan(value):
+        return None
     path, content = (value.get("path"), value.get("bytes")) if isinstance(value, Mapping) else (value, None)
     if isinstance(path, bytes):
         path, content = None, path
@@ -250,5 +252,5 @@ def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) 
     if not isinstance(path, str):
         raise ValueError(f"a recording is a path or bytes, not {type(path).__name__}")
     if not (folder / path).is_file():
-        raise FileNotFoundError(f"recording {folder / path} does not exist")
+        raise SampleError("missing_audio", f"recording {folder / path} does not exist")
     return of_file(folder / path)

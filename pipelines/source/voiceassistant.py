@@ -18,7 +18,8 @@ from anytalk.synth.errors import SampleError, SetupError
 from .attachment import Attachments, codes_bytes
 from .hub import hub_rows, local_copy
 from .pair import BadPair, Pair
-from .table import recording_in, text_in
+from .rows import column_names
+from .table import ROW_ERRORS, recording_in, text_in, turn_in
 
 COLUMNS = ("split_name", "index", "round", "question", "question_audio", "answer", "answer_snac")
 CODEBOOK_SIZE = 4096
@@ -33,28 +34,29 @@ def voiceassistant_pairs(source: VoiceAssistant, attachments: Attachments) -> It
     """
     copy = local_copy(source.dataset)
     folder = copy if copy and copy.is_dir() else (copy or Path()).parent
-    count = 0
-    for count, (place, row) in enumerate(hub_rows(source), start=1):
-        assert not isinstance(row, BadPair)
-        if count == 1 and (missing := [column for column in COLUMNS if column not in row]):
+    place, checked = None, False
+    for place, row in hub_rows(source):
+        if isinstance(row, BadPair):
+            yield row
+            continue
+        if not checked and (missing := [column for column in COLUMNS if column not in row]):
             raise SetupError(
                 f"source.dataset: {source.dataset} lacks {', '.join(missing)} of VoiceAssistant-400K's columns; "
-                f"it has: {', '.join(row)}"
+                f"it has: {column_names(row)}"
             )
+        checked = True
         try:
             yield _pair(source, row, attachments, folder, place)
         except SampleError as error:
             yield BadPair(error.reason, error.detail, place)
-        except FileNotFoundError as error:
-            yield BadPair("missing_audio", str(error), place)
-        except ValueError as error:
-            yield BadPair("malformed_row", str(error), place)
-    if not count:
+        except ROW_ERRORS as error:
+            yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
+    if place is None:
         raise SetupError(f"source.dataset: {source.dataset} holds no rows")
 
 
 def _pair(source: VoiceAssistant, row: Mapping[str, Any], attachments: Attachments, folder: Path, place: str) -> Pair:
-    codes = parse_codes(row["answer_snac"] or "") if source.brings_codes else None
+    codes = parse_codes(as_text(row["answer_snac"])) if source.brings_codes else None
     recording = None
     if "question" not in source.respeak:
         recording = recording_in(row["question_audio"], attachments, folder, f"{place} question_audio")
@@ -65,7 +67,7 @@ def _pair(source: VoiceAssistant, row: Mapping[str, Any], attachments: Attachmen
     return Pair(
         split_name=text_in(row, "split_name") or source.split_name or "VoiceAssistant-400K",
         conversation=index,
-        turn=int(text_in(row, "round") or 0),
+        turn=turn_in(row, "round"),
         question=text_in(row, "question") or "",
         answer=text_in(row, "answer") or "",
         language=source.language,
@@ -73,6 +75,32 @@ def _pair(source: VoiceAssistant, row: Mapping[str, Any], attachments: Attachmen
         answer_recording=None if codes is None else attachments.add(codes_bytes(codes), place, "codes"),
         source=place,
     )
+
+
+def as_text(codes: Any) -> str:
+    """Codes as the dataset writes them, from the other forms in which its copies have them: bytes, and lists.
+
+    Args:
+        codes: a text; its bytes; a list of frames; or a flat list of numbers, seven a frame.
+
+    Raises:
+        SampleError: `malformed_codes`.
+
+    >>> as_text([1, 2, 3, 4, 5, 6, 7]), as_text([[1, 2], [3]]), as_text(None)
+    ('# 1 2 3 4 5 6 7', '# 1 2 # 3', '')
+    """
+    if codes is None or isinstance(codes, str):
+        return codes or ""
+    if isinstance(codes, bytes):
+        return codes.decode(errors="replace")
+    if not isinstance(codes, list | tuple):
+        raise SampleError("malformed_codes", f"codes are {type(codes).__name__}, not text")
+    frames: Any = codes
+    if not any(isinstance(frame, list | tuple) for frame in codes):
+        frames = [codes[place : place + CODE_LAYERS] for place in range(0, len(codes), CODE_LAYERS)]
+    if not all(isinstance(frame, list | tuple) for frame in frames):
+        raise SampleError("malformed_codes", "a list of frames and numbers")
+    return " ".join(" ".join(["#", *map(str, frame)]) for frame in frames)
 
 
 def parse_codes(text: str) -> np.ndarray:
