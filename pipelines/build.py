@@ -131,7 +131,7 @@ def _summarise(
     return Summary(
         dataset=str(store),
         rows_planned=plan.rows + plan.rejected,
-        rows_deferred=sum(len(plan.units[number]) for number in deferred),
+        rows_deferred=sum(map(plan.units.size, deferred)),
         work_hours=round(work_s / 3600, 4),
         speech_hours_per_work_hour=round(made_hours / (work_s / 3600), 2) if made else None,
         deferred=list(dict.fromkeys(deferred.values())),

@@ -262,7 +262,7 @@ def _summarise(
         rows_rerolled=sum(unit["rerolled"] for unit in units),
         came_back=sum(unit.get("came_back", 0) for unit in units),
         went_out=sum(unit.get("went_out", 0) for unit in units),
-        rows_deferred=sum(len(plan.units[number]) for number in deferred),
+        rows_deferred=sum(map(plan.units.size, deferred)),
         reasons=tally.commonest_first(tally.added(unit["reasons"] for unit in units)),
         gates=tally.total([unit["gates"] for unit in units]),
         open=[need for unit in units for need in unit["open"]],

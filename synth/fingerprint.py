@@ -19,7 +19,7 @@ _UNSAID = {"context": "full"}
 """What a fingerprint means that does not say it."""
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | memoryview) -> str:
     """Hash bytes: 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 

@@ -1,15 +1,20 @@
 """Phase 1: from a source to a committed plan: which rows there are, and which work unit holds which.
 
 The plan is one Arrow file and a `plan.json` that announces it. It is made once: a later run with the same recipe and an
-unchanged source trusts it and reads nothing again.
+unchanged source trusts it and reads nothing again. Units are read from it as they are asked for: a plan of millions of
+rows takes hardly any memory.
 """
 
+import bisect
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from anytalk.pipelines.dataset import PLAN, Store, schema
 from anytalk.pipelines.source import (
@@ -67,11 +72,67 @@ class PlannedRow:
         return name_of(self.pair, self.variant)
 
 
+class PlannedUnits(Sequence[list[PlannedRow]]):
+    """Units of a plan, each read when it is asked for.
+
+    Args:
+        reader: of the plan's file.
+        store: of the dataset.
+    """
+
+    def __init__(self, reader: pa.RecordBatchFileReader, store: Store) -> None:
+        self._store = store
+        self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._first_rows = [0, *itertools.accumulate(batch.num_rows for batch in self._batches)]
+        numbers = [batch.column("unit").to_numpy() for batch in self._batches]
+        units = np.concatenate(numbers) if numbers else np.zeros(0, np.int32)
+        # Units are numbered from 0 on, and their rows stand together.
+        self._starts = np.searchsorted(units, np.arange(units[-1] + 2 if len(units) else 1))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> list[PlannedRow]: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[list[PlannedRow]]: ...
+    def __getitem__(self, number: int | slice) -> list[PlannedRow] | list[list[PlannedRow]]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        start, end = self._bounds(number)
+        return [_planned(row, self._store) for row in self._rows(start, end)]
+
+    def size(self, number: int) -> int:
+        """How many rows a unit has, without reading them."""
+        start, end = self._bounds(number)
+        return end - start
+
+    def rows(self) -> int:
+        """How many rows all units have."""
+        return int(self._starts[-1])
+
+    def languages(self) -> set[str]:
+        """BCP-47 tags of all rows."""
+        return {tag for batch in self._batches for tag in pc.unique(batch.column("language")).to_pylist()}
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        number = range(len(self))[number]
+        return int(self._starts[number]), int(self._starts[number + 1])
+
+    def _rows(self, start: int, end: int) -> Iterator[dict[str, Any]]:
+        place = bisect.bisect_right(self._first_rows, start) - 1
+        while start < end:
+            inside = start - self._first_rows[place]
+            rows = self._batches[place].slice(inside, end - start).to_pylist()
+            yield from rows
+            start, place = start + len(rows), place + 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """A committed plan."""
 
-    units: list[list[PlannedRow]]
+    units: PlannedUnits
     rejected: int
     reasons: dict[str, int]
     files: dict[str, str]
@@ -82,12 +143,12 @@ class Plan:
     @property
     def rows(self) -> int:
         """Rows in all units."""
-        return sum(len(unit) for unit in self.units)
+        return self.units.rows()
 
     @property
     def languages(self) -> set[str]:
         """BCP-47 tags of all rows."""
-        return {row.pair.language for unit in self.units for row in unit}
+        return self.units.languages()
 
 
 def load_committed(store: Store) -> Plan:
@@ -98,18 +159,20 @@ def load_committed(store: Store) -> Plan:
     """
     announced = json.loads(store.read(PLAN))
     path = next(path for path in announced["files"] if path.startswith("plan/"))
-    content = store.read(path)
-    if sha256(content) != announced["files"][path]:
+    content = _mapped(store.full(path)) if store.local else pa.py_buffer(store.read(path))
+    if sha256(memoryview(content)) != announced["files"][path]:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
-    table = pa.ipc.open_file(content).read_all()
-    if table.schema != _PLAN_SCHEMA:
+    reader = pa.ipc.open_file(content)
+    if reader.schema != _PLAN_SCHEMA:
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
-    units: list[list[PlannedRow]] = []
-    for row in table.to_pylist():
-        if row["unit"] == len(units):
-            units.append([])
-        units[-1].append(_planned(row, store))
+    units = PlannedUnits(reader, store)
     return Plan(units, announced["rejected"], announced["reasons"], announced["files"], announced.get("asked", []))
+
+
+def _mapped(path: str) -> pa.Buffer:
+    """A local file as memory that the system reads when it is looked at, and takes back when it is needed."""
+    with pa.memory_map(path) as file:
+        return file.read_buffer()
 
 
 def plan_table(rows: Iterable[PlannedRow]) -> pa.Table:

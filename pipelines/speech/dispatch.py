@@ -122,7 +122,7 @@ async def make_units(
             await _make_with_others(number, crews, run, progress)
             _advance(run, NOTHING, progress)
 
-    progress.start("rows", plan.rows, plan.rows - sum(len(plan.units[number]) for number in todo))
+    progress.start("rows", plan.rows, plan.rows - sum(map(plan.units.size, todo)))
     told = asyncio.create_task(_tell(run, crews, progress))
     try:
         await _all(worker() for _ in range(min(crews.slots, len(todo))))

@@ -141,7 +141,7 @@ def test_what_is_not_understood_any_more_is_drawn_again_and_then_left_as_it_was_
     never = fake_recipe(
         source=str(write_jsonl(PAIRS[:2])),
         augment={"max_wer": 0.5, "steps": [noise(noises)]},
-        check={"question": anything, "answer": anything, "attempts": 3},
+        check={"question": anything, "answer": anything, "attempts": 3, "mos": "fake"},
     )
     summary = build(never, tmp_path / "never", local=True)
     assert (summary.rows_accepted, summary.reasons) == (2, {})

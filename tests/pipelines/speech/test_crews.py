@@ -1,15 +1,14 @@
 """Crews: nothing that an engine, a crew or a disk does takes the run down, and what is not its fault is not lost."""
 
 import asyncio
-import contextlib
 import random
 import re
 import threading
 import time
 
-import psutil
 import pyarrow.ipc
 import pytest
+from support.cluster import crew_processes
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.dataset import StorageError, Store
@@ -241,17 +240,6 @@ def test_a_run_ends_when_its_time_is_over_and_the_next_one_goes_on(fake_recipe, 
     assert summary.deferred == ["resources.hours (1e-09) are over"]
     assert build(recipe, tmp_path / "out", local=True).complete
     assert check(tmp_path / "out").problems == []
-
-
-def crew_processes(address):
-    """Crews of a cluster of Ray on this machine: what its raylets started."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith("ray::CrewActor"):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if any(address in part for part in process.parent().cmdline()):
-                    found.append(process)
-    return found
 
 
 @pytest.mark.slow
