@@ -9,7 +9,7 @@ ENGINES := piper,espeak
 JOBS ?= 2
 PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test check check-fast format lint types tests typing wheel clean
+.PHONY: quickstart test check check-fast format lint types tests chaos typing wheel clean
 
 quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
@@ -35,6 +35,9 @@ types: $(VENV)/.test typing
 
 tests: $(VENV)/.test
 	$(PYTEST)
+
+chaos: $(VENV)/.test  ## builds on several nodes, killed, cut off or out of disk more than fifty times
+	ANYTALK_CHAOS=1 $(BIN)/python -m pytest -s tests/pipelines/test_chaos.py
 
 # Static tools run no import hooks: show them the packages under their installed name.
 typing:
