@@ -72,6 +72,11 @@ class Langid:
         return sum(found) if found else None
 
 
+def scripts(language: str) -> tuple[str, ...]:
+    """First words of the Unicode names of a language's letters; romanised text says so in its tag: cmn-Latn-pinyin."""
+    return ("LATIN",) if script(language) == "Latn" else SCRIPTS.get(primary(language), ("LATIN",))
+
+
 def foreign_script(text: str, language: str) -> str | None:
     """Find letters that are not of a language's script.
 
@@ -88,8 +93,7 @@ def foreign_script(text: str, language: str) -> str | None:
     >>> foreign_script("我喜欢 YouTube。", "zh") is None
     True
     """
-    # Romanised text says so in its tag: cmn-Latn-pinyin.
-    wanted = ("LATIN",) if script(language) == "Latn" else SCRIPTS.get(primary(language), ("LATIN",))
+    wanted = scripts(language)
     runs = [(name, "".join(run)) for name, run in itertools.groupby(text, key=_script) if name is not None]
     at_home = sum(_word_count(name, run) for name, run in runs if name in wanted)
     latin_is_foreign = at_home < sum(name == "LATIN" for name, _ in runs)

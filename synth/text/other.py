@@ -12,7 +12,8 @@ from functools import cache
 from num2words import num2words
 
 from . import number
-from .rule import Rule, any_of, apply, rule, spaced
+from .letterform import unified
+from .rule import Rule, any_of, apply, rule, spaced, until_stable
 
 SPACES = r"[ \u00a0\u202f]"
 
@@ -97,7 +98,8 @@ def normalise_other(text: str, language: str) -> str:
     >>> normalise_other("Il y a 21 chats et 3,5 litres.", "fr")
     'Il y a vingt et un chats et trois virgule cinq litres.'
     """
-    return apply(_rules(language), text) if language in TONGUES else text
+    text = unified(text)
+    return until_stable(lambda written: apply(_rules(language), written), text) if language in TONGUES else text
 
 
 @cache

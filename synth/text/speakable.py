@@ -7,7 +7,8 @@ import unicodedata
 from typing import NamedTuple
 
 from .duration import spoken_seconds
-from .language import Identifier, foreign_script
+from .language import Identifier, foreign_script, scripts
+from .letterform import unified
 
 REASONS = (
     "empty",
@@ -40,6 +41,31 @@ class Problem(NamedTuple):
     piece: str
 
 
+_NO_LIST = [
+    *(
+        "[Aa]m",
+        "[Vv]om",
+        "[Zz]um",
+        "[Dd]er",
+        "[Dd]ie",
+        "[Dd]as",
+        "[Dd]em",
+        "[Dd]en",
+        "[Ii]m",
+        "[Bb]is",
+        "[Aa]b",
+        "[Mm]ein",
+    ),
+]
+"""German words that a place in an order follows, and no list: am 1. Mai und am 2. Juni."""
+EMAIL = r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+ADDRESS = (
+    r"\b(?:(?:https?|ftp|file)://\S+|www\.\S+"
+    r"|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|dev|html?|co\.uk|de)\b(?:/\S*)?)"
+)
+"""Patterns of addresses of people and pages."""
+
+_FIRST = "(?:^|" + "".join(rf"(?<!\b{word})" for word in _NO_LIST) + r"\s)"
 # Line breaks may have been lost on the way, so lists and headings are also found within a line.
 _SHAPES = {
     "code": re.compile(
@@ -55,15 +81,12 @@ _SHAPES = {
     ),
     "table": re.compile(r"\|[^|\n]*\||[^\t\n]+\t[^\t\n]+\t[^\n]+"),
     "list": re.compile(
-        r"(?:^|\n)\s*[-*]\s+\S[^\n]*|[•‣◦].*|(?:^|\s)1[.)]\s+\S.*?\s2[.)]\s+\S.*"
+        r"(?:^|\n)\s*[-*]\s+\S[^\n]*|[•‣◦].*|" + _FIRST + r"1[.)]\s+(?!und |oder |bis )\S.*?\s2[.)]\s+\S.*"
         r"|(?:^|[:.]\s)[-*]\s\S.*?\s[-*]\s\S.*",
         re.DOTALL,
     ),
-    "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "url": re.compile(
-        r"\b(?:https?|ftp|file)://\S+|\bwww\.\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|dev|html?|co\.uk|de)\b(?:/\S*)?",
-        re.IGNORECASE,
-    ),
+    "email": re.compile(EMAIL),
+    "url": re.compile(ADDRESS, re.IGNORECASE),
     "emoji": re.compile(
         r"[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\ufe0f\u20e3]+|(?<!\w)[:;=]['’]?-?[()DPp](?!\w)|<3(?!\d)"
     ),
@@ -71,6 +94,10 @@ _SHAPES = {
         r"[(\[{（［｛【〔〈<＜][^)\]}）］｝】〕〉>＞]*[)\]}）］｝】〕〉>＞]|[()\[\]{}（）［］｛｝【】〔〕]"
     ),
 }
+_UNSAID_BRACKETS = re.compile(r"\((\+?\d{1,5})\)(?=[ -]?\d)|(?<=/)\(([^\W\d_]+[²³]?(?:[·*⋅][^\W\d_]+[²³]?)+)\)")
+"""Of telephone numbers and units: (555) 123-4567, W/(m²·K)."""
+_MARKED = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ž \n,.!?'’\"“”…-]|\.[^\s.\"'”’]|(?:^|\s)-")
+"""What prose in Latin letters has none of, so that none of the shapes can be in it."""
 _SYMBOLS = frozenset("*_#~|\\^=@%&+/<>§¶†‡•`$")
 _JOINERS = frozenset("\u200c\u200d")
 """Zero-width joiners, which Persian and the scripts of India are spelled with."""
@@ -100,24 +127,29 @@ def unspeakable(
     >>> unspeakable("See https://example.org for 3 tips!", "en", spoken="See https://example.org for three tips!")
     [Problem(reason='url', piece='https://example.org'), Problem(reason='symbols', piece='/')]
     """
+    text = _UNSAID_BRACKETS.sub(r"\1\2", unified(text))
     said = text if spoken is None else spoken
     if not any(character.isalpha() for character in said):
         return [Problem("empty", text.strip()[:LONGEST_PIECE])]
-    problems = []
-    rest = text
-    for reason, shape in _SHAPES.items():
-        found = shape.search(rest)
-        if found:
-            problems.append(Problem(reason, _piece(found[0])))
-            rest = shape.sub(" ", rest)
-    problems += [Problem(reason, piece) for reason, piece in _left_over(said) if piece]
-    seconds = spoken_seconds(said, language)
-    if max_seconds is not None and seconds > max_seconds:
+    is_plain = not (_MARKED.search(text) or (said != text and _MARKED.search(said)))
+    problems = [] if is_plain else _written_for_the_eye(text, said)
+    if max_seconds is not None and (seconds := spoken_seconds(said, language)) > max_seconds:
         problems.append(Problem("too_long", f"about {seconds:.0f} s; at most {max_seconds:g} s are allowed"))
-    foreign = foreign_script(said, language) or _foreign(said, language, identifier)
+    is_at_home = is_plain and "LATIN" in scripts(language)
+    foreign = (None if is_at_home else foreign_script(said, language)) or _foreign(said, language, identifier)
     if foreign:
         problems.append(Problem("wrong_language", _piece(foreign)))
     return problems
+
+
+def _written_for_the_eye(text: str, said: str) -> list[Problem]:
+    problems = []
+    for reason, shape in _SHAPES.items():
+        found = shape.search(text)
+        if found:
+            problems.append(Problem(reason, _piece(found[0])))
+            text = shape.sub(" ", text)
+    return problems + [Problem(reason, piece) for reason, piece in _left_over(said) if piece]
 
 
 def _piece(found: str) -> str:

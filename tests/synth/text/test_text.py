@@ -57,7 +57,7 @@ def test_english_leaves_no_digit(text):
 
 
 @ONE_CORE
-@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz ,?!'\n\t\u00a0éß“”…—"), LANGUAGES)
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz  ,?!'\n\téß“”…—"), LANGUAGES)
 def test_text_without_anything_to_expand_keeps_its_bytes(text, language):
     assert normalise(text, language) == text
 
@@ -126,7 +126,7 @@ UNSPEAKABLE = [
     ("brackets", "他走了（终于）。"),
     ("digits", "I have 3 cats."),
     ("symbols", "This → that"),
-    ("symbols", "a zero\u200bwidth space"),
+    ("symbols", "a private \ue123 sign"),
     ("wrong_language", "She said привет to me."),
 ]
 

@@ -4,10 +4,11 @@
 
 import re
 
-from . import number
-from .english_table import MONTHS, NOT_PLURAL
-from .number import DASH, END, START
-from .rule import rule, text_after
+from anytalk.synth.text import number
+from anytalk.synth.text.number import DASH, END, START
+from anytalk.synth.text.rule import rule, text_after
+
+from .table import MONTHS, NOT_PLURAL
 
 MONTH = rf"(?P<month>(?:{'|'.join(MONTHS)})\b|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b\.?)"
 YEAR = r"(?:10[1-9]|1[1-9]\d|20\d)\d"
@@ -33,7 +34,7 @@ def _year(written: str) -> str:
 
 def _month_day(match: re.Match[str]) -> str | None:
     first, last = _day(match["day"]), _day(match["last"] or match["day"])
-    if first is None or last is None or (match[0][-1].isdigit() and not match["year"] and _counts_things(match)):
+    if first is None or last is None or (match[0][-1].isdigit() and not match["year"] and counts_things(match)):
         return None
     year = f"{match['comma']} {_year(match['year'])}" if match["year"] else ""
     return f"{_month(match['month'])} {first}{f' to {last}' if match['last'] else ''}{year}"
@@ -44,7 +45,7 @@ def _day_month(match: re.Match[str]) -> str | None:
     if first is None or last is None:
         return None
     year = f"{match['comma']} {_year(match['year'])}" if match["year"] else ""
-    the = match["the"] or "the "
+    the = "" if re.search(r"\b[Tt]he $", match.string[: match.start()]) else "the "
     return f"{the}{first}{f' to {last}' if match['last'] else ''} of {_month(match['month'])}{year}"
 
 
@@ -83,7 +84,14 @@ def _plural(words: str) -> str:
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
 
 
-def _decade(match: re.Match[str]) -> str:
+def _decade(match: re.Match[str]) -> str | None:
+    """Read the 1990s, the '90s and the 90s; 30s alone are seconds."""
+    named = re.search(
+        r"\b(?:[Tt]he|[Hh]is|[Hh]er|[Tt]heir|[Mm]y|[Yy]our|[Oo]ur|early|late|mid|low|high|upper) ?-?$",
+        match.string[: match.start()],
+    )
+    if not (match["century"] or match["short"] or named):
+        return None
     if match["century"]:
         return _plural(_year(match["century"] + match["tens"]))
     return _plural(_count(match["tens"]))
@@ -94,7 +102,7 @@ def _year_range(match: re.Match[str]) -> str:
     return f"{_year(match[1])} to {_year(last) if len(last) == 4 else _count(last)}"
 
 
-def _counts_things(match: re.Match[str]) -> bool:
+def counts_things(match: re.Match[str]) -> bool:
     """Whether a plural follows a number: 1440 minutes, in May 20 people."""
     following = re.match(r"\s([a-z]+)\b", text_after(match))
     word = following[1] if following else ""
@@ -103,7 +111,7 @@ def _counts_things(match: re.Match[str]) -> bool:
 
 def bare_year(match: re.Match[str]) -> str | None:
     """Say a four-digit number as a year, unless it counts something."""
-    return None if _counts_things(match) else _year(match[0])
+    return None if counts_things(match) else _year(match[0])
 
 
 def _half_day(match: re.Match[str]) -> str | None:
@@ -135,13 +143,22 @@ def _clock(match: re.Match[str]) -> str:
     return f"{said} and {_count(str(int(seconds)))} seconds" if seconds and int(seconds) else said
 
 
+def _duration(match: re.Match[str]) -> str:
+    units = ("hour", "minute", "second")
+    parts = [(int(match[f"{unit}s"]), unit) for unit in units if match[f"{unit}s"]]
+    return " ".join(f"{_count(str(value))} {unit}{'' if value == 1 else 's'}" for value, unit in parts if value)
+
+
+_HOURS = r"(?<![\w.,:])(?P<hours>\d+) ?h(?:rs?|ours?)?"
+_MINUTES = r"(?P<minutes>[0-5]?\d)"
+_SECONDS = r"(?P<seconds>[0-5]?\d)"
 _TIME = r"\d{1,2}(?::\d\d)?\s?[AaPp]\.?[Mm]\b\.?"
 _DAY = rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:{DASH}(?P<last>\d{{1,2}})(?:st|nd|rd|th)?)?"
 DATES = [
     rule(rf"\b{MONTH}\s+{_DAY}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?(?![\d:%/])(?![.,]\d)", _month_day),
-    rule(rf"\b(?P<the>the )?{_DAY}(?: of)?\s+{MONTH}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?", _day_month),
+    rule(rf"\b{_DAY}(?: of)?\s+{MONTH}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?", _day_month),
     rule(rf"\b{MONTH}(?P<comma>,?)\s+(?P<year>{YEAR})\b(?![.,:]\d)", _month_year),
-    rule(r"(?<![\w'’])(?:(?P<century>1[1-9]|20)|['’])?(?P<tens>\d0)['’]?s\b", _decade),
+    rule(r"(?<![\w'’])(?:(?P<century>1[1-9]|20)|(?P<short>['’]))?(?P<tens>\d0)['’]?s\b", _decade),
     rule(rf"\b({YEAR})\s?[-–—]\s?({YEAR}|\d\d)\b(?![-–—.,:/]\d)", _year_range),
 ]
 DATES_MONTH_FIRST = [
@@ -155,6 +172,10 @@ DATES_DAY_FIRST = [
 TIMES = [
     rule(rf"\b(\d{{1,2}}(?::\d\d)?|{_TIME})\s?[-–—]\s?(?={_TIME})", lambda m: f"{m[1]} to "),
     rule(r"\b(\d{1,2}:\d\d)\s?[-–—]\s?(?=\d{1,2}:\d\d)", lambda m: f"{m[1]} to "),
+    rule(rf"{_HOURS} ?{_MINUTES} ?m(?:ins?)?(?: ?{_SECONDS} ?s(?:ecs?)?)?(?![\w:])", _duration),
+    rule(rf"{_HOURS}{_MINUTES}(?P<seconds>)(?![\w:])", _duration),
+    rule(rf"(?<![\w.,:])(?P<hours>)(?P<minutes>\d+) ?m(?:ins?)? ?{_SECONDS} ?s(?:ecs?)?(?![\w:])", _duration),
+    rule(r"(?<=\b(?:took|last) )(?P<hours>\d{1,2}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(?![:\d])", _duration),
     rule(r"\b(?P<hour>\d{1,2})(?:[:.](?P<minutes>\d\d))?\s?(?P<part>[AaPp])\.?[Mm]\b\.?", _half_day),
     rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?{END}(?: o['’]clock)?", _clock),
     rule(rf"{START}(\d+):(\d+){END}", lambda m: f"{_count(m[1])} to {_count(m[2])}"),
