@@ -75,6 +75,7 @@ NOT_RUN = {
     r"codec train": "recipes/codec/test_train.py trains one; this one takes an hour",
     r"codec eval": "recipes/codec/test_train.py measures one; a hundred sentences take minutes",
     r"bench": "recipes/bench measures each, on less",
+    r".* --device cuda": "takes a GPU; recipes/cli/test_devices.py looks at the option",
     r"push": "sends to the hub",
     r"serve": "does not end",
 }

@@ -56,6 +56,7 @@ ROOMS: dict[str, list[str]] = {
     "model": [],
     "recipes": [
         "machine",
+        "device",
         "shipped",
         "data",
         "train",

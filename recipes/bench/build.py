@@ -19,15 +19,17 @@ from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.speech import utterance_of
+from anytalk.recipes.device import Device
 from anytalk.recipes.shipped import find
 from anytalk.synth.audio import resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import load_codec
+from anytalk.synth.device import resolve
 from anytalk.synth.voice import SpeakRequest, load_voice
 
 from .figures import Figures, compared, describe, figures
 
-EPILOG = "Example:  anytalk bench build --conversations 24"
+EPILOG = "Examples:  anytalk bench build --conversations 24  |  anytalk bench build --local --device cpu"
 
 
 def bench(
@@ -36,11 +38,12 @@ def bench(
     ),
     conversations: Annotated[int, typer.Option(min=1, help="How many of the recipe's conversations.")] = 24,
     local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
+    device: Device = "auto",
     *,
     progress: Reporter,
 ) -> Figures:
     """Build a part of a recipe, and do the same rows one at a time."""
-    loaded = load_recipe(find(recipe, "build"), {"source.limit": conversations})
+    loaded = load_recipe(find(recipe, "build"), {"source.limit": conversations, "resources.device": device})
     with tempfile.TemporaryDirectory() as folder:
         summary = build(loaded, Path(folder) / "built", local=local, progress=progress)
         naive, naive_seconds = naive_rate(loaded, Store(Path(folder) / "planned"))
@@ -66,10 +69,15 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
     rows = [row for unit in load_or_make(recipe, store).units for row in unit]
     names = {choice.voice for choice in (*recipe.voices.question, recipe.voices.answer)}
     voices = {name: load_voice(name) for name in names}
+    kind, _, number = resolve(recipe.resources.device, "ctranslate2").partition(":")
     whisper = WhisperModel(
-        str(get_model_path()), compute_type=recipe.features.compute_type, cpu_threads=os.cpu_count() or 1
+        str(get_model_path()),
+        device=kind,
+        device_index=int(number or 0),
+        compute_type=recipe.features.compute_type,
+        cpu_threads=os.cpu_count() or 1,
     )
-    codec = load_codec(recipe.codec.model, threads=os.cpu_count() or 1)
+    codec = load_codec(recipe.codec.model, threads=os.cpu_count() or 1, device=recipe.resources.device)
     seconds = {"voices": 0.0, "hearing": 0.0, "features": 0.0, "codec": 0.0}
     speech_s = 0.0
     for row in rows:

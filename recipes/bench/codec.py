@@ -24,12 +24,15 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.device import CodecDtype, Device
+from anytalk.recipes.train import matmul_rate
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.bundled import BundledCodec
 from anytalk.synth.codec.order import to_frames, to_levels
 from anytalk.synth.codec.snac import SnacCodec, find_folder, read_network, write_random_snac
+from anytalk.synth.device import torch_device
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 from anytalk.synth.voice import SpeakRequest, load_voice
@@ -47,7 +50,10 @@ from .figures import (
     seconds_of,
 )
 
-EPILOG = "Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30"
+EPILOG = (
+    "Examples:  anytalk bench codec --compiled  |  anytalk bench codec bundled --seconds 30  |  "
+    "anytalk bench codec --device cuda --dtype float16"
+)
 SENTENCES_AN_UTTERANCE = (1, 2, 1, 3)
 """Taken in turn: answers from 2 to 12 seconds."""
 
@@ -62,6 +68,8 @@ def bench(
     seconds: Annotated[float, typer.Option(min=1, help="How much speech, at least.")] = 60.0,
     cores: Annotated[int, typer.Option(min=1, help="Threads of the plain loop, processes of the codec.")] = 1,
     compiled: Annotated[bool, typer.Option("--compiled", help="Compile SNAC; takes a C++ compiler.")] = False,
+    device: Device = "auto",
+    dtype: CodecDtype = "float32",
     *,
     progress: Reporter,
 ) -> Figures:
@@ -71,25 +79,28 @@ def bench(
         Figures of encoding, and those of decoding below `decode`. Speed does not depend on the weights.
 
     Raises:
-        SetupError: there is no such codec, or it is none with a network.
+        SetupError: there is no such codec, it is none with a network, or the device or precision cannot be had.
     """
+    on = torch_device(device)
+    if cores > 1 and on.type != "cpu":
+        raise SetupError(f"--cores {cores} is for a CPU, and the device is {on}; leave it out, or give --device cpu")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
         if codec is None:
             write_random_snac(Path(folder), seed=0)
         name = codec or folder
-        loaded = load_codec(name, compiled=compiled)
-        network, plain_encode, plain_decode = plain_loops(loaded)
+        loaded = load_codec(name, compiled=compiled, device=device, dtype=dtype)
+        network, plain_encode, plain_decode = plain_loops(loaded, on)
         encode, decode = _on_one(loaded) if cores == 1 else _on_processes(name, cores, compiled, pools)
         waveforms = utterances(seconds, loaded.sample_rate_hz)
         codes = raise_first(loaded.encode(waveforms))
         speech_s = sum(len(waveform) for waveform in waveforms) / loaded.sample_rate_hz
-        encoding = _compare(encode, plain_encode, waveforms, speech_s, cores, progress)
-        decoding = _compare(decode, plain_decode, codes, speech_s, cores, progress)
+        encoding = _compare(encode, plain_encode, waveforms, speech_s, cores, on, progress)
+        decoding = _compare(decode, plain_decode, codes, speech_s, cores, on, progress)
         plain_codes = plain_encode(waveforms)
     same = sum(int((ours == plain).sum()) for ours, plain in zip(codes, plain_codes, strict=True))
     return figures(
         "codec",
-        f"seconds of speech a second of {'one core' if cores == 1 else f'{cores} cores'}",
+        f"seconds of speech a second of {_where(on, cores)}",
         encoding,
         decode=decoding,
         codes_as_plain=round(same / sum(frames.size for frames in codes), 5),
@@ -99,7 +110,15 @@ def bench(
         speech_s=round(speech_s, 1),
         cores=cores,
         compiled=compiled,
+        device=on.type,
+        dtype=dtype,
     )
+
+
+def _where(device: torch.device, cores: int) -> str:
+    if device.type != "cpu":
+        return "one GPU"
+    return "one core" if cores == 1 else f"{cores} cores"
 
 
 def utterances(seconds: float, rate_hz: int) -> list[Waveform]:
@@ -115,8 +134,8 @@ def utterances(seconds: float, rate_hz: int) -> list[Waveform]:
     raise AssertionError("a cycle does not end")
 
 
-def plain_loops(codec: Codec) -> tuple[torch.nn.Module, Loop, Loop]:
-    """What a user writes who has the network: one utterance after the other, to codes and back.
+def plain_loops(codec: Codec, device: torch.device) -> tuple[torch.nn.Module, Loop, Loop]:
+    """What a user writes who has the network: one utterance after the other, to codes and back, on a device.
 
     Returns:
         The network as it comes, and the loops that encode and decode.
@@ -125,7 +144,7 @@ def plain_loops(codec: Codec) -> tuple[torch.nn.Module, Loop, Loop]:
         SetupError: the codec has no network.
     """
     if isinstance(codec, SnacCodec):
-        snac = read_network(find_folder(codec.name)[0])
+        snac = read_network(find_folder(codec.name)[0]).to(device)
         return snac, functools.partial(_encode_each, snac, 1), functools.partial(_decode_each, snac)
     if isinstance(codec, BundledCodec):
         network = codec.network
@@ -137,25 +156,39 @@ def plain_loops(codec: Codec) -> tuple[torch.nn.Module, Loop, Loop]:
 def _encode_each(network: Any, multiple: int, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
     codes = []
     for waveform in waveforms:
-        audio_BS = torch.from_numpy(np.pad(waveform, (0, -len(waveform) % multiple)))[None]
+        audio_BS = torch.from_numpy(np.pad(waveform, (0, -len(waveform) % multiple)))[None].to(_device_of(network))
         # SNAC has an axis for its one channel, and pads to whole frames itself.
         levels = network.encode(audio_BS[:, None] if multiple == 1 else audio_BS)
-        codes.append(to_frames([level[0].numpy() for level in levels]))
+        codes.append(to_frames([level[0].cpu().numpy() for level in levels]))
     return codes
 
 
 def _decode_each(network: Any, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [
-        network.decode([torch.from_numpy(level)[None] for level in to_levels(frames)]).reshape(-1).numpy()
+        network.decode([torch.from_numpy(level)[None].to(_device_of(network)) for level in to_levels(frames)])
+        .reshape(-1)
+        .cpu()
+        .numpy()
         for frames in codes
     ]
 
 
+def _device_of(network: Any) -> torch.device:
+    found: torch.device = next(network.parameters()).device
+    return found
+
+
 def _compare(
-    ours: Loop, plain: Loop, items: Sequence[np.ndarray], speech_s: float, cores: int, progress: Reporter
+    ours: Loop,
+    plain: Loop,
+    items: Sequence[np.ndarray],
+    speech_s: float,
+    cores: int,
+    device: torch.device,
+    progress: Reporter,
 ) -> Figures:
     """Run both in turn, after one call each to warm up."""
-    clock = clock_of(cores)
+    clock = clock_of(cores, device)
     with torch.inference_mode(), torch_threads(cores):
         ours(items[:1])
         plain(items[:1])
@@ -164,8 +197,11 @@ def _compare(
             lambda: speech_s / seconds_of(lambda: plain(items), clock),
             progress,
         )
-    with torch_threads(1):
-        peak = cores * matmul_flops_per_s()
+    if device.type == "cpu":
+        with torch_threads(1):
+            peak = cores * matmul_flops_per_s()
+    else:
+        peak = matmul_rate(device, torch.float32)
     return compared(values, naives, peak / (flops(plain, items) / speech_s))
 
 

@@ -27,13 +27,15 @@ from torch.utils.data import DataLoader
 from anytalk.model import IGNORE, MINI_OMNI, Layout
 from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.data import Encode, Loader, encoder, shard_paths
+from anytalk.recipes.device import Device
 from anytalk.recipes.train import StageTrainer
+from anytalk.synth.device import torch_device
 from anytalk.synth.threads import torch_threads
 
 from .figures import Figures, best_rate, clock_of, compared, describe, figures, in_turns
-from .train import SHAPE, TASK, open_rows, our_steps, random_model, stage
+from .train import SHAPE, TASK, open_rows, our_steps, random_model, stage, usual_precision
 
-EPILOG = "Example:  anytalk bench load out/quickstart/dataset"
+EPILOG = "Example:  anytalk bench load out/quickstart/dataset --device cpu"
 
 WORKERS = 2  # threads of `Loader`
 
@@ -45,6 +47,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.1, help="Of each repeat of each way.")] = 5.0,
     positions: Annotated[int, typer.Option(min=64, help="Largest batch, padding included.")] = 8192,
     cores: Annotated[int, typer.Option(min=1, help="Threads of the model whose appetite is measured.")] = 1,
+    device: Device = "auto",
     *,
     progress: Reporter,
     shape: Mapping[str, Any] = SHAPE,
@@ -53,11 +56,12 @@ def bench(
     """Load a dataset's training split over and over.
 
     Returns:
-        Figures with `training`, what training eats; a GPU is used where there is one.
+        Figures with `training`, what training eats on the device.
 
     Raises:
-        SetupError: the dataset is none, or no row of it suits the task.
+        SetupError: the dataset is none, no row of it suits the task, or the device cannot be had.
     """
+    on = torch_device(device)
     tokenizer, rows = open_rows(dataset, layout)
     loader = Loader(rows, {TASK: 1.0}, layout, seed=1, positions=positions, max_positions=min(positions, 2048))
     found = loader.found[TASK]
@@ -70,7 +74,8 @@ def bench(
             loader.close()
         with torch_threads(cores):
             model = random_model(shape, layout, rows)
-            eaten = _training_rate(stage(model, rows, tokenizer, min(positions, 1024), Path(folder)), cores)
+            training = stage(model, rows, tokenizer, min(positions, 1024), Path(folder), on, usual_precision(on))
+            eaten = _training_rate(training, cores)
     frames = rows.counts.features[found.rows].sum() / found.lengths.sum()
     bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.encoding.feature_width or 0) * frames)
     return figures(

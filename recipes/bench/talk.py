@@ -36,12 +36,14 @@ from anytalk.model import (
     quantise,
 )
 from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.device import Device
+from anytalk.synth.device import Dtype, check_dtype, torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
 from .figures import Clock, Figures, best_rate, clock_of, compared, describe, figures, in_turns
 
-EPILOG = "Examples:  anytalk bench talk --cores 2  |  anytalk bench talk out/talker/best"
+EPILOG = "Examples:  anytalk bench talk --cores 2  |  anytalk bench talk out/talker/best --device cuda --dtype bfloat16"
 
 QUESTION_FRAMES = 150  # 3 s
 STEP_MS = 2048 / 24_000 * 1000
@@ -56,33 +58,41 @@ def bench(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1500, help="Of each repeat, and to compare tokens over.")] = 50,
     cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
+    device: Device = "auto",
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Of the fast model's weights; int8 on a CPU and bfloat16 on a GPU by default.")
+    ] = None,
     *,
     progress: Reporter,
     model: MiniOmni | None = None,
 ) -> Figures:
-    """Decode with a model and with its fast copy; a GPU is used where there is one.
+    """Decode with a model and with its fast copy.
 
     Args:
         checkpoint: speed does not depend on its weights.
         steps: see above.
         cores: see above.
+        device: see above.
+        dtype: see above.
         progress: who is told how far it is.
         model: measured instead of a checkpoint, if given; float32 and in eval mode.
 
     Raises:
-        SetupError: the checkpoint is none.
+        SetupError: the checkpoint is none, or the device or precision cannot be had.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clock = clock_of(cores, device)
+    on = torch_device(device)
+    arithmetic = dtype or ("int8" if on.type == "cpu" else "bfloat16")
+    check_dtype(arithmetic, str(on))
+    clock = clock_of(cores, on)
     said: list[Column] = []
     answered: list[Column] = []
     with torch_threads(cores), torch.inference_mode():
-        plain_model = (model or _load(checkpoint)).to(device)
-        fast_model = _fast(copy.deepcopy(plain_model), device)
+        plain_model = (model or _load(checkpoint)).to(on)
+        fast_model = _fast(copy.deepcopy(plain_model), arithmetic)
         request = question(plain_model)
 
         def ours() -> float:
-            columns = _columns(fast_model, request, steps + 1, fixed_shapes=device.type == "cuda")
+            columns = _columns(fast_model, request, steps + 1, fixed_shapes=on.type == "cuda")
             answered[:], each_ms = _timed(columns, steps, clock)
             return each_ms
 
@@ -94,7 +104,7 @@ def bench(
         forced = PlainLoop(fast_model, request)
         repeated = [forced.column, *(forced.step(column) for column in said[:-1])]
         read_bytes = weight_bytes(fast_model)
-        bytes_per_s = read_rate(device, clock)
+        bytes_per_s = read_rate(on, clock)
     return figures(
         "talk",
         "ms a step",
@@ -108,10 +118,10 @@ def bench(
             "free_audio": agreement(said, answered, slice(0, -1)),
         },
         model=checkpoint or "random weights",
-        arithmetic="int8" if device.type == "cpu" else "bfloat16, CUDA graphs",
+        arithmetic=arithmetic if on.type == "cpu" else f"{arithmetic}, CUDA graphs",
         weights_mb=round(read_bytes / 1e6, 1),
         read_gb_per_s=round(bytes_per_s / 1e9, 1),
-        device=device.type,
+        device=on.type,
         cores=cores,
     )
 
@@ -126,11 +136,11 @@ def _load(checkpoint: str | None) -> MiniOmni:
         raise SetupError(str(error)) from error
 
 
-def _fast(model: MiniOmni, device: torch.device) -> MiniOmni:
-    if device.type == "cpu":
+def _fast(model: MiniOmni, arithmetic: str) -> MiniOmni:
+    if arithmetic == "int8":
         return quantise(model)
     for x in model.parameters():  # not `model.to`: rotary frequencies stay in float32
-        x.data = x.data.to(torch.bfloat16)
+        x.data = x.data.to(torch_dtype(arithmetic))
     return model
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from statistics import mean
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -29,13 +29,15 @@ from transformers import Qwen2Config
 from anytalk.model import IGNORE, MINI_OMNI, Layout, MiniOmni, MiniOmniConfig, Task, backbone_fields
 from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.data import Batch, Rows, candidates, collate, encoder, texts, train_tokenizer
+from anytalk.recipes.device import Device
 from anytalk.recipes.train import ProcessGroup, StageTrainer, TrainingRecipe, TrainingState, matmul_rate
+from anytalk.synth.device import torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
 from .figures import Clock, Figures, clock_of, compared, describe, figures, in_turns, matmul_flops_per_s
 
-EPILOG = "Example:  anytalk bench train out/quickstart/dataset --cores 2"
+EPILOG = "Examples:  anytalk bench train out/quickstart/dataset --cores 2  |  anytalk bench train DATASET --device cuda"
 
 SHAPE: Mapping[str, Any] = {
     "hidden_size": 256,
@@ -56,25 +58,31 @@ def bench(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
     positions: Annotated[int, typer.Option(min=64, help="Of a batch; 1024 suit a processor, 16384 a GPU.")] = 1024,
     cores: Annotated[int, typer.Option(min=1, help="Threads of both.")] = 1,
+    device: Device = "auto",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="Arithmetic of both; bfloat16 on a GPU and float32 on a CPU by default."),
+    ] = None,
     *,
     progress: Reporter,
     shape: Mapping[str, Any] = SHAPE,
     layout: Layout = MINI_OMNI,
 ) -> Figures:
-    """Train on a dataset's spoken questions and answers for some steps; a GPU is used where there is one.
+    """Train on a dataset's spoken questions and answers for some steps.
 
     Raises:
-        SetupError: the dataset is none, or no row of it suits the task.
+        SetupError: the dataset is none, no row of it suits the task, or the device cannot be had.
     """
+    on = torch_device(device)
+    precision = dtype or usual_precision(on)
     tokenizer, rows = open_rows(dataset, layout)
-    device = ProcessGroup.current().device
     with tempfile.TemporaryDirectory() as folder, torch_threads(cores):
         model = random_model(shape, layout, rows)
-        plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), device)
-        with stage(model, rows, tokenizer, positions, Path(folder)) as training:
-            values, naives, flops = _measure(training, plain, clock_of(cores, device), progress)
-    if device.type == "cuda":
-        peak = matmul_rate(device, torch.bfloat16)
+        plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), on, precision)
+        with stage(model, rows, tokenizer, positions, Path(folder), on, precision) as training:
+            values, naives, flops = _measure(training, plain, clock_of(cores, on), progress)
+    if on.type == "cuda":
+        peak = matmul_rate(on, torch_dtype(precision))
     else:
         with torch_threads(1):
             peak = cores * matmul_flops_per_s()
@@ -84,7 +92,8 @@ def bench(
         compared(values, naives, peak / flops),
         parameters=sum(x.numel() for x in model.parameters()),
         positions=positions,
-        device=device.type,
+        device=on.type,
+        precision=precision,
         cores=cores,
     )
 
@@ -113,7 +122,20 @@ def random_model(shape: Mapping[str, Any], layout: Layout, rows: Rows) -> MiniOm
     return MiniOmni(config)
 
 
-def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, folder: Path) -> StageTrainer:
+def usual_precision(device: torch.device) -> str:
+    """The arithmetic that training is usually done in there."""
+    return "float32" if device.type == "cpu" else "bfloat16"
+
+
+def stage(
+    model: MiniOmni,
+    rows: Rows,
+    tokenizer: Tokenizer,
+    positions: int,
+    folder: Path,
+    device: torch.device,
+    precision: str,
+) -> StageTrainer:
     """Give the trainer itself, on one stage that trains everything."""
     model.save_pretrained(folder / "start")
     one = {"name": "all", "train": "all", "tasks": {TASK: 1.0}, "steps": 1_000_000, "learning_rate": LEARNING_RATE}
@@ -123,10 +145,10 @@ def stage(model: MiniOmni, rows: Rows, tokenizer: Tokenizer, positions: int, fol
             "model": {"checkpoint": str(folder / "start")},
             "stages": [one],
             "loader": {"positions": positions, "max_positions": min(positions, 2048)},
-            "optim": {"precision": "bfloat16" if torch.cuda.is_available() else "float32"},
+            "optim": {"precision": precision},
         }
     )
-    return StageTrainer(recipe, folder, TrainingState(), ProcessGroup.current(), rows, None, tokenizer)
+    return StageTrainer(recipe, folder, TrainingState(), ProcessGroup.current(device), rows, None, tokenizer)
 
 
 def plain_batches(rows: Rows, layout: Layout, positions: int, count: int = 16) -> list[Batch]:
@@ -154,9 +176,11 @@ class PlainLoop:
         model: taken over.
         batches: taken in turn, for ever.
         device: where.
+        precision: float32, or bfloat16 in autocast.
     """
 
-    def __init__(self, model: MiniOmni, batches: list[Batch], device: torch.device) -> None:
+    def __init__(self, model: MiniOmni, batches: list[Batch], device: torch.device, precision: str = "float32") -> None:
+        self.precision = precision
         self.model, self.device = model.to(device).train(), device
         self.batches: Iterator[Batch] = cycle(batches)
         self.optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
@@ -164,7 +188,7 @@ class PlainLoop:
     def step(self) -> int:
         """Do a step and count its positions."""
         batch = next(self.batches)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             loss = self.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from anytalk.recipes.device import CodecDtype, Device
+
 from .console import Json, RecipeName, Set, emit, interrupted, overrides
 
 app = typer.Typer(name="codec", help="Train a small codec, and measure any codec.", no_args_is_help=True)
@@ -31,7 +33,9 @@ def codec_train(
 
 @app.command(
     "eval",
-    epilog="Examples:  anytalk codec eval bundled  |  anytalk codec eval hubertsiuzdak/snac_24khz --voice mine.onnx",
+    epilog="Examples:  anytalk codec eval bundled  |  "
+    "anytalk codec eval hubertsiuzdak/snac_24khz --voice mine.onnx  |  "
+    "anytalk codec eval hubertsiuzdak/snac_24khz --device cuda --dtype float16",
 )
 def codec_eval(
     codec: Annotated[str, typer.Argument(metavar="CODEC", help="bundled, a folder, a .safetensors file or a hub id.")],
@@ -45,6 +49,8 @@ def codec_eval(
     ] = "tiny.en",
     language: Annotated[str, typer.Option(help="Language of the sentences.")] = "en",
     out: Annotated[Path | None, typer.Option(help="Folder for examples to listen to, before and after.")] = None,
+    device: Device = "auto",
+    dtype: CodecDtype = "float32",
     as_json: Json = False,
 ) -> None:
     """Measure a codec on held-out sentences: WER, DNSMOS and mels before and after, codebook use, speed, size."""
@@ -53,5 +59,5 @@ def codec_eval(
 
     voices = voice or list(VOICES)
     texts = held_out(text, sentences)
-    figures = evaluate_codec(codec, voices, texts, reporter(), out, recogniser, language)
+    figures = evaluate_codec(codec, voices, texts, reporter(), out, recogniser, language, device, dtype)
     emit(figures, as_json, figures_table(figures))

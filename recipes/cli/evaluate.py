@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
+from anytalk.recipes.device import Device, ModelDtype
+
 from .console import Json, emit, require_run
 
 app = typer.Typer()
 
-EPILOG = "Example:  anytalk eval out/quickstart/talker out/quickstart/dataset --out out/quickstart/answers"
+EPILOG = (
+    "Examples:  anytalk eval out/quickstart/talker out/quickstart/dataset --out out/quickstart/answers  |  "
+    "anytalk eval RUN DATASET --device cuda --dtype bfloat16"
+)
 
 
 @app.command("eval", epilog=EPILOG)
@@ -25,6 +30,8 @@ def evaluate(
         int, typer.Option(min=0, help="Questions spoken again, faster or slower than in any recording.")
     ] = 16,
     split: Annotated[str, typer.Option(help="Split that the questions are taken from.")] = "train",
+    device: Device = "auto",
+    dtype: ModelDtype = "float32",
     as_json: Json = False,
 ) -> None:
     """Ask a model its dataset's questions, as recorded and re-synthesised; measure its texts and its speech."""
@@ -33,11 +40,11 @@ def evaluate(
     from anytalk.recipes import evaluate as evaluation
     from anytalk.recipes.talk import Talker, load_engines, load_model
 
-    model = load_model(run)
-    talker = Talker(model, *load_engines(model))
+    model = load_model(run, device, dtype)
+    talker = Talker(model, *load_engines(model, device=device))
     folder = out or run / "evaluation"
     result = evaluation.evaluate(
-        talker, dataset, folder, exact=exact, respoken=respoken, progress=reporter(), split=split
+        talker, dataset, folder, exact=exact, respoken=respoken, progress=reporter(), split=split, device=device
     )
     page = folder / evaluation.PAGE
     page.write_text(evaluation.answer_page(str(run), dataset, date.today(), result), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.wording import quantity
 
@@ -16,6 +17,7 @@ from .console import Json, emit, interrupted, require_run
 if TYPE_CHECKING:
     from anytalk.model import Piece
     from anytalk.recipes.talk import Answer, Talker, Text
+    from anytalk.synth.device import Dtype
 
 app = typer.Typer()
 
@@ -25,7 +27,8 @@ anytalk talk out/quickstart/talker out/quickstart/answers/00-exact-question.wav\
 anytalk talk out/quickstart/talker --text 'Who are you?' --out answer.wav\n
 anytalk talk RUN question.mp3 --stream | ffplay -f s16le -ar 24000 -ch_layout mono -nodisp -autoexit -\n
 anytalk talk RUN question.wav --stream | aplay -f S16_LE -r 24000 -c 1\n
-anytalk talk RUN questions/ --out answers/ --json"""
+anytalk talk RUN questions/ --out answers/ --json\n
+anytalk talk RUN question.wav --device cuda --dtype bfloat16"""
 ANSWERS = "answers.jsonl"
 
 
@@ -50,7 +53,11 @@ def talk(
     whisper: Annotated[
         str | None, typer.Option(help="tiny.en, small, openai:small, a folder; the checkpoint's own by default.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Decode in int8: quicker, and not always the same.")] = False,
+    device: Device = "auto",
+    dtype: ModelDtype = "float32",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Decode in int8 on the CPU: quicker, and not always the same.")
+    ] = False,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Longest answer, in codec frames of 85.3 ms; as long as fits by default.")
     ] = None,
@@ -73,9 +80,12 @@ def talk(
         raise SetupError("give either QUESTION, a recording or a folder of them, or --text")
     if question is not None and not question.exists():
         raise SetupError(f"{question} does not exist; a question in writing is given with --text")
+    if int8 and (dtype != "float32" or device.startswith("cuda")):
+        raise SetupError("--int8 is for float32 weights on a CPU; leave it out, or --device and --dtype")
     if question is not None and question.is_dir() and stream:
         raise SetupError(f"{question} is a folder; --stream answers one question")
-    load = partial(_load, run, int8, codec, whisper, (temperature, top_k, top_p), seed, max_frames)
+    drawn = (temperature, top_k, top_p)
+    load = partial(_load, run, "cpu" if int8 else device, dtype, int8, codec, whisper, drawn, seed, max_frames)
     if question is None:
         from anytalk.recipes.talk import Text
 
@@ -89,6 +99,8 @@ def talk(
 
 def _load(
     run: Path,
+    device: str,
+    dtype: "Dtype",
     int8: bool,
     codec: str | None,
     whisper: str | None,
@@ -100,13 +112,13 @@ def _load(
     from anytalk.model import Sampling, quantise
     from anytalk.recipes.talk import Talker, load_engines, load_model
 
-    model, sampling = load_model(run), Sampling(*drawn)
+    model, sampling = load_model(run, device, dtype), Sampling(*drawn)
     if int8:
         try:
             quantise(model)
         except ValueError as error:
             raise SetupError(f"--int8: {error}") from error
-    engines = load_engines(model, codec, whisper)
+    engines = load_engines(model, codec, whisper, device)
     return Talker(model, *engines, text=sampling, audio=sampling, seed=seed, max_frames=max_frames)
 
 

@@ -25,6 +25,7 @@ from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.codec.network import CodecConfig, Encoder
 from anytalk.synth.codec.order import to_levels
+from anytalk.synth.device import Dtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper, load_whisper
 from anytalk.synth.judge.dnsmos import Dnsmos
@@ -62,6 +63,8 @@ def evaluate_codec(
     examples: Path | None = None,
     recogniser: str = "tiny.en",
     language: str = "en",
+    device: str = "cpu",
+    dtype: Dtype = "float32",
 ) -> dict[str, Any]:
     """Measure a codec on sentences spoken by some voices.
 
@@ -73,15 +76,18 @@ def evaluate_codec(
         examples: folder for three sentences a voice, before and after.
         recogniser: who listens; see `load_whisper`.
         language: BCP-47 tag of the texts.
+        device: where all engines compute; see `synth.device.resolve`.
+        dtype: precision of the codec; see `load_codec`.
 
     Returns:
         Figures by voice, the use of each codebook over all of them, and the size in megabytes.
     """
-    codec, whisper = load_codec(codec_name), load_whisper(recogniser, language=language)
+    codec = load_codec(codec_name, device=device, dtype=dtype)
+    whisper = load_whisper(recogniser, language=language, device=device)
     whisper_normalise = whisper_normaliser(primary(language))
     # A sentence is repeated to fill windows of nine seconds: more than one window would hear the same again.
-    dnsmos = Dnsmos(max_windows=1)
-    speaking = VoiceEngine(voices, Audio())
+    dnsmos = Dnsmos(max_windows=1, device=device)
+    speaking = VoiceEngine(voices, Audio(), device=device)
     codes: list[np.ndarray] = []
     figures: dict[str, Any] = {}
     progress.start("voices measured", len(voices))

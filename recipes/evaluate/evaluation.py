@@ -67,7 +67,15 @@ class EvaluatedAnswer:
 
 
 def evaluate(
-    talker: Talker, dataset: str, out: Path, *, exact: int, respoken: int, progress: Reporter, split: str = "train"
+    talker: Talker,
+    dataset: str,
+    out: Path,
+    *,
+    exact: int,
+    respoken: int,
+    progress: Reporter,
+    split: str = "train",
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Ask questions of a dataset, write what was said, and sum it up.
 
@@ -79,6 +87,7 @@ def evaluate(
         respoken: how many questions are spoken anew: the dataset's own voices, beyond the speeds of its recipe.
         progress: who is answers how far it is.
         split: the split that questions are taken from.
+        device: where voices compute; see `synth.device.resolve`.
 
     Returns:
         What evaluation.json holds: the figures, and an entry for each question.
@@ -93,7 +102,7 @@ def evaluate(
     answers = []
     try:
         codec_wer: dict[str, float] = {}
-        asked = [*_as_recorded(rows[:exact]), *_respoken(rows[:respoken], split, recipe)]
+        asked = [*_as_recorded(rows[:exact]), *_respoken(rows[:respoken], split, recipe, device)]
         for number, each in enumerate(asked):
             name = each.row["id"]
             if name not in codec_wer:
@@ -144,10 +153,10 @@ def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[AskedQuestion]:
         yield AskedQuestion("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
 
 
-def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe) -> Iterator[AskedQuestion]:
+def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe, device: str) -> Iterator[AskedQuestion]:
     pools = [question_voices(row["language"], split, recipe) or recipe.voices.question for row in rows]
     names = sorted({choice.voice for choices in pools for choice in choices})
-    speaking = VoiceEngine(names, recipe.audio, recipe.voices)
+    speaking = VoiceEngine(names, recipe.audio, recipe.voices, device=device)
     for number, (row, choices) in enumerate(zip(rows, pools, strict=True)):
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32

@@ -7,77 +7,86 @@ from typing import Any
 from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni
 from anytalk.recipes.train import BEST
 from anytalk.synth.codec import Codec, load_codec
+from anytalk.synth.device import Dtype, check_dtype, torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper, load_whisper
 
 
-def load_model(run: Path) -> MiniOmni:
+def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32") -> MiniOmni:
     """Read a model, in eval mode.
 
     Args:
         run: a checkpoint's folder, or the folder of a training run, whose best checkpoint is meant.
+        device: where it computes; see `synth.device.resolve`.
+        dtype: precision of its weights.
 
     Raises:
-        SetupError: it is neither, or the checkpoint is not in order.
+        SetupError: it is neither, the checkpoint is not in order, or the device or precision cannot be had.
     """
+    on = torch_device(device)
+    check_dtype(dtype, str(on))
     folder = run if (run / CONFIG_FILE).is_file() else run / BEST
     if not (folder / CONFIG_FILE).is_file():
         if (run / ORIGINAL_WEIGHTS).is_file():
             raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
         raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG_FILE} and no {BEST}")
     try:
-        return MiniOmni.from_pretrained(folder)
+        return MiniOmni.from_pretrained(folder, dtype=torch_dtype(dtype), device=str(on))
     except ValueError as error:
         raise SetupError(str(error)) from error
 
 
-def load_engines(model: MiniOmni, codec: str | None = None, whisper: str | None = None) -> tuple[Codec, Whisper]:
+def load_engines(
+    model: MiniOmni, codec: str | None = None, whisper: str | None = None, device: str = "cpu"
+) -> tuple[Codec, Whisper]:
     """Load a model's codec and recogniser.
 
     Args:
         model: its checkpoint names both, unless it was converted.
         codec: what `load_codec` takes, instead of the one that is named.
         whisper: what `load_whisper` takes, instead of the one that is named.
+        device: where both compute; see `synth.device.resolve`.
 
     Raises:
         SetupError: one is neither given nor named, or cannot be loaded.
     """
     heard = model.config.feature
     return (
-        load_codec(codec) if codec else _named_codec(model.config.codec),
-        _load_whisper(whisper, heard) if whisper else _named_whisper(heard),
+        load_codec(codec, device=device) if codec else _named_codec(model.config.codec, device),
+        _load_whisper(whisper, heard, device) if whisper else _named_whisper(heard, device),
     )
 
 
-def _named_codec(named: Mapping[str, Any]) -> Codec:
+def _named_codec(named: Mapping[str, Any], device: str) -> Codec:
     if "name" not in named:
         raise SetupError("the checkpoint names no codec; give --codec (the original's: hubertsiuzdak/snac_24khz)")
-    bundled = load_codec("bundled")
+    bundled = load_codec("bundled", device=device)
     if not difference(named, bundled.fingerprint):
         return bundled
     try:
-        return load_codec(named["name"])
+        return load_codec(named["name"], device=device)
     except SetupError as error:
         raise SetupError(f"the checkpoint's codec {named['name']} cannot be loaded; give --codec: {error}") from error
 
 
-def _named_whisper(named: Mapping[str, Any]) -> Whisper:
+def _named_whisper(named: Mapping[str, Any], device: str) -> Whisper:
     if "model" not in named:
         raise SetupError("the checkpoint names no Whisper; give --whisper (the original's: openai:small)")
     try:
-        return _load_whisper(named["model"], named)
+        return _load_whisper(named["model"], named, device)
     except SetupError as error:
         raise SetupError(
             f"the checkpoint's Whisper {named['model']} cannot be loaded; give --whisper: {error}"
         ) from error
 
 
-def _load_whisper(name: str, named: Mapping[str, Any]) -> Whisper:
+def _load_whisper(name: str, named: Mapping[str, Any], device: str) -> Whisper:
     """Load a recogniser in the arithmetic and the context that the checkpoint's features were made in."""
     return load_whisper(
         name,
         language=named.get("language", "en"),
         compute_type=named.get("compute_type", "float32"),
         context=named.get("context", "full"),
+        device=device,
     )

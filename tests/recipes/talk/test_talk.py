@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from support.gpus import pretend_gpus
 from transformers import Qwen2Config
 
 from anytalk.model import decoding
@@ -19,6 +20,7 @@ from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling
 from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import load_tokenizer, train_tokenizer
+from anytalk.recipes.talk import load as talk_load
 from anytalk.recipes.talk.load import load_engines, load_model
 from anytalk.recipes.talk.talker import Talker, Text, collect, pcm16, talk
 from anytalk.synth.audio import read_audio
@@ -427,6 +429,10 @@ def test_what_cannot_be_done_is_one_line_before_any_model_is_loaded(anytalk, que
         (["RUN", "empty", "--stream"], "empty is a folder; --stream answers one question"),
         (["RUN", question, "--top-k", 5], "--top-k and --top-p draw only with a --temperature above 0"),
         (["RUN", question, "--top-p", 0], "--top-p must be above 0"),
+        (
+            ["RUN", question, "--int8", "--dtype", "bfloat16"],
+            "--int8 is for float32 weights on a CPU; leave it out, or --device and --dtype",
+        ),
         (["RUN", question, "--out", "a.mp3"], "--out a.mp3: answers are wav files; name a .wav file or a folder"),
         (["RUN", question, "--out", question], f"--out {question} is the question itself; name another file"),
         (["RUN", "twins", "--out", "twins"], None),
@@ -437,6 +443,33 @@ def test_what_cannot_be_done_is_one_line_before_any_model_is_loaded(anytalk, que
         assert (code, out, err.count("\n")) == (2, b"", 1), err
         assert line is None or err == f"anytalk: {line}\n"
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "twins"}
+
+
+def test_a_model_talks_in_the_precision_that_is_asked_for(anytalk, checkpoint, monkeypatch):
+    read = []
+    real = MiniOmni.from_pretrained
+
+    def from_pretrained(folder, dtype, device):
+        read.append((dtype, device))
+        return real(folder, dtype=dtype, device="cpu")
+
+    monkeypatch.setattr(MiniOmni, "from_pretrained", from_pretrained)
+    words = ("talk", checkpoint, "--text", "Who are you?", "--max-frames", FRAMES)
+    assert anytalk(*words, "--device", "cpu", "--dtype", "bfloat16")[0] == 0
+    assert anytalk(*words, "--device", "cpu", "--dtype", "float16") == (
+        2,
+        b"",
+        "anytalk: float16 is for a GPU, and the device is cpu; name float32 or bfloat16, or a GPU\n",
+    )
+    assert read == [(torch.bfloat16, "cpu")]
+    pretend_gpus(monkeypatch, 2)
+    monkeypatch.setattr(talk_load, "load_codec", lambda name, device: read.append((name, device)) or load_codec(name))
+    monkeypatch.setattr(
+        talk_load, "load_whisper", lambda name, device, **_: read.append((name, device)) or FakeWhisper()
+    )
+    model = talk_load.load_model(checkpoint, "cuda:1", "float16")
+    talk_load.load_engines(model, device="cuda:1")
+    assert read[1:] == [(torch.float16, "cuda:1"), ("bundled", "cuda:1"), ("fake", "cuda:1")]
 
 
 def test_a_checkpoint_without_its_parts_is_one_line(anytalk, checkpoint, question, tmp_path):
