@@ -125,8 +125,7 @@ async def open_reworder(recipe: Recipe, store: Store, *, speaks: bool = True) ->
         yield None
         return
     with AnswerCache(cache_of(store)) as cache:
-        async with ChatClient(recipe.reword.endpoint, cache) as client:
-            yield Reworder(recipe, client)
+        yield Reworder(recipe, ChatClient(recipe.reword.endpoint, cache))
 
 
 def total_usage(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -1,34 +1,88 @@
-"""Stop sending requests to an endpoint that keeps failing."""
+"""Stop sending requests to an endpoint that keeps failing, and try now and then whether it is back."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from anytalk.synth.errors import EngineError
 
+COOLDOWN_S = 30.0
+LONGEST_COOLDOWN_S = 600.0
+
 
 class CircuitBreaker:
-    """Counts failures in a row; from a threshold on, the endpoint counts as down for the rest of the run.
+    """Counts requests that fail in a row. From a threshold on, requests are refused; after a while one goes through.
+
+    If that one succeeds, all go through again; if it fails, the next pause is twice as long.
 
     Args:
         threshold: failures in a row from which the endpoint counts as down.
+        cooldown_s: first pause, in seconds.
+        clock: gives the time, in seconds.
 
     Attributes:
-        down: why nothing more is sent; None while the endpoint is in use.
+        down: why nothing is sent; None while the endpoint is in use.
     """
 
-    def __init__(self, threshold: int) -> None:
+    def __init__(
+        self, threshold: int, cooldown_s: float = COOLDOWN_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.threshold = threshold
         self.down: str | None = None
+        self._first_cooldown_s, self._clock = cooldown_s, clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Send all requests again, as at the start."""
+        self.down = None
         self._failed_in_a_row = 0
+        self._cooldown_s = self._first_cooldown_s
+        self._try_at = 0.0
+        self._is_trying = False
 
     @contextlib.contextmanager
-    def watch(self) -> Iterator[None]:
-        """Count a block as a failure if it raises an `EngineError`, which is raised again, and else as a success."""
+    def watch(self) -> Iterator[Callable[[], None]]:
+        """Count a block as a failure if it raises an `EngineError`, which is raised again, and else as a success.
+
+        A block that raises `UncountedError` is neither.
+
+        Yields:
+            Raises `EngineError` if the endpoint has gone down since the block began.
+
+        Raises:
+            EngineError: the endpoint is down.
+        """
+        is_trial = self.down is not None and not self._is_trying and self._clock() >= self._try_at
+        self._is_trying |= is_trial
+
+        def refuse_if_down() -> None:
+            if self.down is not None and not is_trial:
+                raise EngineError(self.down)
+
+        refuse_if_down()
         try:
-            yield
+            yield refuse_if_down
         except EngineError as error:
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= self.threshold and self.down is None:
-                self.down = f"{error}; nothing more is asked of it in this run"
+            if not isinstance(error, UncountedError):
+                self._count(error, is_trial)
             raise
-        self._failed_in_a_row = 0
+        except BaseException as error:
+            if isinstance(error, Exception):  # The endpoint answered.
+                self.reset()
+            raise
+        else:
+            self.reset()
+        finally:
+            self._is_trying &= not is_trial
+
+    def _count(self, error: EngineError, is_trial: bool) -> None:
+        self._failed_in_a_row += 1
+        if is_trial:
+            self._cooldown_s = min(2 * self._cooldown_s, LONGEST_COOLDOWN_S)
+        if is_trial or (self._failed_in_a_row >= self.threshold and self.down is None):
+            self.down = f"{error}; it is left alone for {self._cooldown_s:.0f} s"
+            self._try_at = self._clock() + self._cooldown_s
+
+
+class UncountedError(EngineError):
+    """A failure that says nothing about the next request."""

@@ -22,12 +22,14 @@ class ConcurrencyLimit:
     Attributes:
         limit: the limit now; its whole part counts.
         active: requests in flight, or waiting for the end of a pause.
+        waiting: requests that wait for a slot.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.limit = float(min(START, most))
         self.active = 0
+        self.waiting = 0
         self._changed = asyncio.Condition()
         self._decreased_at: float | None = None
         self._resume_at = 0.0
@@ -39,9 +41,13 @@ class ConcurrencyLimit:
         Yields:
             When the request may be sent, by the event loop's clock.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.active < int(self.limit))
-            self.active += 1
+        self.waiting += 1
+        try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.active < int(self.limit))
+                self.active += 1
+        finally:
+            self.waiting -= 1
         try:
             clock = asyncio.get_running_loop().time
             while (wait_s := self._resume_at - clock()) > 0:
@@ -51,6 +57,11 @@ class ConcurrencyLimit:
             self.active -= 1
             async with self._changed:
                 self._changed.notify_all()
+
+    @property
+    def load(self) -> float:
+        """Requests for each one that may be in flight."""
+        return (self.active + self.waiting) / self.limit
 
     def increase(self) -> None:
         """Raise the limit after a success: until the first decrease it doubles per round, then it grows by one."""

@@ -18,21 +18,23 @@ class HttpEndpoint:
     """An HTTP endpoint, and the limits on requests to it.
 
     Attributes:
-        base_url: up to and with the version, such as http://localhost:8000/v1.
+        base_url: up to and with the version, such as http://localhost:8000/v1; a list of several servers that run the
+            same, among which requests are spread.
         model: name of the model, as the server knows it.
         api_key_env: NAME of the environment variable that holds the key; none where the server asks for no key.
         timeout_s: timeout of one request from connecting to the last byte, in seconds.
-        max_concurrency: most requests in flight at once; fewer while the server says that it is overloaded.
+        max_concurrency: most requests in flight at once to each server; fewer while it says that it is overloaded.
         attempts: times that one request is sent before its row is deferred to the next run.
-        backoff_s: wait before the second attempt, doubled for each further one up to a minute.
-        max_wait_s: longest Retry-After that is waited for, in seconds; after a longer one, no more requests are sent
-            in this run, and their rows are deferred to the next.
+        backoff_s: wait before the second attempt, doubled for each further one up to a minute; each is cut by a random
+            part, up to half.
+        max_wait_s: longest Retry-After that is waited for, in seconds; after a longer one, no requests are sent for
+            that time, and their rows are deferred to the next run.
 
     Raises:
         ValueError: a value is out of range, or the URL or the variable's name is malformed.
     """
 
-    base_url: str
+    base_url: str | tuple[str, ...]
     model: str
     api_key_env: str | None = None
     timeout_s: float = 60.0
@@ -42,16 +44,10 @@ class HttpEndpoint:
     max_wait_s: float = 120.0
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.base_url)
-            secret = url.username or url.password or url.query or url.fragment
-        except ValueError as error:
-            raise ValueError(f"base_url is no URL: {error}") from None
-        if secret:
-            # Neither value is repeated: either may hold a key.
-            raise ValueError("base_url must hold no user, password or query; put a key into a variable: api_key_env")
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"base_url must begin with http:// or https:// and a host; got {self.base_url!r}")
+        if not self.urls or len(set(self.urls)) < len(self.urls):
+            raise ValueError(f"base_url must name one server or more, each once; it names {len(self.urls)}")
+        for number, url in enumerate(self.urls, 1):
+            _check_url(url, repr(url) if isinstance(self.base_url, str) else f"something else as number {number}")
         if self.api_key_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
             raise ValueError("api_key_env must be the NAME of an environment variable, in capitals, not the key itself")
         for name in ("timeout_s", "max_wait_s", "max_concurrency", "attempts"):
@@ -59,6 +55,11 @@ class HttpEndpoint:
                 raise ValueError(f"{name} must be over 0; got {getattr(self, name)}")
         if not self.backoff_s >= 0:
             raise ValueError(f"backoff_s must be 0 or more; got {self.backoff_s}")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Base URLs of all its servers."""
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
 
     def read_key(self) -> str | None:
         """Read the key from the environment.
@@ -76,7 +77,21 @@ class HttpEndpoint:
         return key
 
     def __str__(self) -> str:
-        return f"{self.base_url} ({self.model})"
+        more = f" and {len(self.urls) - 1} more" if len(self.urls) > 1 else ""
+        return f"{self.urls[0]}{more} ({self.model})"
+
+
+def _check_url(text: str, shown: str) -> None:
+    try:
+        url = urlsplit(text)
+        secret = url.username or url.password or url.query or url.fragment
+    except ValueError as error:
+        raise ValueError(f"base_url is no URL: {error}") from None
+    if secret:
+        # Neither value is repeated: either may hold a key.
+        raise ValueError("base_url must hold no user, password or query; put a key into a variable: api_key_env")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"base_url must begin with http:// or https:// and a host; got {shown}")
 
 
 def refuse_own_keys(extra: Mapping[str, Any], own: set[str]) -> None:

@@ -2,10 +2,10 @@
 
     config = Generation(conversations=1000)
     with AnswerCache("answers.sqlite") as cache:
-        async with ChatClient(ChatEndpoint("http://localhost:8000/v1", model="qwen"), cache) as client:
-            await client.probe(SCHEMA)
-            async for outcome in generate(config, seed=1, client=client):
-                ...  # Generated, Rejected or Deferred, in the order of the plan
+        client = ChatClient(ChatEndpoint("http://localhost:8000/v1", model="qwen"), cache)
+        await client.probe(SCHEMA)
+        async for outcome in generate(config, seed=1, client=client):
+            ...  # Generated, Rejected or Deferred, in the order of the plan
 
 `endpoint` says where and how to ask, `client` asks, `cache` keeps the answers, `job` checks them; `generate` and
 `rewrite` say what is asked for.

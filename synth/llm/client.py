@@ -6,13 +6,12 @@ llama.cpp, `transformers serve`, Ollama and most providers speak it.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import httpx2
 
 from anytalk.synth.errors import EngineError, SampleError, SetupError
-from anytalk.synth.http import BrokenServerError, CircuitBreaker, Failure, HttpClient
+from anytalk.synth.http import BrokenServerError, Failure, HttpClient
 
 from .cache import AnswerCache, answer_key
 from .completion import Answer, read_completion
@@ -20,9 +19,6 @@ from .endpoint import ChatEndpoint, Usage
 
 FORMATS = ("json_schema", "json_object", "none")
 """Ways to ask for JSON, the strictest first."""
-
-GIVE_UP_AFTER = 8
-"""Requests in a row that fail after all their retries, from which the endpoint counts as down."""
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -35,12 +31,12 @@ class _Format:
     settled: bool = False
 
 
-_formats: dict[tuple[str, str], _Format] = {}
+_formats: dict[tuple[tuple[str, ...], str], _Format] = {}
 """What is known of the servers of this process: a server is tried once, not by each client."""
 
 
 class ChatClient:
-    """A client of one chat endpoint, for `async with`.
+    """A client of one chat endpoint; clients of the same server share its connections and its pace.
 
     Args:
         endpoint: where to send requests, and their settings.
@@ -56,20 +52,11 @@ class ChatClient:
         self.usage = Usage()
         self._is_auto = endpoint.response_format == "auto"
         self._format = (
-            _formats.setdefault((endpoint.base_url, endpoint.model), _Format())
+            _formats.setdefault((endpoint.urls, endpoint.model), _Format())
             if self._is_auto
             else _Format(endpoint.response_format, settled=True)
         )
-        self._breaker = CircuitBreaker(GIVE_UP_AFTER)
-        self._http = HttpClient(endpoint, endpoint.read_key(), self._breaker)
-
-    async def __aenter__(self) -> "ChatClient":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.close()
+        self._http = HttpClient(endpoint, endpoint.read_key())
 
     async def probe(self, schema: Mapping[str, Any] | None = None) -> None:
         """Check with one small request that the endpoint responds and accepts the key, the settings and the schema.
@@ -81,7 +68,8 @@ class ChatClient:
             SetupError: it does not.
         """
         text = 'Answer with the JSON object {"turns": []} and nothing else.'
-        if self._is_auto:  # It may be another server by now.
+        self._http.reset()  # It may be another server by now.
+        if self._is_auto:
             self._format.name, self._format.settled = FORMATS[0], False
         try:
             await self._send([{"role": "user", "content": text}], 0, schema, self.endpoint.temperature, attempts=2)
@@ -132,36 +120,38 @@ class ChatClient:
     ) -> Answer:
         """Send a request until it is answered, refused or given up, in plainer formats where the server minds one."""
         body = self._body(messages, seed, temperature)
-        plainest, form = 0, "none"
+        plainest, form = 0, FORMATS[-1]
 
         def formed() -> dict[str, Any]:
             nonlocal form
-            form = "none" if schema is None else FORMATS[max(plainest, FORMATS.index(self._format.name))]
+            form = self._form(plainest)
             return body | _response_format(form, schema)
 
         first: BrokenServerError | SampleError | None = None
-        try:
-            with self._breaker.watch():
-                while True:
-                    try:
-                        answer = await self._http.send(
-                            "chat/completions",
-                            formed,
-                            self._read,
-                            attempts if schema is None else self._tries(attempts, first),
-                        )
-                        break
-                    except (BrokenServerError, SampleError) as error:
-                        first = first or error
-                        if not self._may_step_down(form, error):
-                            raise first from None
-                        plainest = FORMATS.index(form) + 1
-        finally:
-            self.usage.retries = self._http.retries
+        while True:
+            if schema is None:
+                plainest = len(FORMATS) - 1
+            other_form = self._is_auto and self._form(plainest) != FORMATS[-1]
+            tries = self._tries(attempts, first) if other_form or first else attempts
+            try:
+                answer = await self._http.send("chat/completions", formed, self._read, tries, other_form=other_form)
+                break
+            except (BrokenServerError, SampleError) as error:
+                first = first or error
+                if not self._may_step_down(form, error):
+                    raise first from None
+                plainest = FORMATS.index(form) + 1
+                if isinstance(error, SampleError) and not self._format.settled:
+                    self._format.name = self._form(plainest)  # Others need not find out by themselves.
+            finally:
+                self.usage.retries = self._http.retries
         if schema is not None and not self._format.settled:
             self._format.name, self._format.settled = form, True
         self.usage.count(answer.prompt_tokens, answer.completion_tokens)
         return answer
+
+    def _form(self, plainest: int) -> str:
+        return FORMATS[max(plainest, FORMATS.index(self._format.name))]
 
     def _tries(self, attempts: int, first: Exception | None) -> int:
         """How often a request is sent in one format: seldom, while another may be better."""

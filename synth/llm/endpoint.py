@@ -99,8 +99,8 @@ class ChatEndpoint(HttpEndpoint):
 
     @property
     def server(self) -> str:
-        """What answers, for the cache: the revision, or the address."""
-        url = urlsplit(self.base_url.rstrip("/"))
+        """What answers, for the cache: the revision, or the first address."""
+        url = urlsplit(self.urls[0].rstrip("/"))
         return self.revision or url._replace(scheme=url.scheme.lower(), netloc=url.netloc.lower()).geturl()
 
     def for_repair(self) -> "ChatEndpoint":

@@ -185,8 +185,14 @@ class Deferred:
 Outcome = Generated | Rejected | Deferred
 
 
+BUFFERED = 32
+"""Outcomes that wait for an earlier, slower one, for each request that may be in flight."""
+
+
 async def run(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome, None]:
     """Do jobs side by side.
+
+    A slow one holds up its successors' outcomes, not their requests: those go on while few are under way.
 
     Args:
         jobs: read as they are needed, a little ahead of what is under way.
@@ -198,19 +204,28 @@ async def run(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome
     Raises:
         SetupError: the cache cannot be written.
     """
-    ahead = 2 * client.endpoint.max_concurrency
-    under_way: deque[asyncio.Task[Outcome]] = deque()
+    side_by_side = client.endpoint.max_concurrency * len(client.endpoint.urls)
+    waiting, queue = iter(jobs), deque[asyncio.Task[Outcome]]()
     try:
-        for job in jobs:
-            under_way.append(asyncio.create_task(_do(job, client)))
-            if len(under_way) >= ahead:
-                yield await under_way.popleft()
-        while under_way:
-            yield await under_way.popleft()
+        while True:
+            busy = [task for task in queue if not task.done()]
+            while len(queue) < 2 * side_by_side or (len(busy) < side_by_side and len(queue) < BUFFERED * side_by_side):
+                job = next(waiting, None)
+                if job is None:
+                    break
+                task = asyncio.create_task(_do(job, client))
+                queue.append(task)
+                busy.append(task)
+            if not queue:
+                return
+            if queue[0].done():
+                yield queue.popleft().result()
+            else:
+                await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in under_way:
+        for task in queue:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*queue, return_exceptions=True)
 
 
 async def _do(job: Job, client: ChatClient) -> Outcome:

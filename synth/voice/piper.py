@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import SampleError, SetupError, near_matches
 from anytalk.synth.extra import are_installed, import_extra
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.language import MANY, format_case
@@ -86,12 +86,13 @@ class PiperVoice:
         name: the name to go by, such as `piper:joe`.
         model: the voice's `.onnx`; its configuration lies beside it as `.onnx.json`.
         terms: the voice's own.
+        speaker: name or number of one of its speakers; the configuration's own by default.
 
     Raises:
-        SetupError: if a file is missing, or is not a Piper voice that can be seeded.
+        SetupError: if a file is missing, is not a Piper voice that can be seeded, or has no such speaker.
     """
 
-    def __init__(self, name: str, model: Path, terms: Terms) -> None:
+    def __init__(self, name: str, model: Path, terms: Terms, speaker: str | None = None) -> None:
         import onnx
         from piper import PiperVoice as PiperEngine
 
@@ -106,6 +107,7 @@ class PiperVoice:
         fields, config = _read_config(name, self._config)
         self.language = _config_language(fields)
         self.sample_rate_hz = config.sample_rate
+        self._speaker = None if speaker is None else _speaker_id(name, speaker, fields, config.num_speakers)
         graph = onnx.load(model)
         _check_noise(name, graph)
         self._noises = take_noise_from_inputs(graph)
@@ -115,7 +117,8 @@ class PiperVoice:
     @property
     def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return voice_fingerprint("piper-tts", weights=self._model, config=self._config)
+        speaker = {} if self._speaker is None else {"speaker": str(self._speaker)}
+        return {**voice_fingerprint("piper-tts", weights=self._model, config=self._config), **speaker}
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""
@@ -145,7 +148,8 @@ class PiperVoice:
         for noise in self._noises:
             inputs[noise.name] = noise.draw(rng, frames * LATENT_CHANNELS)
         if config.num_speakers > 1:
-            inputs["sid"] = np.array([config.default_speaker_id], np.int64)
+            speaker = config.default_speaker_id if self._speaker is None else self._speaker
+            inputs["sid"] = np.array([speaker], np.int64)
         audio: Waveform = self._engine.session.run(None, inputs)[0]
         return audio.reshape(-1)
 
@@ -167,6 +171,17 @@ def _read_config(name: str, path: Path) -> "tuple[dict[str, Any], PiperConfig]":
     return fields, config
 
 
+def _speaker_id(name: str, speaker: str, fields: Mapping[str, Any], count: int) -> int:
+    """Number of a speaker by its name or number."""
+    numbers = {str(key): int(number) for key, number in (fields.get("speaker_id_map") or {}).items()}
+    if speaker in numbers:
+        return numbers[speaker]
+    if speaker.isdecimal() and int(speaker) < count:
+        return int(speaker)
+    known = near_matches(speaker, numbers) if numbers else f"; they are numbered from 0 to {count - 1}"
+    raise SetupError(f"the voice {name} has {count} speakers, and none of them is {speaker!r}{known}")
+
+
 def _check_noise(name: str, model: "onnx.ModelProto") -> None:
     """Raise unless a graph draws its noise as Piper's do."""
     from .noise import random_nodes
@@ -186,6 +201,12 @@ def _config_language(fields: Mapping[str, Any]) -> str:
     return format_case(str(code))
 
 
+def _file_and_speaker(spec: str) -> tuple[str, str | None]:
+    """A file's name, and the speaker after a `#` behind it."""
+    model, mark, speaker = spec.rpartition("#")
+    return (model, speaker) if mark and model.endswith(".onnx") else (spec, None)
+
+
 @lru_cache(maxsize=1024)
 def _file_language(model: str) -> str:
     try:
@@ -201,14 +222,15 @@ def _load(spec: str, _: Servers, __: str) -> PiperVoice:
         require(name, "piper", [*MODULES, JOE_MODULE])
         joe = import_extra(JOE_MODULE, f"the voice {name}", "piper")
         return PiperVoice(name, Path(joe.model_path()), JOE)
-    if not spec.endswith(".onnx"):
+    model, speaker = _file_and_speaker(spec)
+    if not model.endswith(".onnx"):
         raise unknown_voice(name, ["piper:joe"], ENGINE.forms)
     require(name, "piper", MODULES)
-    return PiperVoice(name, Path(spec), Terms(source=f"the file {Path(spec).name}"))
+    return PiperVoice(name, Path(model), Terms(source=f"the file {Path(model).name}"), speaker)
 
 
 def _language(spec: str, _: Servers) -> str:
-    return "en-US" if spec == "joe" else _file_language(spec)
+    return "en-US" if spec == "joe" else _file_language(_file_and_speaker(spec)[0])
 
 
 def _known() -> list[VoiceInfo]:
@@ -216,4 +238,6 @@ def _known() -> list[VoiceInfo]:
     return [VoiceInfo("piper:joe", "piper", "en-US", JOE.with_engine(ENGINE_LICENCE), installed, extra="piper")]
 
 
-ENGINE = VoiceEngine(forms=("piper:joe", "piper:FILE.onnx"), load=_load, language=_language, known=_known)
+ENGINE = VoiceEngine(
+    forms=("piper:joe", "piper:FILE.onnx", "piper:FILE.onnx#SPEAKER"), load=_load, language=_language, known=_known
+)

@@ -4,15 +4,14 @@ Formats are detected from the body, not taken from the request: some servers sen
 16-bit little-endian mono, as OpenAI's; its sample rate must be in the Content-Type or in the settings.
 """
 
-import io
 import re
 import struct
 
 import numpy as np
-import soundfile
 
 from anytalk.synth.audio import PCM16_SCALE, Waveform, read_audio, resample
 from anytalk.synth.errors import SampleError
+from anytalk.synth.recording.riff import OPEN_SIZE, WAV_HEAD
 
 LONGEST_S = 600.0
 """Longest speech that is decoded."""
@@ -20,8 +19,11 @@ LONGEST_S = 600.0
 PCM_TYPES = ("audio/pcm", "audio/l16", "audio/x-pcm", "audio/raw")
 UNTYPED = ("", "application/octet-stream")
 
-OPEN_SIZE = 0x7FFFFF00
-"""From this value on, a size in a WAV header is a placeholder: the writer streamed and did not know the size."""
+CONTAINERS = (b"OggS", b"fLaC", b"ID3")
+"""How files begin that are no raw PCM, whatever the Content-Type says; WAV is looked for apart."""
+
+OPEN = 0xFFFFFFFF
+MIN_BYTES_PER_S = 8_000
 
 
 class BrokenResponseError(ValueError):
@@ -56,11 +58,10 @@ def read_response(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: 
     if not content:
         raise BrokenResponseError("an empty body", empty=True)
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
-        return _decoded(_whole_wav(content), rate_hz)
+        return _decoded(_with_open_lengths(content), rate_hz)
     kind = content_type.partition(";")[0].strip().lower()
-    if content[:4] == b"fLaC":
-        _check_whole_flac(content)
-    elif kind in PCM_TYPES or (pcm_rate_hz is not None and kind in UNTYPED):
+    is_raw = kind in PCM_TYPES or (pcm_rate_hz is not None and kind in UNTYPED)
+    if is_raw and not content.startswith(CONTAINERS):
         return _pcm(content, content_type, rate_hz, pcm_rate_hz)
     return _decoded(content, rate_hz)
 
@@ -89,37 +90,20 @@ def _pcm(content: bytes, content_type: str, rate_hz: int, pcm_rate_hz: int | Non
     return resample(samples, source_hz, rate_hz)
 
 
-def _whole_wav(content: bytes) -> bytes:
-    """Put the true size into the header of a WAV file; raise if samples are missing."""
-    place = 12
-    while place + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, place)
-        if name == b"data":
-            return _sized(content, place + 8, size)
-        place += 8 + size + size % 2
-    raise BrokenResponseError("a WAV file without samples")
-
-
-def _sized(content: bytes, start: int, size: int) -> bytes:
-    there = len(content) - start
-    if there == 0:
-        raise BrokenResponseError("a WAV file of no samples", empty=True)
-    if 0 < size <= there:
-        return content
-    if 0 < size < OPEN_SIZE:
-        raise BrokenResponseError(f"a WAV file cut off after {there} of {size} bytes")
-    header = bytearray(content[:start])
-    struct.pack_into("<I", header, 4, len(content) - 8)
-    struct.pack_into("<I", header, start - 4, there)
-    return bytes(header) + content[start:]
-
-
-def _check_whole_flac(content: bytes) -> None:
-    """Raise if a FLAC file has fewer frames than its header says; a streaming writer says 0."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            promised, found = file.frames, len(file.read(dtype="int16"))
-    except soundfile.LibsndfileError as error:
-        raise BrokenResponseError(f"a FLAC file that cannot be read: {error}") from error
-    if 0 < promised < OPEN_SIZE and found < promised:
-        raise BrokenResponseError(f"a FLAC file cut off after {found} of {promised} samples")
+def _with_open_lengths(content: bytes) -> bytes:
+    """Open each length in WAV headers that promises more than anybody says: a streaming server's placeholder."""
+    changed = bytearray(content)
+    for head in WAV_HEAD.finditer(content):
+        start, bytes_per_s = head.start(), 0
+        place = start + 12
+        while place + 8 <= len(content):
+            name, size = struct.unpack_from("<4sI", content, place)
+            if name == b"fmt " and place + 20 <= len(content):
+                bytes_per_s = struct.unpack_from("<I", content, place + 16)[0]
+            if name == b"data":
+                if OPEN_SIZE > size > max(bytes_per_s, MIN_BYTES_PER_S) * LONGEST_S:
+                    struct.pack_into("<I", changed, start + 4, OPEN)
+                    struct.pack_into("<I", changed, place + 4, OPEN)
+                break
+            place += 8 + size + size % 2
+    return bytes(changed)

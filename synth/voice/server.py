@@ -9,24 +9,20 @@ ends in "not reproducible": committed rows stay valid, but a build from the same
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import httpx2
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint
-from anytalk.synth.http import SEEDS, CircuitBreaker, Failure, HttpClient
+from anytalk.synth.http import SEEDS, Failure, HttpClient, wait_for
 
 from .engine import Servers, VoiceEngine
 from .request import RENDERING, SpeakRequest, check_speakable, finished
 from .response import BrokenResponseError, read_response
-from .speech_server import SpeechServer
-
-GIVE_UP_AFTER = 3
-"""Calls in a row that fail, from which the server counts as down for the rest of the run."""
+from .speech_server import ServedVoice, SpeechServer
 
 PROBE = "1, 2, 3."
 """Speakable in every language."""
@@ -38,10 +34,10 @@ class ServerVoice:
     Args:
         name: the name to go by, such as `server:kokoro/af_heart`.
         server: settings of the server.
-        voice: the voice's name, as the server knows it.
+        voice: the voice's name, as the server or `SpeechServer.voices` knows it.
 
     Raises:
-        SetupError: the key is not in the environment, or the server returns no speech.
+        SetupError: the key is not in the environment, the reference cannot be read, or the server returns no speech.
     """
 
     def __init__(self, name: str, server: SpeechServer, voice: str) -> None:
@@ -49,9 +45,10 @@ class ServerVoice:
         self.language = server.language
         self.terms = server.terms
         self.sample_rate_hz = server.sample_rate_hz
-        self._server, self._voice = server, voice
-        self._key = server.read_key()
-        self._breaker = CircuitBreaker(GIVE_UP_AFTER)
+        self._server, self._settings = server, server.voices.get(voice, ServedVoice())
+        self._voice = self._settings.voice or voice
+        self._fields = dict(server.extra) | self._settings.fields()
+        self._http = HttpClient(server, server.read_key())
         self._probe()
 
     @property
@@ -64,7 +61,8 @@ class ServerVoice:
             "voice": self._voice,
             "response_format": server.response_format,
             "sample_rate_hz": str(server.sample_rate_hz),
-            "extra": json.dumps(dict(server.extra), sort_keys=True),
+            "extra": json.dumps(dict(server.extra) | dict(self._settings.extra), sort_keys=True),
+            **self._settings.fingerprint(),
             "revision": str(server.revision),
             "rendering": str(RENDERING),
             "reproducible": "no",
@@ -72,39 +70,38 @@ class ServerVoice:
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`; requests are sent concurrently."""
-        with self._breaker.watch():
-            return _run(self._speak_all(requests, self._server.attempts))
+        return wait_for(self._speak_all(requests, self._server.attempts))
 
     def _probe(self) -> None:
+        self._http.reset()  # It may be up again.
         try:
-            [spoken] = _run(self._speak_all([SpeakRequest(PROBE, 0)], attempts=2))
+            [spoken] = wait_for(self._speak_all([SpeakRequest(PROBE, 0)], attempts=2))
         except EngineError as error:
             raise SetupError(f"no speech from {error}; check base_url, model, voice and api_key_env") from None
         if isinstance(spoken, SampleError):
             raise SetupError(f"no speech from {self._server} for the voice {self._voice}: {spoken}")
 
     async def _speak_all(self, requests: Sequence[SpeakRequest], attempts: int) -> list[Waveform | SampleError]:
-        async with HttpClient(self._server, self._key, self._breaker) as http:
-            return await asyncio.gather(*(self._speak_one(http, request, attempts) for request in requests))
+        return await asyncio.gather(*(self._speak_one(request, attempts) for request in requests))
 
-    async def _speak_one(self, http: HttpClient, request: SpeakRequest, attempts: int) -> Waveform | SampleError:
+    async def _speak_one(self, request: SpeakRequest, attempts: int) -> Waveform | SampleError:
         def read(response: httpx2.Response) -> Waveform | Failure:
             kind = response.headers.get("content-type", "")
             try:
                 return read_response(response.content, kind, self.sample_rate_hz, self._server.pcm_rate_hz)
             except BrokenResponseError as error:
-                return Failure(http.redact(str(error)), reason="empty_audio" if error.empty else None)
+                return Failure(self._http.redact(str(error)), reason="empty_audio" if error.empty else None)
 
         try:
             check_speakable(request.text)
-            spoken = await http.send("audio/speech", lambda: self._body(request), read, attempts)
-            return finished(request, spoken, self.sample_rate_hz)
+            spoken = await self._http.send("audio/speech", lambda: self._body(request), read, attempts)
+            return await asyncio.to_thread(finished, request, spoken, self.sample_rate_hz)
         except SampleError as error:
             return error.with_traceback(None)
 
     def _body(self, request: SpeakRequest) -> dict[str, Any]:
         server = self._server
-        body = dict(server.extra) | {
+        body = self._fields | {
             "model": server.model,
             "voice": self._voice,
             "input": request.text,
@@ -116,15 +113,6 @@ class ServerVoice:
         if server.send_seed:
             body["seed"] = request.seed % SEEDS
         return body
-
-
-ResultT = TypeVar("ResultT")
-
-
-def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run a coroutine in a thread of its own: the caller's may run an event loop already."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 def _server_of(spec: str, servers: Servers) -> tuple[SpeechServer, str]:

@@ -20,7 +20,8 @@ def good_answer(body):
 
 
 def endpoint(url, **more):
-    return ChatEndpoint(url, "tiny", **{"backoff_s": 0.001, "timeout_s": 60.0, "max_concurrency": 8} | more)
+    quick = {"base_url": url, "model": "tiny", "backoff_s": 0.001, "timeout_s": 60.0, "max_concurrency": 8}
+    return ChatEndpoint(**quick | more)
 
 
 def timeout_s_for(name):
@@ -35,15 +36,12 @@ def generated(server, count, cache=None, seed=1, ask=None, **more):
     """Outcomes of a small plan, and the client that was asked; `ask` holds further settings of the plan."""
 
     async def run():
-        async with ChatClient(endpoint(server.url, **more), cache) as client:
-            return await collect(generate(Generation(conversations=count, **ask or {}), seed, client)), client
+        client = ChatClient(endpoint(server.url, **more), cache)
+        return await collect(generate(Generation(conversations=count, **ask or {}), seed, client)), client
 
     return asyncio.run(run())
 
 
 def ask(server, cache=None, **more):
-    async def run():
-        async with ChatClient(endpoint(server.url, **more), cache) as client:
-            return await client.ask([{"role": "user", "content": "Hello?"}], 7)
-
-    return asyncio.run(run())
+    client = ChatClient(endpoint(server.url, **more), cache)
+    return asyncio.run(client.ask([{"role": "user", "content": "Hello?"}], 7))

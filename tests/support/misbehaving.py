@@ -27,6 +27,7 @@ class Fault:
         cut: promise a longer body than is sent, then drop the connection.
         audio: body of the response where it is no text.
         content_type: of the body.
+        pieces: the body in pieces, which are sent one by one without a length.
     """
 
     status: int | None = 200
@@ -36,6 +37,7 @@ class Fault:
     cut: bool = False
     audio: bytes | None = None
     content_type: str = "application/json"
+    pieces: tuple[bytes, ...] | None = None
 
 
 def completion(said: str, finish_reason: str = "stop", refusal: str | None = None) -> str:
@@ -134,6 +136,7 @@ class Server:
         self.bodies: list[Body] = []
         self.keys: list[str | None] = []
         self.times: list[float] = []
+        self.peers: set[tuple[str, int]] = set()
         self.at_once = 0
         self.most_at_once = 0
         self.lock = threading.Lock()
@@ -192,6 +195,7 @@ def serve_path(
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            server.peers.add(self.client_address)
             fault = server.take(body, self.headers["Authorization"])
             self.close_connection = fault.cut or fault.status is None
             if self.path != path:
@@ -201,11 +205,16 @@ def serve_path(
             content = fault.text.encode() if fault.audio is None else fault.audio
             self.send_response(fault.status)
             self.send_header("Content-Type", fault.content_type)
-            self.send_header("Content-Length", str(len(content) + 100 * fault.cut))
+            if fault.pieces is None:
+                self.send_header("Content-Length", str(len(content) + 100 * fault.cut))
+            else:
+                self.send_header("Transfer-Encoding", "chunked")
             for name, value in fault.headers:
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            for piece in (*fault.pieces, b"") if fault.pieces is not None else ():
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(content if fault.pieces is None else b"")
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

@@ -1,6 +1,7 @@
 """Speech over HTTP: the responses of a good server, and every way in which a bad one may respond instead."""
 
 import io
+import struct
 
 import numpy as np
 import soundfile
@@ -37,6 +38,17 @@ def audio(content: bytes, content_type: str = "audio/wav", stall_s: float = 0.0,
     return Fault(audio=content, content_type=content_type, stall_s=stall_s, cut=cut)
 
 
+def encoded(waveform: np.ndarray, kind: str, subtype: str, rate_hz: int = 24_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate_hz, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+def sized(content: bytes, riff: int, data: int) -> bytes:
+    """A WAV with other lengths in its header."""
+    return content[:4] + struct.pack("<I", riff) + content[8:40] + struct.pack("<I", data) + content[44:]
+
+
 def good(body: Body) -> Fault:
     return audio(wav(tone(body["input"], body.get("speed", 1.0))))
 
@@ -60,6 +72,37 @@ PASSING = {
     "noise of bytes": audio(bytes(range(256)) * 20),
 }
 """Ways to misbehave that another try cures."""
+
+_ONE, _TWO = tone("A word or two."), tone("And three.")
+_FLAC = encoded(_ONE, "FLAC", "PCM_16")
+_BIG = 2_000_000_000
+STREAMED = {
+    "lengths of 0": (sized(TONE, 0, 0), "audio/wav"),
+    "the largest lengths": (sized(TONE, 0xFFFFFFFF, 0xFFFFFFFF), "audio/wav"),
+    "the largest signed lengths": (sized(TONE, 0x7FFFFFFF, 0x7FFFFFFF - 36), "audio/x-wav"),
+    "two billion": (sized(TONE, _BIG + 36, _BIG), "audio/wav"),
+    "half an hour": (sized(TONE, 1800 * 48_000 + 36, 1800 * 48_000), "audio/wav"),
+    "no type": (TONE, ""),
+    "another type": (TONE, "audio/mpeg"),
+    "flac": (_FLAC, "audio/flac"),
+    "flac of unknown length": (_FLAC[:21] + bytes([_FLAC[21] & 0xF0, 0, 0, 0, 0]) + _FLAC[26:], "audio/flac"),
+    "mp3": (encoded(_ONE, "MP3", "MPEG_LAYER_III"), "audio/mpeg"),
+    "opus": (encoded(_ONE, "OGG", "OPUS"), "audio/ogg"),
+    "vorbis": (encoded(_ONE, "OGG", "VORBIS"), "application/octet-stream"),
+    "pcm": (pcm(_ONE), "audio/pcm; rate=24000"),
+    "opus called pcm": (encoded(_ONE, "OGG", "OPUS"), "audio/pcm"),
+}
+"""Bodies that say one sentence, with their types."""
+
+JOINED = {
+    "wav after wav": TONE + wav(_TWO),
+    "wav after wav without lengths": sized(TONE, 0xFFFFFFFF, 0xFFFFFFFF) + sized(wav(_TWO), 0, 0),
+    "wav after wav of two billion": sized(TONE, _BIG + 36, _BIG) + sized(wav(_TWO), _BIG + 36, _BIG),
+    "flac after flac": _FLAC + encoded(_TWO, "FLAC", "PCM_16"),
+    "mp3 after mp3": encoded(_ONE, "MP3", "MPEG_LAYER_III") + encoded(_TWO, "MP3", "MPEG_LAYER_III"),
+    "opus after opus": encoded(_ONE, "OGG", "OPUS") + encoded(_TWO, "OGG", "OPUS"),
+}
+"""Bodies of two files, a sentence each."""
 
 EMPTY = {"empty body": audio(b""), "empty file": audio(wav(np.zeros(0, np.float32)))}
 

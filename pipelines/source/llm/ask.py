@@ -73,7 +73,7 @@ class LlmClient:
         with asyncio.Runner() as runner:
             client = ChatClient(endpoint, cache)
             self._usage.append((endpoint, client.usage))
-            outcomes = _outcomes(jobs, client)
+            outcomes = run(jobs, client)
             try:
                 while (outcome := runner.run(_next(outcomes))) is not None:
                     yield outcome
@@ -114,12 +114,6 @@ class LlmClient:
         return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._usage)
 
 
-async def _outcomes(jobs: Iterable[Job], client: ChatClient) -> AsyncGenerator[Outcome, None]:
-    async with client, contextlib.aclosing(run(jobs, client)) as outcomes:
-        async for outcome in outcomes:
-            yield outcome
-
-
 async def _next(outcomes: AsyncGenerator[Outcome, None]) -> Outcome | None:
     return await anext(outcomes, None)
 
@@ -136,8 +130,7 @@ def probe(models: Sequence[ChatEndpoint | ClusterModel]) -> None:
     """
 
     async def one(endpoint: ChatEndpoint) -> None:
-        async with ChatClient(endpoint) as client:
-            await client.probe(SCHEMA)
+        await ChatClient(endpoint).probe(SCHEMA)
 
     async def each() -> list[BaseException | None]:
         distinct = [model for place, model in enumerate(models) if model not in models[:place]]

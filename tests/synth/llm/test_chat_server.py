@@ -27,15 +27,14 @@ def test_a_real_server_is_asked_and_its_babble_is_rejected(fake_recipe, tmp_path
     write_tiny_model(folder)
 
     async def run(url, cache):
-        async with ChatClient(ChatEndpoint(url, str(folder), max_tokens=32, max_concurrency=2), cache) as client:
-            await client.probe(SCHEMA)
-            probed = client.usage.answers
-            outcomes = await collect(generate(Generation(conversations=4), 1, client))
-            return outcomes, probed, client.usage
+        client = ChatClient(ChatEndpoint(url, str(folder), max_tokens=32, max_concurrency=2), cache)
+        await client.probe(SCHEMA)
+        probed = client.usage.answers
+        outcomes = await collect(generate(Generation(conversations=4), 1, client))
+        return outcomes, probed, client.usage
 
     async def probe_of_another_model(url):
-        async with ChatClient(ChatEndpoint(url, "another", max_tokens=8)) as client:
-            await client.probe(SCHEMA)
+        await ChatClient(ChatEndpoint(url, "another", max_tokens=8)).probe(SCHEMA)
 
     ask = {"endpoint": {"model": str(folder), "max_tokens": 32, "max_concurrency": 2}, "ask": {"conversations": 4}}
     store = Store(tmp_path / "set")

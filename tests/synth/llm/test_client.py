@@ -102,8 +102,7 @@ def test_an_unreachable_endpoint_is_a_bad_set_up():
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
     async def probe():
-        async with ChatClient(endpoint(url)) as client:
-            await client.probe(SCHEMA)
+        await ChatClient(endpoint(url)).probe(SCHEMA)
 
     with pytest.raises(SetupError, match=r"no answer from http://127.*ConnectError.*check base_url"):
         asyncio.run(probe())
@@ -115,8 +114,7 @@ def test_an_unreachable_endpoint_is_a_bad_set_up():
 )
 def test_the_probe_tells_what_the_server_minds(status, text, message):
     async def probe(url):
-        async with ChatClient(endpoint(url)) as client:
-            await client.probe(SCHEMA)
+        await ChatClient(endpoint(url)).probe(SCHEMA)
 
     with serve(good_answer, lambda number, body: Fault(status, text)) as server:
         with pytest.raises(SetupError, match=message):

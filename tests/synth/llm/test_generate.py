@@ -132,8 +132,7 @@ WRITTEN = [
 
 def rewritten(server, **config):
     async def run():
-        async with ChatClient(endpoint(server.url)) as client:
-            return await collect(rewrite(WRITTEN, Rewriting(**config), 1, client))
+        return await collect(rewrite(WRITTEN, Rewriting(**config), 1, ChatClient(endpoint(server.url))))
 
     return asyncio.run(run())
 

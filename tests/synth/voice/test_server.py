@@ -1,5 +1,7 @@
 """Voices of speech servers: a good one of ours, one that misbehaves on purpose, and a third-party one."""
 
+import base64
+import dataclasses
 import json
 import struct
 
@@ -7,7 +9,7 @@ import numpy as np
 import pyarrow.ipc
 import pytest
 from support.misbehaving import Fault, serve_path
-from support.misbehaving_speech import EMPTY, PASSING, PATH, TONE, at_16k, audio, good, pcm, tone, wav
+from support.misbehaving_speech import EMPTY, JOINED, PASSING, PATH, STREAMED, TONE, at_16k, audio, good, pcm, tone, wav
 from support.speech_server import ovos, python_of_server
 
 from anytalk.pipelines import build
@@ -15,6 +17,7 @@ from anytalk.pipelines.dataset import Store
 from anytalk.synth.errors import EngineError, SampleError, SetupError
 from anytalk.synth.voice import SpeakRequest, SpeechServer, Terms, load_voice
 from anytalk.synth.voice.response import BrokenResponseError, read_response
+from anytalk.synth.voice.speech_server import ServedVoice
 
 TERMS = Terms("CC0-1.0", "tests", "no recorded speaker")
 KEY = "sk-very-secret"
@@ -54,6 +57,48 @@ def test_a_server_says_what_it_is_asked_and_how():
     assert len(said) == pytest.approx(len(tone("Guten Tag.")) / 1.2, rel=0.01)
 
 
+def test_a_voice_may_have_instructions_fields_and_a_recording_of_its_own(tmp_path):
+    (tmp_path / "me.wav").write_bytes(TONE)
+    (tmp_path / "copy.wav").write_bytes(TONE)
+    encoded = base64.b64encode(TONE).decode()
+    shared = {"reference": str(tmp_path / "me.wav"), "reference_text": "A word or two."}
+    voices = {
+        "calm": ServedVoice(voice="anna", instructions="Speak calmly.", extra={"top_p": 0.5}),
+        "me": ServedVoice(voice="clone", **shared),
+        "other": ServedVoice(
+            extra={"references": [{"audio": "$reference_base64", "text": "$reference_text"}]},
+            **shared | {"reference": str(tmp_path / "copy.wav")},
+        ),
+    }
+    with serve_path(PATH, good) as server:
+        ours = {"ours": settings(server.url, voices=voices, extra={"top_k": 3, "top_p": 0.9})}
+        loaded = {name: load_voice(f"server:ours/{name}", ours) for name in (*voices, "plain")}
+        for voice in loaded.values():
+            ask(voice, "Hello.")
+        own = {"model", "input", "response_format"}
+        calm, me, other, plain = (
+            {key: value for key, value in body.items() if key not in own} for body in server.bodies[-4:]
+        )
+        same = dataclasses.replace(voices["me"], reference=str(tmp_path / "copy.wav"))
+        ours["ours"] = dataclasses.replace(ours["ours"], voices={"me": same})
+        moved = load_voice("server:ours/me", ours)
+    assert calm == {"voice": "anna", "instructions": "Speak calmly.", "top_k": 3, "top_p": 0.5}
+    url = f"data:audio/wav;base64,{encoded}"
+    assert me == {"voice": "clone", "ref_audio": url, "ref_text": "A word or two.", "top_k": 3, "top_p": 0.9}
+    assert other["references"] == [{"audio": encoded, "text": "A word or two."}]
+    assert plain == {"voice": "plain", "top_k": 3, "top_p": 0.9}
+    assert len({json.dumps(dict(voice.fingerprint)) for voice in loaded.values()}) == 4
+    assert moved.fingerprint == loaded["me"].fingerprint
+    assert encoded[:40] not in str(loaded["me"].fingerprint)
+
+
+def test_a_reference_that_is_not_there_is_a_bad_set_up(tmp_path):
+    voices = {"me": ServedVoice(reference=str(tmp_path / "me.wav"))}
+    with serve_path(PATH, good) as server, pytest.raises(SetupError, match=r"me\.wav cannot be read"):
+        load_voice("server:ours/me", {"ours": settings(server.url, voices=voices)})
+    assert server.bodies == []
+
+
 def test_answers_keep_the_order_of_their_requests_and_are_asked_for_side_by_side():
     texts = ["a" * length for length in (30, 2, 17, 9, 25, 4)]
     with serve_path(PATH, lambda body: audio(good(body).audio, stall_s=0.05)) as server:
@@ -87,6 +132,27 @@ def test_a_file_that_was_streamed_and_names_no_size_is_read_to_its_end(size):
     struct.pack_into("<I", streamed, 4, 0xFFFFFFFF)
     struct.pack_into("<I", streamed, 40, size)
     np.testing.assert_array_equal(read_response(bytes(streamed), "audio/wav", 24_000), read_response(TONE, "", 24_000))
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_body_is_read_whole_whatever_it_claims(name):
+    content, kind = STREAMED[name]
+    slack = 3000 if name in ("mp3", "opus", "opus called pcm") else 2
+    assert len(read_response(content, kind, 24_000, 24_000)) == pytest.approx(len(tone("A word or two.")), abs=slack)
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_sentences_that_were_sent_as_files_of_their_own_are_read_one_after_the_other(name):
+    both = len(tone("A word or two.")) + len(tone("And three."))
+    assert len(read_response(JOINED[name], "", 24_000)) == pytest.approx(both, abs=6000 if "wav" not in name else 2)
+
+
+@pytest.mark.parametrize("pause_at", [1, 44, 1000])
+def test_a_body_may_come_in_pieces_of_any_size(pause_at):
+    pieces = [TONE[:pause_at], *(TONE[place : place + 999] for place in range(pause_at, len(TONE), 999))]
+    with serve_path(PATH, lambda body: Fault(pieces=tuple(pieces), content_type="audio/wav")) as server:
+        [said] = ask(voice_of(server), "A word.")
+    assert len(said) == len(tone("A word or two."))
 
 
 def test_every_cut_of_a_file_is_noticed():
@@ -160,14 +226,15 @@ def test_the_server_s_patience_is_kept_and_one_that_asks_for_too_much_is_left_al
 
 
 def test_a_server_that_is_down_is_not_asked_for_ever():
-    with serve_path(PATH, good, after_the_probe(PASSING["broken"])) as server:
-        voice = voice_of(server, attempts=1)
-        for _ in range(5):
+    with serve_path(PATH, good) as server:
+        voice, other = voice_of(server, attempts=1), voice_of(server, attempts=1)
+        server.fault = lambda number, body: PASSING["broken"]
+        for _ in range(10):
             with pytest.raises(EngineError):
                 ask(voice, "A word.")
-        with pytest.raises(EngineError, match="nothing more is asked of it in this run"):
-            ask(voice, "A word.")
-    assert len(server.bodies) == 1 + 3
+        with pytest.raises(EngineError, match="it is left alone for 30 s"):
+            ask(other, "A word.")
+    assert len(server.bodies) == 2 + 8
 
 
 def test_a_wrong_set_up_shows_before_the_first_row():

