@@ -26,7 +26,14 @@ from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import derive_seed, row_id
 
 _RECORDING = pa.struct(
-    [("name", pa.string()), ("sha256", pa.string()), ("path", pa.string()), ("row", pa.int32()), ("holds", pa.string())]
+    [
+        ("name", pa.string()),
+        ("sha256", pa.string()),
+        ("path", pa.string()),
+        ("row", pa.int32()),
+        ("holds", pa.string()),
+        ("channel", pa.string()),
+    ]
 )
 _PLAN_SCHEMA = pa.schema(
     [

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.recording import ChannelChoice
+
 from .file import Section, from_short
 from .llm import Llm
 
@@ -54,12 +56,17 @@ class Bundled(_Rows):
     language: str = Field("en", description="which corpus: en (298 pairs) or de (36)")
 
 
+OneChannel = Literal["auto", "left", "right", "mix"]
+_CHANNEL = "channel of recordings: left, right, mix, or auto, which refuses two talkers"
+
+
 class Table(_Rows):
     """A table of pairs, with recordings or without."""
 
     kind: Literal["jsonl", "csv", "parquet"]
     path: str = Field(description="the file")
     columns: Columns = Columns()
+    channel: OneChannel = Field("auto", description=_CHANNEL)
 
 
 class Recordings(_Rows):
@@ -71,6 +78,16 @@ class Recordings(_Rows):
     transcribe: bool = Field(
         False, description="transcribe recordings that have no transcript; cut long ones at silences"
     )
+    channel: ChannelChoice = Field(
+        "auto", description=f"{_CHANNEL}; split: each channel of a recording without a transcript is a row"
+    )
+
+    @model_validator(mode="after")
+    def splits_what_it_transcribes(self) -> "Recordings":
+        """One transcript cannot be that of two channels."""
+        if self.channel == "split" and not self.transcribe:
+            raise ValueError("channel: split needs transcribe: true")
+        return self
 
 
 class Hub(_Rows):
@@ -82,6 +99,7 @@ class Hub(_Rows):
     split: str = Field("train", description="split to read")
     revision: str | None = Field(None, description="branch, tag or commit; the newest by default")
     columns: Columns = Columns()
+    channel: OneChannel = Field("auto", description=_CHANNEL)
 
 
 class VoiceAssistant(_Rows):

@@ -7,11 +7,11 @@ inside a table, such as audio, is stored by `Attachments`.
 
 from .attachment import Attachments, codes_of, read_recording
 from .encoding import lines_of
+from .folder import AUDIO_SUFFIXES
 from .hub import hub_rows
 from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
-from .recordings import AUDIO_SUFFIXES
 from .rows import column_names, table_rows
 
 __all__ = [

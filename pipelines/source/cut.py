@@ -43,6 +43,16 @@ def seconds_over(path: Path, limit_s: float) -> bool:
     return False
 
 
+def channel_count(path: Path) -> int:
+    """How many channels a recording has, at most.
+
+    Raises:
+        SampleError: it cannot be decoded.
+    """
+    with closing(decoded_parts(path)) as parts:
+        return next((part.channels for part in parts), 0)
+
+
 def read_in_blocks(path: Path, channel: ChannelChoice = "auto") -> Iterator[Waveform]:
     """Read a recording of any length as blocks of a minute at 16 kHz, mono.
 

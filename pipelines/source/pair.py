@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from anytalk.synth.recording import ChannelChoice
+
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
@@ -16,10 +18,17 @@ class Recording:
     row: int | None = None
     """Place within the pack."""
     holds: Literal["audio", "codes"] = "audio"
+    channel: ChannelChoice = "auto"
+    """Which channel of it is read."""
 
     def label(self) -> str:
         """What a row says instead of a voice: `recording:talk.mp3`, `codes:...`."""
-        return f"{'recording' if self.holds == 'audio' else 'codes'}:{self.name}"
+        channel = "" if self.channel == "auto" else f" {self.channel}"
+        return f"{'recording' if self.holds == 'audio' else 'codes'}:{self.name}{channel}"
+
+    def hash(self) -> str:
+        """Hash of what is read of it."""
+        return self.sha256 if self.channel == "auto" else f"{self.sha256} {self.channel}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +60,9 @@ class Pair:
         return self.answer is not None or self.answer_recording is not None
 
     def recording_hashes(self) -> tuple[str | None, str | None]:
-        """SHA-256 of the question's and of the answer's own recording, where there is one."""
+        """Hashes of the question's and of the answer's own recording, where there is one."""
         question, answer = self.question_recording, self.answer_recording
-        return (question.sha256 if question else None, answer.sha256 if answer else None)
+        return (question.hash() if question else None, answer.hash() if answer else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Read any source: pick its reader, keep to its limit, deal the parts of a mix."""
 
+import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from anytalk.pipelines.recipe import (
     Bundled,
@@ -16,6 +19,7 @@ from anytalk.pipelines.recipe import (
     sources_of,
 )
 from anytalk.synth.errors import SetupError
+from anytalk.synth.recording import ChannelChoice
 
 from .attachment import Attachments
 from .hub import hub_pairs, local_copy
@@ -66,7 +70,9 @@ def stamp(source: Source, rewrite: Rewrite | None = None) -> list[tuple[str, int
     if rewrite is not None and rewrite.templates is not None:
         paths.append(_existing("rewrite.templates", rewrite.templates))
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    # Names that are no UTF-8 must be written too.
+    names = {file: os.fsencode(file).decode("utf-8", "backslashreplace") for file in files if file.is_file()}
+    return [(name, file.stat().st_size, file.stat().st_mtime_ns) for file, name in names.items()]
 
 
 def _local(source: OneSource) -> Path | None:
@@ -92,16 +98,34 @@ def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient |
     if isinstance(source, Bundled):
         return bundled_pairs(source, attachments)
     if isinstance(source, Table):
-        return file_pairs(source, attachments)
+        return _with_channel(file_pairs(source, attachments), source.channel)
     if isinstance(source, Hub):
-        return hub_pairs(source, attachments)
+        return _with_channel(hub_pairs(source, attachments), source.channel)
     if isinstance(source, VoiceAssistant):
         return voiceassistant_pairs(source, attachments)
     if isinstance(source, Llm):
         if llm_client is None:
             raise ValueError("a source of kind llm needs an llm_client")
         return llm_pairs(source, llm_client)
-    return recording_pairs(source, attachments)
+    found = recording_pairs(source, attachments)
+    return found if source.channel == "split" else _with_channel(found, source.channel)
+
+
+def _with_channel(rows: Iterator[SourceRow], channel: ChannelChoice) -> Iterator[SourceRow]:
+    """The same rows, with the channel that the recipe chooses for their recordings."""
+    if channel == "auto":
+        yield from rows
+        return
+    for row in rows:
+        if not isinstance(row, Pair):
+            yield row
+            continue
+        chosen: dict[str, Any] = {
+            side: dataclasses.replace(recording, channel=channel)
+            for side in ("question_recording", "answer_recording")
+            if (recording := getattr(row, side)) is not None
+        }
+        yield dataclasses.replace(row, **chosen)
 
 
 def _mixed(mix: Mix, attachments: Attachments, llm_client: LlmClient | None) -> Iterator[SourceRow]:

@@ -6,23 +6,15 @@ from pathlib import Path
 
 from anytalk.pipelines.recipe import Recordings
 from anytalk.synth.audio import flac_bytes
-from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.errors import SampleError
 from anytalk.synth.judge import Vad, load_vad
+from anytalk.synth.recording import ChannelChoice
 
-from .attachment import Attachments, of_file
-from .cut import RATE_HZ, cut_at_silences, read_in_blocks, seconds_over
+from .attachment import Attachments
+from .cut import RATE_HZ, channel_count, cut_at_silences, read_in_blocks, seconds_over
+from .folder import folder_pairs
 from .pair import BadPair, Pair
 from .table import file_pairs
-
-AUDIO_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("3gp", "aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "avi", "caf", "flac", "m4a", "m4b", "mka"),
-        *("mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "oga", "ogg", "opus", "ra", "spx", "tta", "wav", "weba"),
-        *("webm", "wma", "wv"),
-    )
-)
-"""What counts as a recording in a folder; a manifest may name any file that ffmpeg reads."""
 
 LONG_S = 29.5
 """Recordings without a transcript that are longer than this are cut; the encoder hears 30 seconds at once."""
@@ -35,7 +27,7 @@ def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pa
         SetupError: it holds none.
     """
     path = Path(source.path)
-    found = _folder_pairs(source, path) if path.is_dir() else file_pairs(source, attachments)
+    found = folder_pairs(source, path) if path.is_dir() else file_pairs(source, attachments)
     if not source.transcribe:
         yield from found
         return
@@ -43,45 +35,36 @@ def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pa
     for pair in found:
         if isinstance(pair, BadPair) or pair.question is not None or pair.is_answered:
             yield pair
-        else:
-            yield from _whole_or_cut(pair, attachments, vad)
+            continue
+        for one in _each_channel(pair, source.channel):
+            yield from [one] if isinstance(one, BadPair) else _whole_or_cut(one, attachments, vad)
 
 
-def _folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
-    """`NAME.wav` with `NAME.txt` is a question; `NAME.answer.wav` and `NAME.answer.txt` beside it are its answer."""
-    paths = {
-        str(path.relative_to(folder).with_suffix("")): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-    }
-    if not paths:
-        raise SetupError(f"source.path: no recordings in {folder}; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
-    names = dict.fromkeys(name.removesuffix(".answer") for name in paths)
-    for name in names:
-        question_path, answer_path = paths.get(name), paths.get(f"{name}.answer")
-        place = str((question_path or paths[f"{name}.answer"]).relative_to(folder))
-        question, answer = _transcript(folder, name), _transcript(folder, f"{name}.answer")
-        if question is None and not (source.transcribe and question_path):
-            yield BadPair("missing_transcript", f"{name}.txt does not exist", place)
-        elif answer is None and (answer_path or not question_path) and not (source.transcribe and answer_path):
-            yield BadPair("missing_transcript", f"{name}.answer.txt does not exist", place)
-        else:
-            yield Pair(
-                split_name=source.split_name or folder.name,
-                conversation=name,
-                turn=0,
-                question=question,
-                answer=answer,
-                language=source.language,
-                question_recording=of_file(question_path) if question_path else None,
-                answer_recording=of_file(answer_path) if answer_path else None,
-                source=place,
-            )
-
-
-def _transcript(folder: Path, name: str) -> str | None:
-    path = folder / f"{name}.txt"
-    return " ".join(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else None
+def _each_channel(pair: Pair, channel: ChannelChoice) -> Iterator[Pair | BadPair]:
+    """A recording whose channels are to be rows of their own, as one for each; any other as it is."""
+    recording = pair.question_recording
+    assert recording is not None
+    if channel != "split" or recording.row is not None:
+        yield pair
+        return
+    try:
+        count = channel_count(Path(recording.path))
+        if count > 2:
+            raise SampleError("channels_differ", f"split takes two channels; there are {count}")
+    except SampleError as error:
+        yield BadPair(error.reason, error.detail, pair.source)
+        return
+    if count < 2:
+        yield pair
+        return
+    for side in ("left", "right"):
+        yield dataclasses.replace(
+            pair,
+            conversation=f"{pair.conversation} {side}",
+            question_recording=dataclasses.replace(recording, channel=side),
+            source=f"{pair.source} {side}",
+            group=pair.group or pair.conversation,
+        )
 
 
 def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pair | BadPair]:
@@ -94,7 +77,7 @@ def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pa
             yield pair
             return
         silent = True
-        for start_s, piece in cut_at_silences(read_in_blocks(path), vad):
+        for start_s, piece in cut_at_silences(read_in_blocks(path, recording.channel), vad):
             silent = False
             where = f"{start_s:.2f}-{start_s + len(piece) / RATE_HZ:.2f} s"
             yield dataclasses.replace(
@@ -102,7 +85,7 @@ def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pa
                 conversation=f"{pair.conversation} {where}",
                 question_recording=attachments.add(flac_bytes(piece, RATE_HZ), f"{recording.name} {where}"),
                 source=f"{pair.source} {where}",
-                group=pair.conversation,
+                group=pair.group or pair.conversation,
             )
         if silent:
             yield BadPair("no_speech", "nobody speaks in it", pair.source)

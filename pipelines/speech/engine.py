@@ -19,7 +19,7 @@ from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.hearing import Heard, load_whisper
-from anytalk.synth.judge import load_mos, load_vad
+from anytalk.synth.judge import Vad, load_mos, load_vad, trim_to_speech
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
 from anytalk.synth.voice import SpeakRequest, Terms, Voice, load_voice, refuse_unknown
@@ -51,6 +51,7 @@ class VoiceEngine:
         device: str = "cpu",
     ) -> None:
         self.voices: dict[str, Voice] = {}
+        self._loaded_vad: Vad | None = None
         self.audio = audio
         missing = []
         for name in voices:
@@ -119,12 +120,19 @@ class VoiceEngine:
     def _resampled(self, spoken: Waveform | SampleError, from_hz: int, to_hz: int) -> Waveform | SampleError:
         return spoken if isinstance(spoken, SampleError) else resample(spoken, from_hz, to_hz)
 
+    def _vad(self) -> Vad:
+        """Of recordings; what voices speak has no use for it, so that it is loaded when it is needed."""
+        if self._loaded_vad is None:
+            self._loaded_vad = load_vad()
+        return self._loaded_vad
+
     def _read(self, utterance: Utterance) -> Waveform | SampleError:
         assert utterance.recording is not None
         content = read_recording(utterance.recording)
         try:
             # Silence at the ends does not count, so that a little more than the limit is read.
-            return read_audio(content, utterance.rate_hz, max_s=utterance.max_s + 10.0)
+            channel = utterance.recording.channel
+            return read_audio(content, utterance.rate_hz, max_s=utterance.max_s + 10.0, channel=channel)
         except SampleError as error:
             return error
 
@@ -133,7 +141,9 @@ class VoiceEngine:
             return waveform
         try:
             check_waveform(waveform)
-            if self.audio.trim_silence:
+            if self.audio.trim_silence and utterance.recording:
+                waveform = trim_to_speech(waveform, utterance.rate_hz, self._vad(), self.audio.keep_silence_s)
+            elif self.audio.trim_silence:
                 waveform = trim_silence(waveform, utterance.rate_hz, self.audio.keep_silence_s)
             length_s = len(waveform) / utterance.rate_hz
             if length_s > utterance.max_s:

@@ -13,6 +13,7 @@ from .fake import FakeMos, FakeVad
 from .measure import Measures, measure
 from .policy import REASONS, Policy, verdict
 from .speaker import SpeakerNetwork, similarity
+from .trim import trim_to_speech
 from .vad import SileroVad
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "load_vad",
     "measure",
     "similarity",
+    "trim_to_speech",
     "verdict",
 ]

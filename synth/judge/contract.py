@@ -11,6 +11,9 @@ from anytalk.synth.fingerprint import Fingerprint
 
 SAMPLE_RATE_HZ = 16_000
 
+SHORTEST_SPEECH_S = 0.25
+"""A shorter stretch is no speech, unless somebody asks for single words too."""
+
 Span = tuple[float, float]
 """Start and end of a stretch of speech, in seconds."""
 
@@ -42,11 +45,12 @@ class Vad(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Everything that can change a span: weights, engine, version."""
 
-    def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
+    def speech_spans(self, waveform_16k: Waveform, shortest_s: float = SHORTEST_SPEECH_S) -> list[Span]:
         """Find the stretches of speech.
 
         Args:
             waveform_16k: float32, mono, at 16 kHz.
+            shortest_s: shorter ones are taken for noise.
 
         Returns:
             Starts and ends in seconds, in order, not overlapping; none where nobody speaks, or without samples.

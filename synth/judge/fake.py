@@ -9,7 +9,7 @@ from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 from anytalk.synth.fingerprint import Fingerprint
 
-from .contract import SAMPLE_RATE_HZ, JudgeEngine, Span, check_judged
+from .contract import SAMPLE_RATE_HZ, SHORTEST_SPEECH_S, JudgeEngine, Span, check_judged
 
 
 class FakeMos:
@@ -47,7 +47,7 @@ class FakeVad:
         """The threshold."""
         return {"model": "fake", "threshold": str(self._threshold)}
 
-    def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
+    def speech_spans(self, waveform_16k: Waveform, shortest_s: float = SHORTEST_SPEECH_S) -> list[Span]:
         """See `Vad.speech_spans`; at most one stretch."""
         waveform_16k = as_float32(waveform_16k)
         check_judged(waveform_16k)

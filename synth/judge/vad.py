@@ -20,7 +20,7 @@ from anytalk.synth.extra import are_installed
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
-from .contract import SAMPLE_RATE_HZ, JudgeEngine, Span, check_judged
+from .contract import SAMPLE_RATE_HZ, SHORTEST_SPEECH_S, JudgeEngine, Span, check_judged
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
@@ -28,7 +28,6 @@ BLOCK_FRAMES = 512  # of one call, as upstream: 16 s
 
 SPEECH_FROM = 0.5
 SILENCE_BELOW = 0.35
-MIN_SPEECH_S = 0.25
 MIN_SILENCE_S = 0.1
 PADDING_S = 0.03
 
@@ -52,11 +51,11 @@ class SileroVad:
         """Weights, engine, version, threads, GPU."""
         return {"model": "silero-vad", **onnx_fingerprint(self._path, self._threads, self._device)}
 
-    def speech_spans(self, waveform_16k: Waveform) -> list[Span]:
+    def speech_spans(self, waveform_16k: Waveform, shortest_s: float = SHORTEST_SPEECH_S) -> list[Span]:
         """See `Vad.speech_spans`."""
         waveform_16k = as_float32(waveform_16k)
         check_judged(waveform_16k)
-        return spans_of_probabilities(self.probabilities(waveform_16k), len(waveform_16k))
+        return spans_of_probabilities(self.probabilities(waveform_16k), len(waveform_16k), shortest_s)
 
     def probabilities(self, waveform_16k: Waveform) -> NDArray[np.float32]:
         """Give the probability of speech in each frame.
@@ -85,21 +84,24 @@ class SileroVad:
         return np.concatenate(found)
 
 
-def spans_of_probabilities(probabilities: Sequence[float] | NDArray[np.float32], samples: int) -> list[Span]:
+def spans_of_probabilities(
+    probabilities: Sequence[float] | NDArray[np.float32], samples: int, shortest_s: float = SHORTEST_SPEECH_S
+) -> list[Span]:
     """Turn probabilities of speech into stretches of it.
 
     A stretch begins with a frame of at least 0.5 and ends where the probability has stayed below 0.35 for 0.1 s;
-    stretches of 0.25 s or less are dropped, the others widened by 0.03 s on each side.
+    stretches of `shortest_s` (0.25 s) or less are dropped, the others widened by 0.03 s on each side.
 
     Args:
         probabilities: one a frame of 512 samples at 16 kHz.
         samples: length of the waveform.
+        shortest_s: of a stretch.
 
     Returns:
         Starts and ends in seconds.
     """
     padding = PADDING_S * SAMPLE_RATE_HZ
-    stretches = _stretches(probabilities, samples)
+    stretches = _stretches(probabilities, samples, shortest_s)
     spans = []
     for place, (start, end) in enumerate(stretches):
         before = start - stretches[place - 1][1] if place else 2 * start
@@ -110,7 +112,9 @@ def spans_of_probabilities(probabilities: Sequence[float] | NDArray[np.float32],
     return spans
 
 
-def _stretches(probabilities: Sequence[float] | NDArray[np.float32], samples: int) -> list[tuple[int, int]]:
+def _stretches(
+    probabilities: Sequence[float] | NDArray[np.float32], samples: int, shortest_s: float
+) -> list[tuple[int, int]]:
     """Find the stretches in samples, before they are widened."""
     found: list[tuple[int, int]] = []
     start: int | None = None
@@ -127,7 +131,7 @@ def _stretches(probabilities: Sequence[float] | NDArray[np.float32], samples: in
                 start = quiet_from = None
     if start is not None:
         found.append((start, samples))
-    return [(first, last) for first, last in found if last - first > MIN_SPEECH_S * SAMPLE_RATE_HZ]
+    return [(first, last) for first, last in found if last - first > shortest_s * SAMPLE_RATE_HZ]
 
 
 def _known() -> list[EngineInfo]:

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from anytalk.synth.audio import Waveform, resample
+from anytalk.synth.audio import Waveform, resample, trim_silence
 from anytalk.synth.judge import (
     REASONS,
     Dnsmos,
@@ -17,6 +17,7 @@ from anytalk.synth.judge import (
     Policy,
     SileroVad,
     measure,
+    trim_to_speech,
     verdict,
 )
 from anytalk.synth.judge.dnsmos import p808_input, scored_windows
@@ -319,3 +320,25 @@ def test_the_fakes_answer_like_the_engines():
     assert FakeMos(3.5).score([sound, sound]) == [3.5, 3.5]
     assert FakeVad().speech_spans(sound) == [(0.25, 0.5)]
     assert FakeVad().speech_spans(np.zeros(10, np.float32)) == []
+
+
+@pytest.mark.parametrize("noise_db", [-90, -35, -25])
+def test_a_recording_is_trimmed_to_its_speech_whatever_the_room(spoken, noise_db):
+    """Of real rooms, the noise is often less than 40 dB below the loudest sound."""
+    speech = trim_silence(spoken, RATE_HZ, keep_s=0.0)
+    pause = np.zeros(RATE_HZ, np.float32)
+    noise = np.random.default_rng(1).standard_normal(len(speech) + 2 * RATE_HZ).astype(np.float32)
+    recording = np.concatenate([pause, speech, pause]) + noise * np.abs(speech).max() * np.float32(
+        10 ** (noise_db / 20)
+    )
+    trimmed = trim_to_speech(recording, RATE_HZ, SileroVad(), keep_s=0.1)
+    # A margin of 0.2 s at each end, and 0.1 s for what the detector hears late or long.
+    assert 0.1 < (len(trimmed) - len(speech)) / RATE_HZ < 0.65
+    start = next(at for at in range(len(recording)) if np.array_equal(recording[at : at + 50], trimmed[:50]))
+    assert start < RATE_HZ
+    assert start + len(trimmed) > RATE_HZ + len(speech)
+
+
+def test_what_holds_no_speech_is_not_trimmed():
+    silence = np.zeros(RATE_HZ, np.float32)
+    assert trim_to_speech(silence, RATE_HZ, SileroVad(), keep_s=0.1) is silence

@@ -1,0 +1,209 @@
+"""A folder of recordings: which files belong together, and a reject for each file that is in no row."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anytalk.pipelines.recipe import Recordings
+from anytalk.synth.errors import SetupError
+
+from .attachment import of_file
+from .encoding import read_text
+from .pair import BadPair, Pair
+from .table import text_in
+
+AUDIO_SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("3gp", "aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "avi", "caf", "flac", "m4a", "m4b", "mka"),
+        *("mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "oga", "ogg", "opus", "ra", "spx", "tta", "w64", "wav"),
+        *("wave", "weba", "webm", "wma", "wv"),
+    )
+)
+"""What counts as a recording in a folder; a manifest may name any file that ffmpeg reads."""
+
+AUDIO_HEAD = re.compile(
+    rb"ID3|fLaC|OggS|FORM....AIF|(?:RIFF|RIFX|RF64|BW64)....WAVE|....ftyp|\x1a\x45\xdf\xa3|#!AMR|\.snd|caff|riff\x2e\x91"
+    rb"|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xfd][\x10-\xef]|\x30\x26\xb2\x75",
+    re.DOTALL,
+)
+"""What recordings of the usual formats begin with, whatever their names."""
+
+TRANSCRIPT = ".txt"
+ANSWER = ".answer"
+
+
+@dataclass
+class _Files:
+    """Files of one name, but for suffixes."""
+
+    questions: list[Path] = field(default_factory=list)
+    answers: list[Path] = field(default_factory=list)
+    question_text: Path | None = None
+    answer_text: Path | None = None
+
+
+def folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
+    """`NAME.wav` with `NAME.txt` is a question; `NAME.answer.wav` and `NAME.answer.txt` beside it are its answer.
+
+    Every file but hidden ones (`.NAME`) is in a row, or is a reject.
+
+    Raises:
+        SetupError: there are no recordings, or the folder has the layout of a set that is a table.
+    """
+    groups, rejects = _sorted_out(folder)
+    if not any(files.questions or files.answers for files in groups.values()):
+        raise SetupError(f"source.path: no recordings in {folder}; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
+    if not source.transcribe and not any(files.question_text for files in groups.values()):
+        _refuse_metadata(folder)
+    for name, files in groups.items():
+        yield from _group_pairs(source, folder, name, files)
+    yield from rejects
+
+
+def _refuse_metadata(folder: Path) -> None:
+    """Raise for the layout of LJSpeech and most sets of one voice, whose transcripts stand in one table."""
+    for name in ("metadata.csv", "metadata.txt"):
+        if (folder / name).is_file():
+            raise SetupError(
+                f"source.path: {folder} has no NAME.txt beside its recordings, but {name}, as LJSpeech has it: "
+                "write a table with the header question_audio|question and lines like wavs/A-001.wav|What is said., "
+                "and name it as the source"
+            )
+
+
+def _sorted_out(folder: Path) -> tuple[dict[str, _Files], list[BadPair]]:
+    """Files by their common name, in order, and those that are nothing here."""
+    groups: dict[str, _Files] = {}
+    rejects = []
+    for path in sorted(_files(folder)):
+        place = place_of(path, folder)
+        stem, suffix = path.stem, path.suffix
+        if place != str(path.relative_to(folder)):
+            rejects.append(BadPair("unreadable_name", "the name is not UTF-8; rename the file", place))
+            continue
+        is_text = suffix.lower() == TRANSCRIPT
+        if not is_text and suffix.lower() not in AUDIO_SUFFIXES and not _begins_like_audio(path):
+            rejects.append(BadPair("unused_file", "neither a recording nor a transcript (NAME.txt)", place))
+            continue
+        is_answer = stem.lower().endswith(ANSWER) and len(stem) > len(ANSWER)
+        name = str(path.relative_to(folder).with_name(stem.removesuffix(stem[-len(ANSWER) :]) if is_answer else stem))
+        files = groups.setdefault(name, _Files())
+        if not is_text:
+            (files.answers if is_answer else files.questions).append(path)
+        elif (files.answer_text if is_answer else files.question_text) is not None:
+            rejects.append(BadPair("unused_file", "another transcript of the same name is read", place))
+        elif is_answer:
+            files.answer_text = path
+        else:
+            files.question_text = path
+    return groups, rejects
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file that is not hidden, links to folders followed."""
+
+    def unreadable(error: OSError) -> None:
+        raise SetupError(f"source.path: {error.filename} cannot be read: {error.strerror}")
+
+    seen = set()
+    for here, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        real = Path(here).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(here, name) for name in names if not name.startswith("."))
+
+
+def place_of(path: Path, folder: Path) -> str:
+    """A file's path within a folder, in characters that can be written anywhere."""
+    return os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
+
+
+def _begins_like_audio(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return AUDIO_HEAD.match(file.read(64)) is not None
+    except OSError:
+        return False
+
+
+def _group_pairs(source: Recordings, folder: Path, name: str, files: _Files) -> Iterator[Pair | BadPair]:
+    """Rows and rejects of the files of one name: a row for each question."""
+    if not files.questions and not files.answers:
+        for path in (files.question_text, files.answer_text):
+            if path is not None:
+                yield BadPair("missing_audio", "a transcript without a recording of its name", place_of(path, folder))
+        return
+    for extra in files.answers[1:]:
+        detail = f"{files.answers[0].name} is the answer already; two cannot be"
+        yield BadPair("unused_file", detail, place_of(extra, folder))
+    answer = files.answers[0] if files.answers else None
+    questions: list[Path | None] = [*files.questions] or [None]
+    for question in questions:
+        # Recordings of one name in several formats are rows of their own.
+        own = name if len(files.questions) < 2 or question is None else f"{name}{question.suffix}"
+        place = place_of(question or files.answers[0], folder)
+        try:
+            yield _pair(source, folder, own, place, (question, answer), (files.question_text, files.answer_text), name)
+        except _Refused as error:
+            yield BadPair(error.reason, error.detail, place)
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def _pair(
+    source: Recordings,
+    folder: Path,
+    conversation: str,
+    place: str,
+    recordings: tuple[Path | None, Path | None],
+    transcripts: tuple[Path | None, Path | None],
+    name: str,
+) -> Pair:
+    for path in recordings:
+        if path is not None and not path.is_file():
+            what = (
+                f"a link to {str(path.readlink())!r}, which does not exist" if path.is_symlink() else "no regular file"
+            )
+            raise _Refused("missing_audio", f"{path.name} is {what}")
+    question, answer = (_transcript(path) for path in transcripts)
+    question_path, answer_path = recordings
+    if question is None and not (source.transcribe and question_path):
+        raise _Refused("missing_transcript", f"{name}.txt does not exist")
+    if answer is None and (answer_path or not question_path) and not (source.transcribe and answer_path):
+        raise _Refused("missing_transcript", f"{name}.answer.txt does not exist")
+    try:
+        return Pair(
+            split_name=source.split_name or folder.name,
+            conversation=conversation,
+            turn=0,
+            question=question,
+            answer=answer,
+            language=source.language,
+            question_recording=of_file(question_path) if question_path else None,
+            answer_recording=of_file(answer_path) if answer_path else None,
+            source=place,
+        )
+    except OSError as error:
+        raise _Refused("missing_audio", f"{place} cannot be read: {error.strerror}") from error
+
+
+def _transcript(path: Path | None) -> str | None:
+    if path is None or not path.is_file():
+        return None
+    try:
+        return text_in({"transcript": read_text(path)}, "transcript")
+    except (SetupError, ValueError) as error:
+        said = str(error).removeprefix("source.path: ")
+        raise _Refused("malformed_transcript", said) from error
