@@ -19,8 +19,9 @@ class RunStopped(EngineError):
 class Crews(Protocol):
     """The crews of a run, as one: whoever calls waits for a crew that has room."""
 
-    slots: int
-    """Units that may be under way at once."""
+    @property
+    def slots(self) -> int:
+        """Units that may be under way at once; more when crews join."""
 
     async def fingerprints(self) -> dict[str, Any]:
         """Load the engines of a crew, and say what each is; see `Crew.fingerprints`."""

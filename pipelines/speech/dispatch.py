@@ -8,7 +8,7 @@ A unit on whose rows engines fail is made after all others, too: its rows are to
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from anytalk.pipelines.dataset import StorageError
@@ -117,15 +117,25 @@ async def make_units(
                 return
             yield number
 
-    async def worker() -> None:
+    workers = 0
+
+    def hire(group: asyncio.TaskGroup) -> None:
+        """Have a worker for each place; there are more where crews have joined."""
+        nonlocal workers
+        for _ in range(min(crews.slots, len(todo)) - workers):
+            group.create_task(worker(group))
+            workers += 1
+
+    async def worker(group: asyncio.TaskGroup) -> None:
         for number in next_units():
             await _make_with_others(number, crews, run, progress)
             _advance(run, NOTHING, progress)
+            hire(group)
 
     progress.start("rows", plan.rows, plan.rows - sum(map(plan.units.size, todo)))
     told = asyncio.create_task(_tell(run, crews, progress))
     try:
-        await _all(worker() for _ in range(min(crews.slots, len(todo))))
+        await _grouped(hire)
         others_were_made = bool(run.made) or len(todo) < len(plan.units)
         for number in sorted(run.alone):
             if run.stopped is not None:
@@ -146,12 +156,11 @@ async def make_units(
     return run.made, run.deferred
 
 
-async def _all(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Let all workers work until they end; what one of them raises comes out as it is, and ends the others."""
+async def _grouped(begin: Callable[[asyncio.TaskGroup], None]) -> None:
+    """Let tasks that begin in a group run to their end; what one of them raises comes out as it is, and ends them."""
     try:
         async with asyncio.TaskGroup() as group:
-            for worker in workers:
-                group.create_task(worker)
+            begin(group)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
 

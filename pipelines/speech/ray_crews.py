@@ -7,16 +7,20 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.cluster import connected
+from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Resources
 from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 
 from .crew import Assignment, Crew, Passing
 from .crews import CrewLost, RunStopped
+from .paths import paths_of, refuse_unseen, refuse_unseen_recordings
 
 DEATHS_AT_START = 3
 """Crews in a row that die before they have made a unit, before the run stops."""
@@ -27,17 +31,27 @@ CPUS = 4
 GROWTH_S = 10.0
 """How often new nodes are looked for."""
 
+WAITING_S = 30.0
+"""How often it is told that there is no crew yet."""
+
 
 class CrewActor:
     """A crew in a process of its own."""
 
-    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, assignment: Assignment, environment: Mapping[str, str], folder: str = ".", paths: Sequence[str] = ()
+    ) -> None:
         # As arguments: what stands in a runtime environment is logged, and these are keys.
         os.environ.update(environment)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)  # A path in a recipe may start from where the build was started.
+        self.paths = paths
         self.crew = Crew(assignment)
 
     async def open(self) -> dict[str, Any]:
         """Load the engines, and say what each is."""
+        refuse_unseen(self.paths)
+        refuse_unseen_recordings(self.crew.plan)
         await self.crew.__aenter__()
         return await self.crew.fingerprints()
 
@@ -57,6 +71,12 @@ class CrewActor:
         """See `Crew.passing`."""
         return self.crew.passing()
 
+    async def node(self) -> str:
+        """Name of the node that it is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
 
 class RayCrews:
     """See `crews.Crews`; for `async with`.
@@ -70,8 +90,8 @@ class RayCrews:
         self.assignment = assignment
         self.progress = progress
         self.resources = assignment.recipe.resources
-        self.slots = 0
         self.actors: set[Any] = set()
+        self.loaded: set[Any] = set()
         self._free: asyncio.Queue[Any] = asyncio.Queue()
         self._open = contextlib.AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,16 +103,14 @@ class RayCrews:
         self.progress.phase("starting Ray")
         self._open.enter_context(connected())
         self.progress.phase("loading engines")
+        self.paths = paths_of(self.assignment.recipe, Store(self.assignment.dataset))
         self.size = size_of_crew(self.resources)
         recipe = self.assignment.recipe
         hearing = self.resources.hearing or (1 if self.size.gpus else max(1, int(self.size.cpus)))
         sized = recipe.model_copy(update={"resources": self.resources.model_copy(update={"hearing": hearing})})
         self.assignment = dataclasses.replace(self.assignment, recipe=sized)
-        for _ in range(crews_that_fit(self.resources, self.size)):
-            self._start()
-        # Room to grow into; whoever has no crew waits for one.
-        most = self.resources.crews or 4 * len(self.actors)
-        self.slots = most * self.resources.units_in_flight
+        self.grow_to(crews_that_fit(self.resources, self.size))
+        self._watch(self._tell_of_waiting())
         if self.resources.crews is None:
             self._watch(self._grow())
         return self
@@ -159,8 +177,24 @@ class RayCrews:
             if self._broken is not None:
                 raise self._broken
             actor = await self._free.get()
-            if actor in self.actors:
+            if actor is None:
+                self._free.put_nowait(None)  # for whoever waits next
+            elif actor in self.actors:
                 return actor
+
+    @property
+    def slots(self) -> int:
+        """See `crews.Crews`."""
+        return max(1, len(self.actors)) * self.resources.units_in_flight
+
+    def grow_to(self, count: int) -> None:
+        """Start crews until there are so many."""
+        for _ in range(count - len(self.actors)):
+            self._start()
+
+    async def nodes(self) -> Counter[str]:
+        """How many crews are on each node that has any."""
+        return Counter(await asyncio.gather(*(actor.node.remote() for actor in self.loaded)))
 
     def _start(self) -> None:
         """Start a crew; when its engines are loaded, its places are free."""
@@ -179,7 +213,7 @@ class RayCrews:
                 max_restarts=0,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
-            .remote(self.assignment, keys_of(self.assignment))
+            .remote(self.assignment, keys_of(self.assignment), str(Path.cwd()), self.paths)
         )
         self.actors.add(actor)
         self._watch(self._opened(actor))
@@ -202,14 +236,19 @@ class RayCrews:
         elif other := [name for name in found if found[name] != self._first.result().get(name)]:
             self._break(SetupError(f"crews on other nodes have other engines: {', '.join(other)}"))
             return
+        self.loaded.add(actor)
         for _ in range(self.resources.units_in_flight):
             self._free.put_nowait(actor)
 
     def _lost(self, actor: Any, why: str = "") -> None:
         """Replace a crew that died, once."""
+        import ray
+
         if actor not in self.actors:
             return
         self.actors.discard(actor)
+        self.loaded.discard(actor)
+        ray.kill(actor)  # Out of reach is not dead yet.
         self._deaths += 1
         if self._deaths > DEATHS_AT_START + len(self.actors):
             self._break(RunStopped(f"{self._deaths} crews in a row died without making a unit; {why}".rstrip("; ")))
@@ -221,15 +260,26 @@ class RayCrews:
         self._broken = self._broken or error
         if not self._first.done():
             self._first.set_exception(error)
-        for _ in range(self.slots):
-            self._free.put_nowait(None)
+        self._free.put_nowait(None)
 
     async def _grow(self) -> None:
         """Start more crews where nodes join."""
         while True:
             await asyncio.sleep(GROWTH_S)
-            for _ in range(crews_that_fit(self.resources, self.size) - len(self.actors)):
-                self._start()
+            self.grow_to(crews_that_fit(self.resources, self.size))
+
+    async def _tell_of_waiting(self) -> None:
+        """Say now and then that there is no room for a crew, as long as there is none."""
+        import ray
+
+        while True:
+            await asyncio.sleep(WAITING_S)
+            if not self.loaded:
+                free = ray.available_resources()
+                self.progress.say(
+                    f"no crew is ready yet; each takes {self.size.cpus:g} cores and {self.size.gpus:g} GPUs; free are "
+                    f"{free.get('CPU', 0):g} and {free.get('GPU', 0):g} (see resources.cpus and resources.gpus)"
+                )
 
     def _watch(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -1,5 +1,6 @@
 """A voice of tones, for tests of what comes after a voice."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,15 +25,24 @@ class FakeVoice:
         name: the part after `fake:`; it decides the tone, 100 to 300 Hz.
         refuses: a text with this in it is answered with `SampleError("unspeakable_text", ...)`.
         sample_rate_hz: rate of the tone.
+        wait_s: how long it takes for each text, without using the processor.
     """
 
     language = MANY
     terms = Terms("Apache-2.0", "a tone", NO_SPEAKER)
 
-    def __init__(self, name: str = "tone", *, refuses: str = "[unspeakable]", sample_rate_hz: int = 24_000) -> None:
+    def __init__(
+        self,
+        name: str = "tone",
+        *,
+        refuses: str = "[unspeakable]",
+        sample_rate_hz: int = 24_000,
+        wait_s: float = 0.0,
+    ) -> None:
         self.name = f"fake:{name}"
         self.sample_rate_hz = sample_rate_hz
         self._refuses = refuses
+        self._wait_s = wait_s
         self._tone_hz = 100 + int(sha256(name.encode())[:4], 16) % 201
 
     @property
@@ -51,6 +61,7 @@ class FakeVoice:
         return speak_each(requests, self._speak_one, self.sample_rate_hz)
 
     def _speak_one(self, text: str, seed: int, speed: float) -> Waveform:
+        time.sleep(self._wait_s)
         if self._refuses in text:
             return np.zeros(0, np.float32)
         samples = round(len(text) * SECONDS_PER_CHARACTER / speed * self.sample_rate_hz)
@@ -60,4 +71,10 @@ class FakeVoice:
         return tone.astype(np.float32)
 
 
-ENGINE = VoiceEngine(forms=("fake:WORD",), load=lambda spec, _, __: FakeVoice(spec), language=lambda _, __: MANY)
+def _load(spec: str) -> FakeVoice:
+    """The voice of a name; `wait/SECONDS` waits that long for each text and refuses it, for benchmarks of the rest."""
+    name, _, seconds = spec.partition("/")
+    return FakeVoice(name, refuses="", wait_s=float(seconds)) if seconds else FakeVoice(name)
+
+
+ENGINE = VoiceEngine(forms=("fake:WORD",), load=lambda spec, _, __: _load(spec), language=lambda _, __: MANY)

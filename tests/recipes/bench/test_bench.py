@@ -18,6 +18,7 @@ from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
 from anytalk.model.network import MiniOmni
 from anytalk.pipelines.progress import Quiet
 from anytalk.recipes.bench import load as bench_load
+from anytalk.recipes.bench import scale as bench_scale
 from anytalk.recipes.bench import talk as bench_talk
 from anytalk.recipes.bench import train as bench_train
 from anytalk.recipes.data.sample import Row, collate, turn
@@ -253,3 +254,18 @@ def test_a_quantised_layer_is_as_exact_as_its_weights_and_does_not_mix_rows():
 def test_only_float32_is_quantised():
     with pytest.raises(ValueError, match=r"int8 takes float32 weights on the CPU, not torch.bfloat16"):
         quantise(torch.nn.Sequential(torch.nn.Linear(4, 4, dtype=torch.bfloat16)))
+
+
+# Scaling
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_ray")
+def test_the_scaling_bench_gives_the_driver_s_cost_and_how_far_crews_are_from_linear():
+    figures = bench_scale.bench(crews=2, nodes=2, units=1, unit_s=1.0, progress=Quiet())
+    assert figures.keys() >= KEYS
+    assert figures["name"] == "scale"
+    assert figures["driver_ms_per_row"] * figures["value"] == pytest.approx(1000, rel=0.01)
+    assert figures["efficiency"].keys() == {"1", "2"}
+    assert figures["crews_per_node"] == [1, 1]
+    assert "crews on each node: 1, 1" in bench_scale.text(figures)
