@@ -44,7 +44,7 @@ def bench(
     crews: Annotated[int, typer.Option(min=1, help="The most crews; 1, 2, 4, ... are measured.")] = 16,
     nodes: Annotated[int, typer.Option(min=1, help="Raylets that stand in for nodes.")] = 4,
     units: Annotated[int, typer.Option(min=1, help="Units of each crew that are timed.")] = 3,
-    unit_s: Annotated[float, typer.Option(min=0.1, help="How long a unit takes, in seconds.")] = 2.5,
+    unit_s: Annotated[float, typer.Option(min=0.1, help="How long a unit takes, in seconds.")] = 5.0,
     *,
     progress: Reporter,
 ) -> Figures:
@@ -81,7 +81,7 @@ def _cluster(nodes: int, crews: int) -> Iterator[None]:
     """Raylets with room for all crews, which the environment names while they run."""
     from ray.cluster_utils import Cluster
 
-    share = {"num_cpus": -(-crews // nodes), "object_store_memory": STORE_BYTES}
+    share: dict[str, Any] = {"num_cpus": -(-crews // nodes), "object_store_memory": STORE_BYTES}
     cluster = Cluster(initialize_head=True, head_node_args={**share, "include_dashboard": False})
     before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = cluster.address
