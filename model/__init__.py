@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .decoding import Answer, End, Request, Step, decode, generate
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
     from .layout import IGNORE, MINI_OMNI, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
-    from .loss import StreamLoss, label_counts, weighted_mean
+    from .loss import OnHost, StreamLoss, label_counts, weighted_mean
     from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b
     from .sampling import GREEDY, Sampling
     from .streaming import Codec, Piece, StreamingDecoder, StreamingText, stream
@@ -46,6 +46,7 @@ __all__ = [
     "MiniOmni",
     "MiniOmniConfig",
     "MiniOmniOutput",
+    "OnHost",
     "Piece",
     "Prompt",
     "QuantisedBlock",
@@ -114,6 +115,7 @@ _HOME = {
         "feature_frames",
     ),
     "loss": (
+        "OnHost",
         "StreamLoss",
         "label_counts",
         "weighted_mean",

@@ -13,6 +13,7 @@ positions, V = vocabulary of one stream.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,13 @@ from torch.utils.checkpoint import checkpoint
 
 from .layout import IGNORE
 from .network import Features, MiniOmni
+
+
+@dataclass(frozen=True, eq=False)
+class OnHost:
+    """A tensor that stays where it is. FSDP2 moves every tensor among a module's inputs to the module's device."""
+
+    tensor: Tensor
 
 
 class StreamLoss(nn.Module):
@@ -39,7 +47,7 @@ class StreamLoss(nn.Module):
     def forward(
         self,
         streams_BKT: Tensor,
-        labels_BKT: Tensor,
+        labels_BKT: Tensor | OnHost,
         features: Features | None = None,
         *,
         text: bool = True,
@@ -49,7 +57,8 @@ class StreamLoss(nn.Module):
 
         Args:
             streams_BKT: shifted ids, int64, padded on the right.
-            labels_BKT: local ids, int64, `IGNORE` where nothing is learned; on the CPU they cost no synchronisation.
+            labels_BKT: local ids, int64, `IGNORE` where nothing is learned; on the CPU they cost no synchronisation,
+                and `OnHost` keeps them there.
             features: see `MiniOmni.hidden`.
             text: whether text may be labelled; else its head is left out.
             audio: whether speech may be labelled; else the TTS adapter and the audio head are left out. A head that is
@@ -59,6 +68,7 @@ class StreamLoss(nn.Module):
             (K,) float32; 0 for a stream without labels.
         """
         model, layers = self.model, self.model.layout.layers
+        labels_BKT = labels_BKT.tensor if isinstance(labels_BKT, OnHost) else labels_BKT
         hidden = model.hidden(streams_BKT, features, audio=audio)
         sums_K = hidden.text.new_zeros(layers + 1, dtype=torch.float32)
         if text:

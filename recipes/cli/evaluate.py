@@ -49,5 +49,6 @@ def evaluate(
     page = folder / evaluation.PAGE
     page.write_text(evaluation.answer_page(str(run), dataset, date.today(), result), encoding="utf-8")
     figures = [f"{name:<64} {value}" for name, value in evaluation.figure_lines(result["figures"])]
-    lines = [*evaluation.answer_lines(result["answers"]), "", *figures, "", f"{page}: the same, to listen to"]
+    asked = [*evaluation.answer_lines(result["answers"]), *evaluation.failed_lines(result["failed"])]
+    lines = [*asked, "", *figures, "", f"{page}: the same, to listen to"]
     emit(result, as_json, "\n".join(lines))

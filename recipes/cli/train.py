@@ -1,5 +1,6 @@
 """`anytalk train` and `anytalk convert`: checkpoints from a recipe, and from other formats."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,10 @@ app = typer.Typer()
 CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
 
 
-@app.command(epilog="Example:  anytalk train talker --data out/quickstart/dataset --out out/talker")
+@app.command(
+    epilog="Examples:  anytalk train talker --data out/quickstart/dataset --out out/talker  |  "
+    "torchrun --nproc-per-node 8 -m anytalk.recipes train mini-omni --data SHARDS --out RUN"
+)
 def train(
     recipe: RecipeName,
     data: Annotated[
@@ -23,6 +27,10 @@ def train(
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run; out/NAME by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one run through Ray Train.")] = 1,
+    allow_change: Annotated[
+        bool,
+        typer.Option("--allow-change", help="Go on with another learning rate, or with more steps; it is recorded."),
+    ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files as well.")] = False,
     settings: Set = None,
     as_json: Json = False,
@@ -35,13 +43,16 @@ def train(
     loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
     target = out or f"out/{loaded.name}"
     try:
-        summary = run_training(loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard)
+        summary = run_training(
+            loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard, allow_change=allow_change
+        )
     except KeyboardInterrupt:
         interrupted(f"the last checkpoint is in {target}; the same command goes on from there")
     except TrainingStopped as error:
         typer.echo(f"anytalk: {error}", err=True)
         raise typer.Exit(1) from error
-    emit(summary, as_json, _training_text(summary))
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
+        emit(summary, as_json, _training_text(summary))
 
 
 def _training_text(summary: dict[str, Any]) -> str:

@@ -25,9 +25,10 @@ from anytalk.recipes.data import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
-from anytalk.synth.errors import SetupError
+from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.judge.measure import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
+from anytalk.synth.wording import quantity
 
 SPEED_MARGIN = 1.08
 """How much faster than the fastest training variant a question is spoken again, or slower than the slowest."""
@@ -42,7 +43,17 @@ class AskedQuestion:
     """exact: a training recording; respoken: the same words in a voice and at a speed that training did not hear."""
     row: dict[str, Any]
     voice: str
-    sound_16k: Waveform
+    sound_16k: Waveform | SampleError
+
+
+@dataclasses.dataclass(frozen=True)
+class UnaskedQuestion:
+    """A question that could not be put, or whose answer could not be measured."""
+
+    kind: str
+    id: str
+    question: str
+    error: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,28 +101,41 @@ def evaluate(
         device: where voices compute; see `synth.device.resolve`.
 
     Returns:
-        What evaluation.json holds: the figures, and an entry for each question.
+        What evaluation.json holds: the figures, an entry for each question, and those that `failed`, which count in no
+        other figure than `questions_failed`.
 
     Raises:
-        SetupError: the dataset is unfinished or has no such rows.
+        SetupError: the dataset is unfinished or has no such rows, or no question at all could be asked.
     """
     rows = pick(dataset, split, max(exact, respoken))
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe_of(dataset)
     progress.start("questions asked", min(exact, len(rows)) + min(respoken, len(rows)))
-    answers = []
+    answers, failed = [], []
     try:
         codec_wer: dict[str, float] = {}
         asked = [*_as_recorded(rows[:exact]), *_respoken(rows[:respoken], split, recipe, device)]
         for number, each in enumerate(asked):
             name = each.row["id"]
-            if name not in codec_wer:
-                codec_wer[name] = _codec_word_error_rate(talker, each.row)
-            answers.append(_ask(talker, each, codec_wer[name], out, number))
-            progress.advance(1, f"{each.kind}: {answers[-1].text[:40]}")
+            try:
+                if isinstance(each.sound_16k, SampleError):
+                    raise each.sound_16k
+                if name not in codec_wer:
+                    codec_wer[name] = _codec_word_error_rate(talker, each.row)
+                answers.append(_ask(talker, each, each.sound_16k, codec_wer[name], out, number))
+                progress.advance(1, f"{each.kind}: {answers[-1].text[:40]}")
+            except SampleError as error:
+                failed.append(UnaskedQuestion(each.kind, name, each.row["question"], str(error)))
+                progress.advance(1, f"{each.kind}: failed")
     finally:
         progress.stop()
-    result = {"figures": figures(answers), "answers": [dataclasses.asdict(each) for each in answers]}
+    if failed and not answers:
+        raise SetupError(f"none of {quantity(len(failed), 'question')} could be asked; the first: {failed[0].error}")
+    result = {
+        "figures": figures(answers) | {"questions_failed": len(failed)},
+        "answers": [dataclasses.asdict(each) for each in answers],
+        "failed": [dataclasses.asdict(each) for each in failed],
+    }
     (out / "evaluation.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
 
@@ -150,7 +174,11 @@ def read_recipe_of(dataset: str) -> Recipe:
 
 def _as_recorded(rows: Sequence[dict[str, Any]]) -> Iterator[AskedQuestion]:
     for row in rows:
-        yield AskedQuestion("exact", row, "as recorded", read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0))
+        try:
+            sound: Waveform | SampleError = read_audio(row["question_audio"]["bytes"], 16_000, max_s=30.0)
+        except SampleError as error:
+            sound = error
+        yield AskedQuestion("exact", row, "as recorded", sound)
 
 
 def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe, device: str) -> Iterator[AskedQuestion]:
@@ -162,7 +190,7 @@ def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe, device
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
         speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
         job = Utterance(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
-        [spoken] = raise_first(speaking.speak([job]))
+        [spoken] = speaking.speak([job])
         yield AskedQuestion("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
 
 
@@ -180,17 +208,19 @@ def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
     return _wrong(whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"])))
 
 
-def _ask(talker: Talker, asked: AskedQuestion, codec_wer: float, out: Path, number: int) -> EvaluatedAnswer:
+def _ask(
+    talker: Talker, asked: AskedQuestion, sound_16k: Waveform, codec_wer: float, out: Path, number: int
+) -> EvaluatedAnswer:
     """Put one question, write both sounds, and listen to what was said."""
     rate_hz = talker.codec.sample_rate_hz
-    answer = collect(talker.talk((asked.sound_16k, 16_000)), rate_hz)
+    answer = collect(talker.talk((sound_16k, 16_000)), rate_hz)
     whisper_normalise = whisper_normaliser(asked.row["language"])
     reference = whisper_normalise(asked.row["answer"])
     said = whisper_normalise(answer.text)
     heard = _listen(talker, answer.pcm, asked.row["language"])
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
-    soundfile.write(out / question_audio, pcm16(asked.sound_16k), 16_000, subtype="PCM_16")
+    soundfile.write(out / question_audio, pcm16(sound_16k), 16_000, subtype="PCM_16")
     if answer_audio:
         soundfile.write(out / answer_audio, pcm16(answer.pcm), rate_hz, subtype="PCM_16")
     return EvaluatedAnswer(

@@ -55,6 +55,7 @@ small {{ color: #666; }}
 <details><summary>What the terms mean</summary><dl>
 {terms}
 </dl></details>
+{failed}
 <table class="answers">
 <thead><tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>measured</th></tr></thead>
 <tbody>
@@ -83,6 +84,7 @@ def answer_page(model: str, dataset: str, day: date, result: Mapping[str, Any]) 
             for name, value in figure_lines(result["figures"])
         ),
         terms="\n".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items()),
+        failed="\n".join(f'<p class="wrong">{escape(line)}</p>' for line in failed_lines(result.get("failed", ()))),
         rows=rows,
     )
 
@@ -140,6 +142,11 @@ def answer_lines(answers: Sequence[Mapping[str, Any]]) -> list[str]:
             f"       {measured(answer)}",
         ]
     return lines
+
+
+def failed_lines(failed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Questions that could not be asked or measured, a line each."""
+    return [f"FAILED {each['question']}  [{KINDS[each['kind']]}, row {each['id']}]: {each['error']}" for each in failed]
 
 
 def measured(answer: Mapping[str, Any]) -> str:

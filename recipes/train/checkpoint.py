@@ -24,7 +24,7 @@ from anytalk.recipes.data import tokenizer_files
 from anytalk.synth.errors import SetupError
 
 from .parts import load_optimiser_state, optimiser_state
-from .workers import ProcessGroup, whole
+from .workers import ProcessGroup, gathered
 
 FOLDER, BEST = "checkpoints", "best"
 OPTIMISER, TRAINER = "optimiser.safetensors", "trainer.json"
@@ -69,8 +69,8 @@ def save(
         keep: newest checkpoints that are kept; the best is kept besides.
     """
     aliases = model.aliases()
-    weights = {name: whole(x) for name, x in model.state_dict().items() if name not in aliases}
-    moments = {name: whole(x) for name, x in optimiser_state(optimiser, named).items()}
+    weights = gathered({name: x for name, x in model.state_dict().items() if name not in aliases}, group)
+    moments = gathered(optimiser_state(optimiser, named), group)
     if group.is_main:
         final = run / FOLDER / f"step-{state.step:08d}"
         partial = final.with_name(f".{final.name}.partial")

@@ -12,6 +12,7 @@ reading the newest checkpoint where there is one, and everything random follows 
 Shapes: B = batch, K = streams, T = positions.
 """
 
+import gc
 import json
 import time
 from dataclasses import replace
@@ -85,6 +86,9 @@ def run_worker(
                         if log and evaluation:
                             log.write(evaluation)
                             progress.say(f"step {at.step}: validation loss {evaluation['validation_loss']:.3f}")
+            # The next stage reads its model anew; this one's goes first, in its cycles too.
+            del current
+            gc.collect()
     finally:
         progress.stop()
         if log:

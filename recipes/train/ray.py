@@ -16,11 +16,11 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: b
     Args:
         recipe: what to do.
         run: folder that `claim_folder` has seen; with several machines, on a file system that they share.
-        workers: how many processes; each has a GPU where the cluster has that many.
+        workers: how many processes; each has a GPU where the cluster has any.
         tensorboard: see `train.train`.
 
     Raises:
-        SetupError: the cluster is too small, or what `run_worker` raises.
+        SetupError: the cluster has too few cores or GPUs, or what `run_worker` raises.
         TrainingStopped: see `train.train`.
     """
     import ray
@@ -39,10 +39,16 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: b
         resources = ray.cluster_resources()
         if resources.get("CPU", 0) < workers:
             raise SetupError(f"{workers} workers need as many cores; the cluster has {resources.get('CPU', 0):.0f}")
+        gpus = resources.get("GPU", 0)
+        if 0 < gpus < workers:
+            raise SetupError(
+                f"{workers} workers need as many GPUs; the cluster has {gpus:g}. Set --workers {int(gpus) or 1}, or "
+                "CUDA_VISIBLE_DEVICES='' to train on CPUs"
+            )
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"recipe": recipe.model_dump(mode="json"), "run": str(run), "tensorboard": tensorboard},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=resources.get("GPU", 0) >= workers),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             run_config=RunConfig(name="ray", storage_path=str(run)),
         )
         trainer.fit()

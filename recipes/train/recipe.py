@@ -107,6 +107,9 @@ class Optim(Section):
     epsilon: float = Field(1e-8, gt=0.0)
     weight_decay: float = Field(0.1, ge=0.0, description="of matrices; neither norms nor embeddings decay")
     clip: float = Field(1.0, gt=0.0, description="largest gradient norm")
+    skip: int = Field(
+        5, ge=0, description="steps in a row with a loss or gradient that is NaN or infinite; they change no weight"
+    )
     stream_weights: tuple[float, ...] | None = Field(None, description="audio layers, then text; equal by default")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast, weights stay float32")
     loss_chunk: int = Field(0, ge=0, description="labelled positions whose logits exist at once; 0 for all")
@@ -164,7 +167,7 @@ class TrainingRecipe(Section):
 
     def identity(self) -> dict[str, Any]:
         """What must not change when a run goes on: all but where the data lies, what memory costs, and when to save."""
-        ways = {"activation_checkpointing", "compile", "loss_chunk", "sharding"}
+        ways = {"activation_checkpointing", "compile", "loss_chunk", "sharding", "skip"}
         dropped: Any = {"checkpoint": True, "data": {"datasets"}, "loader": {"prefetch"}, "optim": ways}
         return self.model_dump(mode="json", exclude=dropped)
 

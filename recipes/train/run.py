@@ -1,12 +1,13 @@
 """A training run: its folder is claimed, then one process trains, or several do through Ray Train."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.synth.errors import SetupError
 
-from .folder import claim_folder, read_summary
+from .folder import claim_folder, locked, read_summary
 from .loop import run_worker
 from .recipe import TrainingRecipe
 from .workers import ProcessGroup
@@ -19,15 +20,18 @@ def train(
     workers: int = 1,
     progress: Reporter | None = None,
     tensorboard: bool = False,
+    allow_change: bool = False,
 ) -> dict[str, Any]:
     """Train, or go on with a run.
 
     Args:
         recipe: what to do.
         out: folder of the run.
-        workers: processes that share the work; more than one are started through Ray Train.
+        workers: processes that share the work; more than one are started through Ray Train. Under `torchrun`, whose
+            processes all call this function, leave it at 1.
         progress: who is told how far it is.
         tensorboard: write RUN/tensorboard as well.
+        allow_change: go on although the schedule is another than before; see `folder.CHANGEABLE`.
 
     Returns:
         The run's summary: steps, losses, the best checkpoint, positions and positions a second.
@@ -37,14 +41,44 @@ def train(
         TrainingStopped: the loss became NaN or infinite, or memory ran out.
     """
     run = Path(out).absolute()
-    if recipe.loader.batches_per_step % workers:
-        raise SetupError(
-            f"{workers} workers cannot share loader.batches_per_step {recipe.loader.batches_per_step} equally"
-        )
-    claim_folder(recipe, run)
-    if workers == 1:
-        return run_worker(recipe, run, ProcessGroup.current(), progress or Quiet(), tensorboard)
-    from .ray import train_on_ray
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(ProcessGroup.of_torchrun())
+        if workers > 1 and group.world_size > 1:
+            raise SetupError(f"torchrun has started {group.world_size} processes; leave --workers out")
+        _share_steps(recipe, max(workers, group.world_size))
 
-    train_on_ray(recipe, run, workers, tensorboard)
-    return read_summary(run)
+        def claim() -> None:
+            stack.enter_context(locked(run))
+            claim_folder(recipe, run, allow_change=allow_change)
+
+        group.main_first(claim)
+        if workers == 1:
+            return run_worker(recipe, run, group, progress or Quiet(), tensorboard)
+        from .ray import train_on_ray
+
+        train_on_ray(_located(recipe), run, workers, tensorboard)
+        return read_summary(run)
+
+
+def _share_steps(recipe: TrainingRecipe, workers: int) -> None:
+    """Refuse steps that the workers cannot share."""
+    if (batches := recipe.loader.batches_per_step) % workers:
+        raise SetupError(
+            f"{workers} workers cannot share loader.batches_per_step {batches} equally; make it a multiple of {workers}"
+        )
+
+
+def _located(recipe: TrainingRecipe) -> TrainingRecipe:
+    """Name local folders in full: Ray's workers have working directories of their own."""
+    datasets = tuple(str(Path(folder).absolute()) for folder in recipe.data.datasets)
+    model = {
+        name: str(Path(value).absolute())
+        for name in ("checkpoint", "backbone")
+        if (value := getattr(recipe.model, name)) and Path(value).is_dir()
+    }
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"datasets": datasets}),
+            "model": recipe.model.model_copy(update=model),
+        }
+    )

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.checkpoint import checkpoint as recompute
 
-from anytalk.model import StreamLoss, adapter_positions, label_counts, weighted_mean
+from anytalk.model import OnHost, StreamLoss, adapter_positions, label_counts, weighted_mean
 from anytalk.recipes.data import Batch, Loader, Rows, candidates
 from anytalk.synth.errors import AnyTalkError, SetupError
 from anytalk.synth.seed import derive_seed
@@ -68,6 +69,7 @@ class StageTrainer:
         self.cost = StepCost(self.model, audio=self.audio)
         self._apply_options()
         self.weights_K = self._stream_weights()
+        self.skipped = 0  # steps in a row
         self.optimiser = make_optimiser(self.model, self.trainable, recipe.optim)
         if folder and at.stage_step:
             checkpoint.load_optimiser(folder, self.optimiser, self.trainable.named)
@@ -168,7 +170,10 @@ class StageTrainer:
         sums_K = torch.zeros_like(self.weights_K)
         sharded = self.recipe.optim.sharding == "fsdp" and self.group.world_size > 1
         with self._memory_explained(step.batches):
-            for batch in step.batches:
+            for index, batch in enumerate(step.batches):
+                if sharded:
+                    # Gradients of all batches are reduced with the last one's.
+                    cast(FSDPModule, self.loss).set_requires_gradient_sync(index == len(step.batches) - 1)
                 batch_K = self._sums(batch)
                 objective = weighted_mean(batch_K, counts_K, self.weights_K)
                 # FSDP averages gradients over workers; the loss is a mean over all of them already.
@@ -180,20 +185,23 @@ class StageTrainer:
             self.trainable.keep_new_rows()
             norm = gradient_norm(self.trainable.named.values(), self.recipe.optim.clip)
             loss = float(weighted_mean(sums_K, counts_K, self.weights_K))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                self._stop(at, before, loss, norm, sums_K / counts_K)
-            self.optimiser.step()
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            if finite:
+                self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
+        # All workers see the same sums, so all of them skip the same steps.
+        self.skipped = 0 if finite else self.skipped + 1
+        if not finite:
+            self._report(at, before, loss, norm, sums_K / counts_K)
 
         ended = time.perf_counter()
         flops = self.cost.flops(sizes["positions"], sizes["squares"], sizes["features"], sizes["text"], sizes["audio"])
         return {
             "step": at.step + 1,
             "stage": self.stage.name,
-            "loss": loss,
-            **by_stream(sums_K, counts_K),
+            # JSON knows no NaN; the report of a skipped step has the figures.
+            **({"loss": loss, **by_stream(sums_K, counts_K), "gradient_norm": norm} if finite else {"skipped": 1}),
             "learning_rate": rate,
-            "gradient_norm": norm,
             "samples": step.samples,
             "positions": int(sizes["positions"]),
             "padding": round(1.0 - sizes["positions"] / sizes["padded"], 4),
@@ -210,7 +218,7 @@ class StageTrainer:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optim.precision == "bfloat16"):
             sums_K: Tensor = self.loss(
                 batch.streams.to(device, non_blocking=True),
-                batch.labels,
+                OnHost(batch.labels),
                 features,
                 text=self.text,
                 audio=self.audio,
@@ -248,9 +256,9 @@ class StageTrainer:
                 f"{self.recipe.loader.positions}), or set optim.loss_chunk 1024 or optim.activation_checkpointing true"
             ) from error
 
-    def _stop(self, at: TrainingState, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
-        """Save what the step held, and stop."""
-        path = self.run / f"stopped-{at.step + 1:08d}.json"
+    def _report(self, at: TrainingState, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
+        """Save what a skipped step held, and stop after too many in a row."""
+        path = self.run / f"skipped-{at.step + 1:08d}.json"
         if self.group.is_main:
             report = {
                 "step": at.step + 1,
@@ -261,10 +269,13 @@ class StageTrainer:
                 "batches": self.loader.row_ids(place),
             }
             path.write_text(json.dumps(report, indent=2) + "\n")
+        if self.skipped <= self.recipe.optim.skip:
+            return
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        in_a_row = f", after {quantity(self.skipped - 1, 'skipped step')}" if self.skipped > 1 else ""
         raise TrainingStopped(
-            f"{what} at step {at.step + 1}, stage {self.stage.name}; the rows of the step are in {path}, the weights "
-            "were not changed; a lower learning_rate or a longer warm-up may help, or leaving those rows out"
+            f"{what} at step {at.step + 1}, stage {self.stage.name}{in_a_row}; its rows are in {path}, "
+            "no weight was changed; a lower learning_rate may help (--set ... --allow-change), or dropping those rows"
         )
 
     # Evaluation and checkpoints

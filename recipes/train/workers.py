@@ -1,7 +1,10 @@
 """The workers of a run: one process alone, or several that torch.distributed joined."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -11,6 +14,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from anytalk.model import MiniOmni, StreamLoss
+from anytalk.synth.errors import AnyTalkError, SetupError
+from anytalk.synth.wording import quantity
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,43 @@ class ProcessGroup:
         if not dist.is_initialized():
             return cls(device)
         return cls(device, dist.get_rank(), dist.get_world_size())
+
+    @classmethod
+    @contextmanager
+    def of_torchrun(cls) -> Iterator["ProcessGroup"]:
+        """Join the processes that `torchrun` started, where it started this one; alone otherwise.
+
+        Raises:
+            SetupError: there are GPUs, but not one for each process of this machine.
+        """
+        if dist.is_initialized() or not ("RANK" in os.environ and "WORLD_SIZE" in os.environ):
+            yield cls.current()
+            return
+        device, gpus = torch.device("cpu"), torch.cuda.device_count()
+        if gpus:
+            here = int(os.environ["LOCAL_WORLD_SIZE"])
+            if gpus < here:
+                raise SetupError(f"torchrun started {here} processes on a machine with {quantity(gpus, 'GPU')}")
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if gpus else "gloo")
+        try:
+            yield cls.current(device)
+        finally:
+            dist.destroy_process_group()
+
+    def main_first(self, action: Callable[[], Any]) -> None:
+        """Have the first worker do something while the others wait; if it fails, all of them raise its error."""
+        failed: list[AnyTalkError | None] = [None]
+        if self.is_main:
+            try:
+                action()
+            except AnyTalkError as error:
+                failed = [error]
+        if self.world_size > 1:
+            dist.broadcast_object_list(failed, device=self.device)
+        if failed[0] is not None:
+            raise failed[0]
 
     @property
     def is_main(self) -> bool:
@@ -83,7 +125,16 @@ def _layers(stack: nn.Module) -> nn.ModuleList:
     raise ValueError(f"{type(stack).__name__} keeps its blocks under no known name")
 
 
-def whole(x: Tensor) -> Tensor:
-    """Give a tensor on the CPU, gathered if it is sharded; then all workers must ask."""
-    x = x.detach()
-    return (x.full_tensor() if isinstance(x, DTensor) else x).cpu()
+def gathered(tensors: Mapping[str, Tensor], group: ProcessGroup) -> dict[str, Tensor]:
+    """Give whole tensors on the CPU to the first worker, and nothing to the others; all workers must ask.
+
+    Sharded tensors are gathered one by one, so that no other worker ever holds more than one of them.
+    """
+    found = {}
+    for name, x in tensors.items():
+        x = x.detach()
+        if isinstance(x, DTensor):
+            x = x.full_tensor()
+        if group.is_main:
+            found[name] = x.cpu()
+    return found

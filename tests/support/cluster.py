@@ -9,7 +9,7 @@ import psutil
 
 HOLDER = """
 import logging, sys, ray
-started = ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+started = ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 print(started.address_info["address"], flush=True)
 sys.stdin.read()
 ray.shutdown()

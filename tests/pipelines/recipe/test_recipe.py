@@ -49,6 +49,21 @@ def test_another_kind_of_source_forgets_the_keys_of_the_old_one(path):
     assert (recipe.source.kind, recipe.source.limit) == ("jsonl", None)
 
 
+def test_an_override_reaches_into_a_list(path):
+    path.write_text(RECIPE.replace('["fake:a"]', '["fake:ann", {voice: "fake:bob", speed: 1.1}]'))
+    choices = load_recipe(path, {"voices.question.0.speed": 0.9, "voices.question.1": "fake:cat"}).voices.question
+    assert [(choice.voice, choice.speed[0]) for choice in choices] == [("fake:ann", 0.9), ("fake:cat", 1.0)]
+    [line] = problems(path, voices__question__2__speed=0.9)
+    assert line == "--set voices.question.2: voices.question has 2 entries, counted from 0"
+    [line] = problems(path, voices__question=3)
+    assert "voices.question: must be a list, as in --set 'voices.question=[...]'" in line
+
+
+def test_a_key_without_its_section_is_told_where_it_stands(path):
+    [line] = problems(path, attempts=3)
+    assert line.endswith("unknown key attempts; did you mean check.attempts?")
+
+
 def test_a_misspelt_key_names_the_nearest(path):
     assert problems(path, voices__varients=2) == [
         "recipe tiny.yaml: unknown key voices.varients; did you mean variants?"

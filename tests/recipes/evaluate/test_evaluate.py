@@ -102,6 +102,31 @@ def test_every_question_and_answer_is_left_to_listen_to(talker, tmp_path, monkey
     assert result["figures"]["questions_exact"] == 3
 
 
+@pytest.mark.slow
+def test_a_row_that_cannot_be_asked_does_not_end_the_evaluation(talker, tmp_path, monkeypatch, capsys):
+    def damaged(*arguments):
+        first, *others = pick(*arguments)
+        return [first | {"question_audio": {"bytes": first["question_audio"]["bytes"][:60]}}, *others]
+
+    monkeypatch.setattr("anytalk.recipes.evaluate.evaluation.pick", damaged)
+    out = tmp_path / "answers"
+    command = ["anytalk", "eval", str(talker / "run"), str(talker / "dataset"), "--out", str(out), "--respoken", "0"]
+    monkeypatch.setattr("sys.argv", [*command, "--exact", "3"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    assert (len(result["answers"]), result["figures"]["questions_failed"]) == (2, 1)
+    [failed] = result["failed"]
+    assert f"FAILED {failed['question']}" in capsys.readouterr().out
+    assert failed["error"] in (out / "report.html").read_text()
+    monkeypatch.setattr("sys.argv", [*command, "--exact", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "none of 1 question could be asked; the first: " in capsys.readouterr().err
+
+
 def test_a_recording_of_each_conversation_is_picked_before_a_second_one(talker):
     assert len({row["conversation"] for row in pick(str(talker / "dataset"), "train", 3)}) == 3
     assert len(pick(str(talker / "dataset"), "train", 99)) == 4, "two variants of each of four conversations"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.training import MODEL, SHAPE, a_recipe, a_stage, metrics
+from torch.distributed.utils import _to_kwargs  # what FSDP2 moves inputs with
 from typer.testing import CliRunner
 
 from anytalk.model.layout import Task
+from anytalk.model.loss import OnHost
 from anytalk.model.network import MiniOmni
 from anytalk.recipes.cli.main import app
 from anytalk.recipes.data.rows import Rows, read_encoding
 from anytalk.recipes.data.tokenizer import encoder, load_tokenizer
-from anytalk.recipes.train.folder import claim_folder
+from anytalk.recipes.train.folder import claim_folder, locked
 from anytalk.recipes.train.loop import checkpoint
 from anytalk.recipes.train.recipe import load_training_recipe
 from anytalk.recipes.train.run import train
@@ -255,18 +258,78 @@ def test_shipped_recipes_are_valid(name):
 # What stops a run
 
 
-def test_a_loss_that_is_no_number_stops_with_the_rows_saved(write_dataset, tmp_path):
-    def poison(row):
-        if row["id"] == "dataset-train-3":
-            row["question_features"][1, 2] = np.nan
+def poison(row):
+    if row["id"] == "dataset-train-3":
+        row["question_features"][1, 2] = np.nan
 
-    recipe = a_recipe(write_dataset(change=poison), stages=[a_stage(tasks={"A1T1": 1}, steps=50)])
-    with pytest.raises(TrainingStopped, match=r"the loss is nan at step .*the rows of the step are in") as caught:
+
+def test_a_step_whose_loss_is_no_number_is_skipped_and_counted(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset(change=poison), stages=[a_stage(tasks={"A1T1": 1}, steps=12)])
+    summary = train(recipe, tmp_path / "run")
+    reports = sorted((tmp_path / "run").glob("skipped-*.json"))
+    steps = [line for line in metrics(tmp_path / "run") if "samples" in line]
+    skipped = [line["step"] for line in steps if line.get("skipped")]
+    assert 0 < len(skipped) < len(steps) == 12
+    assert summary["skipped_here"] == len(skipped) == len(reports)
+    assert [json.loads(path.read_text())["step"] for path in reports] == skipped
+    for path in reports:
+        assert "A1T1 dataset-train-3" in [name for batch in json.loads(path.read_text())["batches"] for name in batch]
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_too_many_skipped_steps_in_a_row_stop_the_run(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset(change=poison), stages=[a_stage(tasks={"A1T1": 1}, steps=50)], optim={"skip": 0})
+    with pytest.raises(TrainingStopped, match=r"the loss is nan at step .*its rows are in") as caught:
         train(recipe, tmp_path / "run")
     assert "\n" not in str(caught.value)
-    report = json.loads(next((tmp_path / "run").glob("stopped-*.json")).read_text())
-    assert "A1T1 dataset-train-3" in [name for batch in report["batches"] for name in batch]
-    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values()) if report["step"] > 2 else True
+
+
+def test_a_run_goes_on_with_another_schedule_where_that_is_wanted(write_dataset, tmp_path):
+    folder, run = write_dataset(), tmp_path / "run"
+    train(a_recipe(folder, stages=[a_stage(steps=3)]), run)
+    longer = a_recipe(folder, stages=[a_stage(steps=5, learning_rate=1e-4, minimum=0.0)])
+    with pytest.raises(SetupError, match=r"stages\.0\.learning_rate, .*stages\.0\.steps differ.*--allow-change"):
+        train(longer, run)
+    assert train(longer, run, allow_change=True)["step"] == 5
+    assert metrics(run)[-2]["learning_rate"] <= 1e-4
+    [change] = json.loads((run / "recipe.json").read_text())["changes"]
+    assert (change["step"], change["changed"]["stages.0.steps"]) == (3, [3, 5])
+    added = a_recipe(folder, stages=[*longer.model_dump()["stages"], a_stage(name="more", steps=2)])
+    assert train(added, run, allow_change=True)["step"] == 7
+    with pytest.raises(SetupError, match=r"has done the stage that stages\.0\..* would change"):
+        train(a_recipe(folder, stages=[a_stage(steps=9), a_stage(name="more", steps=2)]), run, allow_change=True)
+    with pytest.raises(SetupError, match=r"seed differ; name another folder$"):
+        train(a_recipe(folder, stages=added.model_dump()["stages"], seed=7), run, allow_change=True)
+
+
+def test_a_folder_in_which_somebody_trains_is_refused(write_dataset, tmp_path):
+    run = tmp_path / "run"
+    with locked(run), pytest.raises(SetupError, match=rf"run is in use by process {os.getpid()} on "):
+        train(a_recipe(write_dataset(), stages=[a_stage(steps=1)]), run)
+    assert train(a_recipe(write_dataset("again"), stages=[a_stage(steps=1)]), run)["step"] == 1
+
+
+def test_the_next_stage_begins_when_the_last_ones_model_is_gone(write_dataset, tmp_path, monkeypatch):
+    models, alive = [], []
+
+    def started(*arguments):
+        alive.append(sum(model() is not None for model in models))
+        model = start_model(*arguments)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("anytalk.recipes.train.stage.start_model", started)
+    options = {"activation_checkpointing": True}
+    train(a_recipe(write_dataset(), stages=[a_stage(name=n, steps=1) for n in "abc"], optim=options), tmp_path / "run")
+    assert alive == [0, 0, 0]
+
+
+def test_labels_stay_on_the_host():
+    labels = torch.zeros(1, 8, 4, dtype=torch.int64)
+    [(kept, moved)], _ = _to_kwargs((OnHost(labels), labels), {}, torch.device("meta"), False)
+    assert kept.tensor.device.type == "cpu"
+    assert moved.device.type == "meta"
 
 
 def stage_training(recipe, run):
@@ -377,6 +440,49 @@ def test_ray_joins_the_workers(write_dataset, tmp_path):
     joined = train(recipe, tmp_path / "joined", workers=2)
     assert joined["step"] == 3
     assert joined["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
+@pytest.mark.usefixtures("on_ray")
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_workers_find_datasets_that_are_named_relative_to_here(write_dataset, tmp_path, monkeypatch):
+    folder = write_dataset()
+    monkeypatch.chdir(tmp_path)
+    recipe = a_recipe(folder.relative_to(tmp_path), stages=[a_stage(steps=1)])
+    assert train(recipe, "run", workers=2)["step"] == 1
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_workers(write_dataset, tmp_path):
+    recipe = a_recipe(write_dataset(), stages=[a_stage(steps=3)])
+    alone = train(recipe, tmp_path / "alone")
+    (tmp_path / "mine.yaml").write_text(recipe.model_dump_json())
+    command = [
+        *TORCHRUN,
+        "-m",
+        "anytalk.recipes",
+        "train",
+        tmp_path / "mine.yaml",
+        "--out",
+        tmp_path / "joined",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    joined = json.loads(done.stdout)
+    assert joined["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    assert [line["step"] for line in metrics(tmp_path / "joined")] == [
+        line["step"] for line in metrics(tmp_path / "alone")
+    ]
+    for name, value in weights(tmp_path / "joined").items():
+        torch.testing.assert_close(value, weights(tmp_path / "alone")[name], atol=2e-4, rtol=1e-3)
+    with locked(tmp_path / "joined"):
+        refused = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert refused.returncode != 0
+    assert refused.stderr.count("is in use by process") == 2
 
 
 # The command line
