@@ -6,5 +6,6 @@ if __name__ == "pipelines":
 from .build import Summary, build
 from .check import Report, check
 from .rejudge import Rejudged, rejudge
+from .repair import repair
 
-__all__ = ["Rejudged", "Report", "Summary", "build", "check", "rejudge"]
+__all__ = ["Rejudged", "Report", "Summary", "build", "check", "rejudge", "repair"]

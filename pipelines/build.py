@@ -2,20 +2,20 @@
 
 import asyncio
 import dataclasses
-import platform
-import time
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.dataset import Store, commit, current_judgement
+from anytalk.pipelines.dataset import Store, current_judgement, made_with
 from anytalk.pipelines.plan import Plan, load_or_make
 from anytalk.pipelines.recipe import Recipe, load_recipe
-from anytalk.pipelines.speech import Assignment, make_units, open_crews, unit_key
 from anytalk.synth.errors import SetupError
 
-from .close import CHECKSUMS, close, totals_of, versions
+from .close import CHECKSUMS, MANIFEST, close, stored_recipe, totals_of
+from .part import WHOLE, Part, part_of
 from .progress import Quiet, Reporter
+from .units import Sidecars, Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +43,28 @@ class Summary:
     """Engine seconds by stage, over all runs."""
     deferred: list[str]
     """Why units were deferred."""
+    units: int
+    units_there: int
+    """Of the whole dataset, whoever made them."""
+    part: str | None = None
+    """The part that this run made; None for all."""
+    other_versions: str | None = None
+    """What a dataset that was complete already was made with otherwise than is installed."""
 
     @property
     def complete(self) -> bool:
         """Whether every planned row has been accepted or rejected."""
-        return self.rows_deferred == 0
+        return self.units_there == self.units
+
+    @property
+    def part_done(self) -> bool:
+        """Whether this run has nothing left to make; what is missing is other parts'."""
+        return self.part is not None and not self.deferred
 
     @property
     def well(self) -> bool:
-        """Whether the build is complete and some row was accepted."""
-        return self.complete and self.rows_accepted > 0
+        """Whether the build is complete and some row was accepted, or this part of it is done and others are not."""
+        return self.rows_accepted > 0 if self.complete else self.part_done
 
 
 def build(
@@ -60,6 +72,8 @@ def build(
     out: str | Path,
     *,
     local: bool = False,
+    part: str | None = None,
+    mixed: bool = False,
     progress: Reporter | None = None,
     **overrides: object,
 ) -> Summary:
@@ -69,52 +83,73 @@ def build(
         recipe: a YAML file, or a recipe that was loaded already.
         out: folder or object-store URL; if it holds a part of this very dataset, only what is missing is made.
         local: run the engines in this process; else as Ray actors. The bytes are the same.
+        part: `3/16` to make every 16th unit, from the third, in this process; whoever finds all there closes the
+            dataset. None for all units.
+        mixed: make units although those that are there were made with other engines or libraries.
         progress: who is told how far it is.
         overrides: recipe values by dotted key: `build("r.yaml", "out", **{"voices.variants": 2})`.
 
     Raises:
-        SetupError: the recipe, the source, the folder or an engine is not in order; nothing was made.
+        SetupError: the recipe, the source, the folder or an engine is not in order, or units were made with other
+            engines or libraries; nothing was made.
         EngineError: the source broke off or was not had whole, so that there is no plan yet; the same call goes on.
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    share = WHOLE if part is None else part_of(part)
     store, progress = Store(out), progress or Quiet()
     try:
         plan = load_or_make(loaded, store, progress)
-        return asyncio.run(_build(loaded, plan, store, local, progress))
+        units = Units(store, plan, dataclasses.replace(current_judgement(store), recipe=loaded))
+        return _build(units, share, progress, local=local or part is not None, mixed=mixed)
     finally:
         progress.stop()
 
 
-async def _build(recipe: Recipe, plan: Plan, store: Store, local: bool, progress: Reporter) -> Summary:
-    judgement = current_judgement(store)
-    async with open_crews(Assignment(str(store), recipe, judgement.number), progress, local=local) as crews:
-        fingerprints = await crews.fingerprints()
-        keys = [unit_key(unit, recipe, fingerprints, judgement.number) for unit in plan.units]
-        done = {n: s for n, s in commit.sidecars(store).items() if n < len(keys) and s["key"] == keys[n]}
-        for number in _torn(done, store):
+def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed: bool) -> Summary:
+    """Make what is missing of a share, and close the dataset when all is there. If all is, no engine is loaded."""
+    store, plan, judgement = units.store, units.plan, units.judgement
+    there = units.committed()
+    torn = units.torn(there)
+    todo = [number for number in share.units(len(units)) if number not in there or number in torn]
+    if judgement.number and (todo or not store.exists(CHECKSUMS)):
+        raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
+    made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
+    if todo:
+        anew = [number for number in todo if number in there]
+        for number in anew:
             progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
-            store.delete(commit.sidecar_path(number, keys[number]))
-            del done[number]
-        todo = [number for number in range(len(keys)) if number not in done]
-        if judgement.number and (todo or not store.exists(CHECKSUMS)):
-            raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
-        started = time.monotonic()
-        made, deferred = await make_units(todo, plan, crews, progress, hours=recipe.resources.hours)
-        work_s = time.monotonic() - started if todo else 0.0
-        licences = await crews.licences() if not deferred else {}
-    # In plan order, whichever unit was done first: sums and the card follow from it.
-    finished = dict(sorted((done | made).items()))
-    if len(finished) == len(keys):
-        python = platform.python_version()
-        made_with = {"fingerprints": fingerprints, "licences": licences, "libraries": versions(), "python": python}
-        close(dataclasses.replace(judgement, recipe=recipe, made_with=made_with), plan, finished, store)
-    return _summarise(plan, finished, made, deferred, store, work_s)
+        made, deferred, work_s = asyncio.run(units.make(todo, anew, progress, local=local, mixed=mixed))
+        # Others may have made theirs meanwhile.
+        there = units.committed({**there, **made})
+        torn = units.torn(there)
+    whole = {number: sidecar for number, sidecar in there.items() if number not in torn}
+    complete = len(whole) == len(units)
+    if complete and (made or not _is_closed(units)):
+        close(judgement, plan, whole, store)
+    summary = _summarise(plan, whole, made, deferred, store, work_s)
+    part = None if share == WHOLE else str(share)
+    others = _other_versions(store, judgement.recipe) if complete and not made else None
+    return dataclasses.replace(summary, part=part, other_versions=others)
 
 
-def _torn(done: Mapping[int, dict[str, Any]], store: Store) -> list[int]:
-    """Units of which a file is missing, or of another size than its sidecar says; one listing tells."""
-    sizes = store.sizes()
-    return [n for n, s in done.items() if any(sizes.get(file["path"]) != file["bytes"] for file in s["files"])]
+def _is_closed(units: Units) -> bool:
+    """Whether the manifest is there, and says what it would say now."""
+    if not (units.store.exists(CHECKSUMS) and units.store.exists(MANIFEST)):
+        return False
+    try:
+        manifest = json.loads(units.store.read(MANIFEST))
+        told = (manifest["recipe"], manifest["judgement"])
+    except (ValueError, KeyError):
+        return False
+    return bool(told == (stored_recipe(units.judgement.recipe), units.judgement.number))
+
+
+def _other_versions(store: Store, recipe: Recipe) -> str | None:
+    """What a finished dataset was made with otherwise than is installed here; None for nothing. Loads no engine."""
+    here = {"libraries": made_with.libraries_of(recipe), "python": made_with.python_version()}
+    known = [entry["made_with"] for _, entry in sorted(made_with.announced(store).items())]
+    told = [made_with.told_apart({name: one[name] for name in here}, here) for one in known]
+    return next((f"{theirs}; this is {ours}" for theirs, ours in told if theirs != ours), None)
 
 
 def _summarise(
@@ -127,10 +162,11 @@ def _summarise(
 ) -> Summary:
     totals = totals_of(plan, finished)
     made_hours = sum(sidecar["speech_s"] for sidecar in made.values()) / 3600
-    totals.pop("units")
     return Summary(
         dataset=str(store),
         rows_planned=plan.rows + plan.rejected,
+        units=len(plan.units),
+        units_there=totals.pop("units"),
         rows_deferred=sum(map(plan.units.size, deferred)),
         work_hours=round(work_s / 3600, 4),
         speech_hours_per_work_hour=round(made_hours / (work_s / 3600), 2) if made else None,

@@ -6,6 +6,7 @@ What is verified is named in the functions below; each problem is one line that 
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, schema
+from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, made_with, schema
 from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
@@ -24,6 +25,7 @@ from .close import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
 from .progress import Quiet, Reporter
 
 MAX_FEATURE_FRAMES = 1500
+UNLISTED = f"not listed in {CHECKSUMS}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Report:
     rows: int
     rejects: int
     problems: list[str]
+    units: list[int] = dataclasses.field(default_factory=list)
+    """Units that are wrong, and that a repair makes again."""
 
     @property
     def well(self) -> bool:
@@ -58,56 +62,76 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
             raise SetupError(f"{store} holds no anytalk dataset")
         command = f"judge {store}" if current_judgement(store).number else "build"
         raise SetupError(f"{store} holds an unfinished dataset; run anytalk {command} again")
-    problems = list(_checksum_problems(store, progress))
-    files = len(store.files())
+    damaged = list(checksum_problems(store, progress))
+    problems, files = [f"{path}: {problem}" for path, problem in damaged], len(store.files())
     if problems:
         # Rows of damaged files would only repeat the same news in other words.
-        return Report(str(store), files, 0, 0, problems)
+        wrong = {number for path, problem in damaged if problem != UNLISTED and (number := unit_of(path)) is not None}
+        return Report(str(store), files, 0, 0, problems, sorted(wrong))
     manifest = json.loads(store.read(MANIFEST))
     if manifest["schema"] != schema.SCHEMA_VERSION:
         problems.append(f"{MANIFEST}: schema {manifest['schema']}; this version reads schema {schema.SCHEMA_VERSION}")
         return Report(str(store), files, 0, 0, problems)
     plan, sidecars = load_committed(store), commit.sidecars(store)
+    commit.refuse_earlier(store, sidecars.values())
+    versions = made_with.announced(store)
     problems += _manifest_problems(manifest, plan, sidecars)
     rows = rejects = 0
+    wrong_units = []
     progress.start("shards", len(sidecars))
     try:
         for number, unit in enumerate(plan.units):
             if number not in sidecars:
                 problems.append(f"units: unit {number} has no sidecar")
+                wrong_units.append(number)
                 continue
             tables = _tables(store, sidecars[number])
-            problems += _unit_problems(unit, tables, manifest, sidecars[number])
+            fingerprints = versions[sidecars[number]["made_with"][0]]["made_with"]["fingerprints"]
+            found = list(_unit_problems(unit, tables, manifest, fingerprints, sidecars[number]))
+            problems += found
+            wrong_units += [number] if found else []
             rows += tables["shards"].num_rows if "shards" in tables else 0
             rejects += tables["rejects"].num_rows if "rejects" in tables else 0
             progress.advance(1)
     finally:
         progress.stop()
-    return Report(str(store), files, rows, rejects + plan.rejected, problems)
+    return Report(str(store), files, rows, rejects + plan.rejected, problems, wrong_units)
 
 
-def _checksum_problems(store: Store, progress: Reporter) -> Iterator[str]:
-    """Every file is listed, every listed file is there, and its SHA-256 is the listed one."""
+def unit_of(path: str) -> int | None:
+    """Number of the unit that a file belongs to; None for a file of the whole dataset."""
+    found = re.fullmatch(
+        r"(?:units/|(?:shards|rejects|attempts)/[a-z]+-)([0-9]{6,})-[0-9a-f]{16}\.(?:json|arrow)", path
+    )
+    return None if found is None else int(found[1])
+
+
+def checksum_problems(store: Store, progress: Reporter) -> Iterator[tuple[str, str]]:
+    """Every file is listed, every listed file is there, and its SHA-256 is the listed one.
+
+    Yields:
+        The path of what is wrong, and what is wrong with it.
+    """
     content = store.read(CHECKSUMS)
     lines = content.decode(errors="replace").split("\n")
     listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
     if checksums_bytes(listed) != content:
-        yield f"{CHECKSUMS}: not a sorted list of checksums"
+        yield CHECKSUMS, "not a sorted list of checksums"
     present = {path for path in store.files() if path != CHECKSUMS}
     progress.start("checksums", len(present))
     try:
         for path in sorted({*present, *listed}):
             if path not in listed:
-                yield f"{path}: not listed in {CHECKSUMS}"
+                yield path, UNLISTED
             elif path not in present:
-                yield f"{path}: listed in {CHECKSUMS} but missing"
+                yield path, f"listed in {CHECKSUMS} but missing"
             elif sha256(store.read(path)) != listed[path]:
-                yield f"{path}: its bytes have changed (SHA-256 differs from {CHECKSUMS})"
+                yield path, f"its bytes have changed (SHA-256 differs from {CHECKSUMS})"
             progress.advance(1)
     finally:
         progress.stop()
     if {MANIFEST, PLAN, CARD} - listed.keys():
-        yield f"{CHECKSUMS}: does not list {', '.join(sorted({MANIFEST, PLAN, CARD} - listed.keys()))}"
+        yield CHECKSUMS, f"does not list {', '.join(sorted({MANIFEST, PLAN, CARD} - listed.keys()))}"
 
 
 def _manifest_problems(
@@ -127,17 +151,21 @@ def _tables(store: Store, sidecar: Mapping[str, Any]) -> dict[str, pa.Table]:
 
 
 def _unit_problems(
-    unit: list[Any], tables: Mapping[str, pa.Table], manifest: Mapping[str, Any], sidecar: Mapping[str, Any]
+    unit: list[Any],
+    tables: Mapping[str, pa.Table],
+    manifest: Mapping[str, Any],
+    fingerprints: Mapping[str, Any],
+    sidecar: Mapping[str, Any],
 ) -> Iterator[str]:
     """The rows of a unit: right schema, every planned row once, and each row in itself."""
     planned = {row.id: row for row in unit}
     found: list[str] = []
     stored = manifest["recipe"]["features"]["store"]
-    width = manifest["fingerprints"]["features"]["width"] if stored else None
+    width = fingerprints["features"]["width"] if stored else None
     wanted = {
-        "shards": schema.row_schema(width, manifest["fingerprints"]),
-        "rejects": schema.reject_schema(manifest["fingerprints"]),
-        "attempts": schema.attempt_schema(manifest["fingerprints"]),
+        "shards": schema.row_schema(width, fingerprints),
+        "rejects": schema.reject_schema(fingerprints),
+        "attempts": schema.attempt_schema(fingerprints),
     }
     paths = {file["path"].partition("/")[0]: file["path"] for file in sidecar["files"]}
     for folder, table in tables.items():

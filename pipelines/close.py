@@ -1,68 +1,108 @@
 """Close a dataset: collect strays, then write the card, the manifest and the checksums."""
 
+import dataclasses
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
-from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, schema, tally
+from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, made_with, schema, tally
 from anytalk.pipelines.plan import Plan
+from anytalk.pipelines.recipe import Recipe
 from anytalk.pipelines.speech import STAGES, costs
 from anytalk.synth.fingerprint import sha256
 
 MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
 
 
-LIBRARIES = (
-    "anytalk",
-    "ctranslate2",
-    "faster-whisper",
-    "hibari-tts",
-    "numpy",
-    "onnxruntime",
-    "piper-tts",
-    "pyarrow",
-    "pyloudnorm",
-    "ray",
-    "scipy",
-    "snac",
-    "soundfile",
-    "soxr",
-    "torch",
-)
-"""What shapes the bytes; their versions stand in the manifest."""
-
-
 def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any]], store: Store) -> None:
-    """Collect strays, then write the card, the manifest and, last, the checksums."""
-    assert judgement.made_with is not None
-    made_with = judgement.made_with
+    """Collect strays, then write the card, the manifest and, last, the checksums.
+
+    No engine is needed. All that is written follows from what is in the dataset, so that whoever else closes it at the
+    same time writes the same bytes.
+
+    Args:
+        judgement: the last one, with the recipe.
+        plan: of the dataset.
+        finished: the sidecar of each unit, in plan order.
+        store: the dataset.
+
+    Raises:
+        SetupError: there are units that are not of this dataset; nothing was changed.
+    """
     sidecar_paths = [commit.sidecar_path(number, sidecar["key"]) for number, sidecar in finished.items()]
     files = {file["path"]: file["sha256"] for sidecar in finished.values() for file in sidecar["files"]}
     files |= plan.files
-    announcements = [PLAN, judgement.path] if judgement.path else [PLAN]
-    commit.collect(store, [*files, *sidecar_paths, *announcements])
-    manifest = {
-        "format": "anytalk",
-        "schema": schema.SCHEMA_VERSION,
-        "recipe": judgement.recipe.model_dump(mode="json", exclude={"resources"}),
-        "judgement": judgement.number,
-        "fingerprints": made_with["fingerprints"],
-        "licences": made_with["licences"],
-        **totals_of(plan, finished),
-        **{name: _added(finished, name) for name in ("rows_by_language", "utterances_by_voice")},
-        "libraries": made_with["libraries"],
-        "asked": [*plan.costs, *costs(judgement.recipe, finished.values())],
-        "machine": {
-            "python": made_with["python"],
-            "instruction_sets": sorted({i for s in finished.values() for i in s["instruction_sets"]}),
-            **({"gpus": gpus} if (gpus := sorted({g for s in finished.values() for g in s.get("gpus", [])})) else {}),
-        },
+    versions = {
+        number: entry
+        for number, entry in made_with.announced(store).items()
+        if number in made_with.units_by_version(finished.values())
     }
+    announcements = [PLAN, *judgement.paths, *map(made_with.path_of, versions)]
+    commit.collect(store, [*files, *sidecar_paths, *announcements], judgement.number)
+    manifest = manifest_of(judgement, plan, finished, versions)
     store.write(CARD, dataset_card(manifest, rerolled=judgement.rerolls).encode())
     store.write(MANIFEST, commit.json_bytes(manifest))
     for path in (CARD, MANIFEST, *announcements, *sidecar_paths):
         files[path] = sha256(store.read(path))
     store.write(CHECKSUMS, checksums_bytes(files))
+
+
+def manifest_of(
+    judgement: Judgement,
+    plan: Plan,
+    finished: Mapping[int, dict[str, Any]],
+    versions: Mapping[int, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Content of `dataset.json`.
+
+    Args:
+        judgement: the last one, with the recipe.
+        plan: of the dataset.
+        finished: the sidecar of each unit, in plan order.
+        versions: what units were made with, by number; see `dataset.made_with`.
+    """
+    counts = made_with.units_by_version(finished.values())
+    order = sorted(versions, key=lambda number: (-counts[number], number))
+    # Of several versions the manifest is of the one that made most units, and says what the others have otherwise.
+    main = versions[order[0]]["made_with"] if order else {"fingerprints": {}, "libraries": {}, "python": ""}
+    all_versions = [versions[number]["made_with"] for number in order]
+    gpus = sorted({gpu for one in all_versions for gpu in made_with.gpus_of(one["fingerprints"])})
+    recipe = judgement.recipe
+    licences = {name: terms for number in reversed(order) for name, terms in versions[number]["licences"].items()}
+    licences |= {name: dataclasses.asdict(terms) for name, terms in recipe.voices.declared_terms().items()}
+    return {
+        "format": "anytalk",
+        "schema": schema.SCHEMA_VERSION,
+        "recipe": stored_recipe(recipe),
+        "judgement": judgement.number,
+        "fingerprints": main["fingerprints"],
+        "licences": licences,
+        **totals_of(plan, finished),
+        **{name: _added(finished, name) for name in ("rows_by_language", "utterances_by_voice")},
+        "libraries": main["libraries"],
+        "planned_with": plan.libraries,
+        "made_with": [
+            {
+                "file": made_with.path_of(number),
+                "units": counts[number],
+                "differs": {
+                    name: here for name, (_, here) in made_with.differences(main, versions[number]["made_with"]).items()
+                },
+            }
+            for number in order
+        ],
+        "asked": [*plan.costs, *costs(recipe, finished.values())],
+        "machine": {
+            "python": main["python"],
+            "instruction_sets": sorted({one["machine"] for one in all_versions}),
+            **({"gpus": gpus} if gpus else {}),
+        },
+    }
+
+
+def stored_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the manifest holds it: without resources, which change no byte."""
+    stored: dict[str, Any] = recipe.model_dump(mode="json", exclude={"resources"})
+    return stored
 
 
 def _added(finished: Mapping[int, dict[str, Any]], name: str) -> dict[str, int]:
@@ -73,17 +113,6 @@ def _added(finished: Mapping[int, dict[str, Any]], name: str) -> dict[str, int]:
 def checksums_bytes(files: Mapping[str, str]) -> bytes:
     """Checksums by path as `sha256sum` writes and reads them."""
     return "".join(f"{files[path]}  {path}\n" for path in sorted(files)).encode()
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that shape the bytes, where they are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, Any]:

@@ -24,19 +24,19 @@ from anytalk.pipelines.dataset import (
     commit,
     current_judgement,
     differences,
+    made_with,
     may_be_rejudged,
     tally,
 )
 from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
 from anytalk.pipelines.speech import (
-    STAGES,
     Assignment,
     Engines,
     LocalCrews,
     RowAttempts,
-    engines_of,
     facts_of,
+    instruction_set,
     make_units,
     moved,
     open_crews,
@@ -87,6 +87,7 @@ def rejudge(
     reroll: bool = False,
     dry_run: bool = False,
     local: bool = False,
+    mixed: bool = False,
     progress: Reporter | None = None,
 ) -> Rejudged:
     """Judge the rows of a dataset from their stored measures.
@@ -98,6 +99,7 @@ def rejudge(
         reroll: speak rows that fail again, up to the budget.
         dry_run: move nothing, say what would come of it.
         local: speak in this process instead of on Ray; without `reroll` nothing needs Ray.
+        mixed: speak and encode although the dataset was made with other engines or libraries.
         progress: who is told how far it is.
 
     Raises:
@@ -107,12 +109,13 @@ def rejudge(
     store, progress = Store(dataset), progress or Quiet()
     before, target = _targeted(store, settings, reroll)
     plan, sidecars = load_committed(store), commit.sidecars(store)
+    commit.refuse_earlier(store, sidecars.values())
     changed = differences(target.recipe, before.recipe)
     if dry_run:
         facts, _ = _tried(plan, sidecars, target.recipe, store, progress)
         return _summarise(store, plan, changed, facts, {}, applied=False)
     try:
-        made, deferred = asyncio.run(_judge(target, plan, sidecars, store, local, progress))
+        made, deferred = asyncio.run(_judge(target, plan, sidecars, store, progress, local=local, mixed=mixed))
     finally:
         progress.stop()
     return _summarise(store, plan, changed, made, deferred, applied=True)
@@ -133,38 +136,38 @@ def _targeted(store: Store, settings: Mapping[str, object] | None, reroll: bool)
         raise SetupError(
             f"{', '.join(other)} cannot be judged from stored measures; build another dataset. What can: {allowed}"
         )
-    made_with = before.made_with or _made_with(json.loads(store.read(MANIFEST)))
     if changed or (reroll and not before.rerolls):
-        return before, Judgement(before.number + 1, recipe, reroll, made_with)
-    return before, dataclasses.replace(before, recipe=recipe, made_with=made_with)
-
-
-def _made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: manifest[key] for key in ("fingerprints", "licences", "libraries")}
-    return kept | {"python": manifest["machine"]["python"]}
+        return before, Judgement(before.number + 1, recipe, reroll)
+    return before, dataclasses.replace(before, recipe=recipe)
 
 
 async def _judge(
-    target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, local: bool, progress: Reporter
+    target: Judgement,
+    plan: Plan,
+    sidecars: Mapping[int, dict[str, Any]],
+    store: Store,
+    progress: Reporter,
+    *,
+    local: bool,
+    mixed: bool,
 ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     """Judge the units that are not yet of this judgement, and finish the dataset when all are."""
-    assert target.made_with is not None
-    recipe, fingerprints = target.recipe, target.made_with["fingerprints"]
+    recipe = target.recipe
     done = {number: sidecar for number, sidecar in sidecars.items() if sidecar["judgement"] == target.number}
     todo = [number for number in range(len(plan.units)) if number not in done]
     if not todo and _is_finished(target, store):
         return done, {}
-    assignment = Assignment(str(store), recipe, target.number, target.rerolls, fingerprints)
+    assignment = Assignment(str(store), recipe, target.number, target.rerolls, mixed)
     # What is not spoken needs no cluster.
     on_ray = target.rerolls and not local
     async with open_crews(assignment, progress, local=not on_ray) as crews:
-        if todo:
-            here = crews.crew.engines if isinstance(crews, LocalCrews) else engines_of(recipe)
-            await _refuse_other_engines(target, plan, sidecars, store, here)
+        if todo and (target.rerolls or mixed):
+            await crews.ready()
+        elif todo and isinstance(crews, LocalCrews):
+            await _refuse_other_engines(target, plan, sidecars, store, crews.crew.engines)
         announce_judgement(target, store)
         for path in (CHECKSUMS, MANIFEST, CARD):
-            if store.exists(path):
-                store.delete(path)
+            store.delete(path)
         made, deferred = await make_units(todo, plan, crews, progress, hours=recipe.resources.hours)
     if not deferred:
         close(target, plan, dict(sorted((done | made).items())), store)
@@ -180,36 +183,30 @@ def _is_finished(target: Judgement, store: Store) -> bool:
 async def _refuse_other_engines(
     target: Judgement, plan: Plan, sidecars: Mapping[int, dict[str, Any]], store: Store, engines: Engines
 ) -> None:
-    """Find out, before anything moves, whether the engines that are needed are those that the dataset was made with.
+    """Find out, before anything moves, whether rows come back that must be encoded, and with what the dataset was.
 
     Raises:
-        SetupError: one is missing or another; every one of them is named.
+        SetupError: an engine that encodes is missing or another; every one of them is named.
     """
-    assert target.made_with is not None
-    stages: tuple[str, ...] = STAGES if target.rerolls else ("hearing", "codec")
     kept = any(file["path"].startswith(("rejects/", "attempts/")) for s in sidecars.values() for file in s["files"])
-    if not (kept or target.rerolls):
+    # Rows that only move need no engine.
+    if not kept or not _tried(plan, sidecars, target.recipe, store, Quiet())[1]:
         return
-    asked = {{"hearing": "features", "judging": "judges"}.get(stage, stage): (stage, "fingerprint") for stage in stages}
+    asked = {"features": ("hearing", "fingerprint"), "codec": ("codec", "fingerprint")}
     if target.recipe.augment is not None:
         asked["augment"] = ("voices", "augmentation_fingerprint")
     found = await asyncio.gather(*(engines.call(*call) for call in asked.values()), return_exceptions=True)
-    problems = []
-    for name, fingerprint in zip(asked, found, strict=True):
-        wanted = target.made_with["fingerprints"][name]
-        if isinstance(fingerprint, SetupError):
-            problems.append(str(fingerprint))
-        elif isinstance(fingerprint, BaseException):
-            raise fingerprint
-        elif json.loads(commit.json_bytes(fingerprint)) != wanted:
-            problems.append(f"{name}: the dataset was made with {wanted}; here is {fingerprint}")
-    if target.rerolls and target.recipe.reword is not None:
-        here, wanted = target.recipe.reword.fingerprint(), target.made_with["fingerprints"]["reword"]
-        if json.loads(commit.json_bytes(here)) != wanted:
-            problems.append(f"reword: the dataset was made with {wanted}; here is {here}")
-    # Rows that only move need no engine.
-    if problems and (target.rerolls or _tried(plan, sidecars, target.recipe, store, Quiet())[1]):
-        raise SetupError("\n".join(problems))
+    if missing := [str(error) for error in found if isinstance(error, SetupError)]:
+        raise SetupError("\n".join(missing))
+    if broken := next((error for error in found if isinstance(error, BaseException)), None):
+        raise broken
+    here = made_with.made_with_of(target.recipe, dict(zip(asked, found, strict=True)), instruction_set())
+    for number in sorted(made_with.units_by_version(sidecars.values())):
+        theirs = made_with.announced(store)[number]["made_with"]
+        encoded = theirs | {"fingerprints": {name: theirs["fingerprints"][name] for name in asked}}
+        if encoded != here:
+            told = made_with.told_apart(encoded, here)
+            raise SetupError(f"{store} was made with {told[0]}, this is {told[1]}: add --mixed, or restore the former")
 
 
 def _tried(

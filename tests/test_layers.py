@@ -49,9 +49,12 @@ ROOMS: dict[str, list[str]] = {
         "plan",
         "speech",
         "close",
+        "part",
+        "units",
         "build",
         "rejudge",
         "check",
+        "repair",
     ],
     "model": [],
     "recipes": [

@@ -1,9 +1,9 @@
 """The dataset on disk: its store, its schema, commits of units, the policy that it is judged by, its card."""
 
-from . import commit, schema, tally
+from . import commit, made_with, schema, tally
 from .card import dataset_card
 from .commit import arrow_bytes, json_bytes
-from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, may_be_rejudged
+from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, judgements, may_be_rejudged
 from .read import MANIFEST, is_dataset, opened, rows_of
 from .schema import (
     ANSWER_RATE_HZ,
@@ -42,6 +42,8 @@ __all__ = [
     "differences",
     "is_dataset",
     "json_bytes",
+    "judgements",
+    "made_with",
     "matrix",
     "may_be_rejudged",
     "opened",

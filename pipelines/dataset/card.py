@@ -180,7 +180,7 @@ def _licences(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _columns(manifest: Mapping[str, Any]) -> Iterable[str]:
-    recipe, width = manifest["recipe"], manifest["fingerprints"]["features"].get("width")
+    recipe, width = manifest["recipe"], manifest["fingerprints"].get("features", {}).get("width")
     for names, content in COLUMNS.items():
         if names == "question_features" and not recipe["features"]["store"]:
             continue

@@ -2,16 +2,17 @@
 
 Shards are named by the hash of their bytes, so writing one twice does no harm; the sidecar is created exclusively, so
 of two workers that did the same unit one is first and the other's work is thrown away. What no sidecar names is
-collected at the end.
+collected at the end; what a sidecar names that is not of this dataset stays, and the dataset is not closed.
 """
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
 from .store import Store
@@ -90,29 +91,76 @@ def sidecar_of(store: Store, number: int, key: str) -> dict[str, Any] | None:
     return sidecar
 
 
-def latest_sidecar(store: Store, number: int) -> dict[str, Any]:
+def sidecar_paths(store: Store) -> dict[int, list[str]]:
+    """Where the sidecars of each unit are, from one listing; a unit that is judged again has several for a while."""
+    found: dict[int, list[str]] = {}
+    for path in store.files("units"):
+        if path.endswith(".json"):
+            found.setdefault(int(path[len("units/") :].partition("-")[0]), []).append(path)
+    return found
+
+
+def latest_sidecar(store: Store, paths: Sequence[str]) -> dict[str, Any]:
     """The sidecar of a committed unit; of one that was judged again, that of the last judgement."""
-    found = [json.loads(store.read(path)) for path in store.files("units") if path.startswith(f"units/{number:06d}-")]
-    latest: dict[str, Any] = max(found, key=lambda sidecar: sidecar["judgement"])
-    return latest
+    return _latest([json.loads(store.read(path)) for path in paths])
 
 
 def sidecars(store: Store) -> dict[int, dict[str, Any]]:
     """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
-    found = [json.loads(store.read(path)) for path in store.files("units") if path.endswith(".json")]
-    ordered = sorted(found, key=lambda sidecar: (sidecar["unit"], sidecar["judgement"]))
-    return {sidecar["unit"]: sidecar for sidecar in ordered}
+    return {number: latest_sidecar(store, paths) for number, paths in sorted(sidecar_paths(store).items())}
 
 
-def collect(store: Store, kept: Iterable[str]) -> list[str]:
-    """Delete shards, rejects, plans and parts that nothing refers to: what killed or beaten workers left.
+def _latest(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return max(found, key=lambda sidecar: int(sidecar["judgement"]))
+
+
+def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:
+    """Delete what nothing refers to: files of killed or beaten workers, and of judgements that a later one replaced.
+
+    Args:
+        store: the dataset.
+        kept: files that stay.
+        judgement: number of the last one.
 
     Returns:
         What was deleted.
+
+    Raises:
+        SetupError: there are units that are not of this dataset; nothing was deleted.
     """
     keep = set(kept)
     folders = (*FOLDERS.values(), "units", "plan")
     stray = [path for folder in folders for path in store.files(folder) if path not in keep]
+    refuse_foreign(store, [path for path in stray if path.startswith("units/") and path.endswith(".json")], judgement)
     for path in stray:
         store.delete(path)
     return stray
+
+
+def refuse_foreign(store: Store, paths: Iterable[str], judgement: int) -> None:
+    """See that sidecars which a run does not know are those of earlier judgements.
+
+    Raises:
+        SetupError: some are of another recipe, or of another version of anytalk.
+    """
+    for path in paths:
+        sidecar = json.loads(store.read(path))
+        refuse_earlier(store, [sidecar])
+        if sidecar["judgement"] >= judgement:
+            raise SetupError(
+                f"{store}/{path} is a unit of another recipe or of another version of anytalk; it and its files are "
+                "left alone: build into another folder, or move them away"
+            )
+
+
+def refuse_earlier(store: Store, sidecars: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse units that do not say what they were made with.
+
+    Raises:
+        SetupError: an earlier version of anytalk made them.
+    """
+    if any("made_with" not in sidecar for sidecar in sidecars):
+        raise SetupError(
+            f"{store} was made by an earlier version of anytalk, whose units do not say what they were made with: "
+            "use that version, or build into another folder"
+        )

@@ -1,4 +1,4 @@
-"""Which policy a dataset is judged by, and what its attempts were made with.
+"""Which policy a dataset is judged by.
 
 A plan announces the policy that a dataset is built under. Every later judgement announces its own in a file that is
 created whole or not at all, before a row moves; the last one counts. A unit belongs to a judgement by its sidecar, so a
@@ -7,7 +7,6 @@ dataset whose units are not all of the last one is being judged, and has no mani
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,13 +29,11 @@ class Judgement:
     recipe: Recipe
     rerolls: bool
     """Whether rows that fail were given further attempts."""
-    made_with: Mapping[str, Any] | None
-    """What the manifest says of models, voices and libraries; of a build that is in the manifest alone."""
 
     @property
-    def path(self) -> str | None:
-        """Its announcement."""
-        return path_of(self.number) if self.number else None
+    def paths(self) -> list[str]:
+        """Its announcement and those of the judgements before it, of which units can be made again."""
+        return [path_of(number) for number in range(1, self.number + 1)]
 
 
 def path_of(number: int) -> str:
@@ -45,24 +42,33 @@ def path_of(number: int) -> str:
 
 
 def current_judgement(store: Store) -> Judgement:
-    """The judgement that was announced last.
+    """The judgement that was announced last; see `judgements`."""
+    return judgements(store)[-1]
+
+
+def judgements(store: Store) -> list[Judgement]:
+    """The build and all later judgements, in their order.
 
     Raises:
         SetupError: the dataset was made by another version of anytalk, whose recipe means something else.
     """
     stored = json.loads(store.read(PLAN))["recipe"]
     numbered = [path for path in store.files("plan") if path.startswith("plan/judgement-") and path.endswith(".json")]
-    announced = json.loads(store.read(numbered[-1])) if numbered else None
+    announced = [{"number": 0, "rerolls": True}, *(json.loads(store.read(path)) for path in numbered)]
     try:
-        recipe = Recipe.model_validate(stored | ({"check": announced["check"]} if announced else {}))
+        return [
+            Judgement(
+                one["number"],
+                Recipe.model_validate(stored | ({"check": one["check"]} if "check" in one else {})),
+                one["rerolls"],
+            )
+            for one in announced
+        ]
     except ValidationError as error:
         raise SetupError(
             f"{store} was made by another version of anytalk, whose recipes are not those of this one "
             f"({error.errors()[0]['msg']}); build it into another folder"
         ) from None
-    if announced is None:
-        return Judgement(0, recipe, True, None)
-    return Judgement(announced["number"], recipe, announced["rerolls"], announced["made_with"])
 
 
 def announce_judgement(judgement: Judgement, store: Store) -> None:
@@ -77,7 +83,6 @@ def announce_judgement(judgement: Judgement, store: Store) -> None:
         "number": judgement.number,
         "check": judgement.recipe.model_dump(mode="json")["check"],
         "rerolls": judgement.rerolls,
-        "made_with": judgement.made_with,
     }
     if store.create(path_of(judgement.number), commit.json_bytes(content)):
         return

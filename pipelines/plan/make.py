@@ -9,6 +9,7 @@ from anytalk.pipelines.dataset import (
     commit,
     current_judgement,
     differences,
+    made_with,
     may_be_rejudged,
     schema,
     tally,
@@ -99,7 +100,7 @@ def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
 
 def _refuse_foreign(store: Store) -> None:
     files = [path for path in store.files() if not _is_of_plan(path)]
-    if files:
+    if files and not store.exists(PLAN):  # Somebody else may have planned this meanwhile, and begun.
         raise SetupError(f"{store} is not empty and holds no anytalk dataset ({files[0]}); name another folder")
 
 
@@ -160,6 +161,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
         "rejected": len(rejects),
         "reasons": tally.counted(row["reason"] for row in rejects),
         "asked": llm_client.costs(),
+        "libraries": made_with.versions(made_with.PLAN_LIBRARIES),
     }
     store.create(PLAN, commit.json_bytes(announcement))
 

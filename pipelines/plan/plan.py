@@ -146,6 +146,8 @@ class Plan:
     """SHA-256 of each file of the plan, by path."""
     costs: list[dict[str, Any]]
     """What language models were sent and gave back when it was made; see `LlmClient.costs`."""
+    libraries: dict[str, str]
+    """Versions of the libraries that it was made with."""
 
     @property
     def rows(self) -> int:
@@ -173,7 +175,14 @@ def load_committed(store: Store) -> Plan:
     if reader.schema != _PLAN_SCHEMA:
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
     units = PlannedUnits(reader, store)
-    return Plan(units, announced["rejected"], announced["reasons"], announced["files"], announced.get("asked", []))
+    return Plan(
+        units,
+        announced["rejected"],
+        announced["reasons"],
+        announced["files"],
+        announced.get("asked", []),
+        announced.get("libraries", {}),
+    )
 
 
 def _mapped(path: str) -> pa.Buffer:

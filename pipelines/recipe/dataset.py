@@ -20,7 +20,7 @@ from anytalk.synth.seed import digest
 from .augment import Augment, augment_from_short
 from .clean import Clean, Decontaminate, Dedups, Split
 from .file import Section, read_recipe
-from .llm import Llm, Reword, Rewrite
+from .llm import ENDPOINT_ACCESS_KEYS, Llm, Reword, Rewrite
 from .source import Source, sources_of
 from .voices import VOICE_TERMS_KEYS, Voices
 
@@ -211,13 +211,11 @@ class Recipe(Section):
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
         kept = self.model_dump_json(
-            include={"voices", "audio", "codec", "features", "shards", "seed"},
-            # The fingerprints of recogniser and codec say these.
-            exclude={"voices": VOICE_TERMS_KEYS, "features": {"context"}, "codec": {"compute_type"}},
+            include={"voices", "audio", "codec", "features", "shards", "seed", "augment", "reword"},
+            exclude={"voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
-        changes = () if self.augment is None else (self.augment.model_dump_json(),)
-        return digest(kept, self.check.model_dump_json(exclude=REJUDGED_KEYS), *held_out, *changes)
+        return digest(kept, self.check.model_dump_json(exclude=REJUDGED_KEYS), *held_out)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

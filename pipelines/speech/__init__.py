@@ -5,7 +5,7 @@ from .crew import Assignment, Crew, unit_key
 from .crews import CrewLost, Crews, LocalCrews, RunStopped
 from .dispatch import make_units, open_crews
 from .engine import VoiceEngine
-from .pool import STAGES, Engines, engines_of
+from .pool import STAGES, Engines, engines_of, instruction_set
 from .reread import moved, read_unit
 from .reword import costs, open_reworder, total_usage
 from .rows import UnitRows, facts_of
@@ -30,6 +30,7 @@ __all__ = [
     "costs",
     "engines_of",
     "facts_of",
+    "instruction_set",
     "make_unit",
     "make_units",
     "moved",

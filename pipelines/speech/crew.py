@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import json
 import shutil
 import time
 import traceback
@@ -16,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anytalk.pipelines.dataset import StorageError, Store, commit, schema
+from anytalk.pipelines.dataset import StorageError, Store, commit, made_with, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
 from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.device import resolve
@@ -55,14 +54,14 @@ class Assignment:
         recipe: of the dataset.
         judgement: number of the judgement that units are made for; 0 for the build.
         speaks: whether attempts are made; if not, those that are stored are judged again.
-        fingerprints: of the engines, as they stand in the dataset; None to take the crew's own.
+        mixed: whether units may be made with other engines and libraries than those that are there.
     """
 
     dataset: str
     recipe: Recipe
     judgement: int = 0
     speaks: bool = True
-    fingerprints: Mapping[str, Any] | None = None
+    mixed: bool = False
 
 
 class Crew:
@@ -81,7 +80,7 @@ class Crew:
         self._passing: dict[int, int] = {}
         self._speaking: set[Engines] = set()
         self._spoken = 0
-        self._fingerprints = assignment.fingerprints
+        self._version: int | None = None
         self._plan: Plan | None = None
         self._reworder: Reworder | None = None
         self._open = contextlib.AsyncExitStack()
@@ -102,27 +101,34 @@ class Crew:
             self._plan = load_committed(self.store)
         return self._plan
 
-    async def fingerprints(self) -> dict[str, Any]:
-        """Load the engines, and say what each of them is, exactly.
+    async def ready(self) -> None:
+        """Load the engines, and announce what the units of this crew are made with.
 
         Raises:
-            SetupError: engines are missing, do not know a language of the plan, or are not those of the assignment; or
-                the device is not there.
+            SetupError: engines are missing, do not know a language of the plan, or are not those that units of the
+                dataset were made with; or the device is not there.
         """
         resolve(self.recipe.resources.device)  # first, since a GPU that is not there is missing to all of them
-        found = await fingerprints_of(self.recipe, self.engines)
+        fingerprints = await fingerprints_of(self.recipe, self.engines)
         await self.engines.call("hearing", "require", sorted(self.plan.languages))
-        wanted = self.assignment.fingerprints
-        if wanted is not None and json.loads(commit.json_bytes(found)) != json.loads(commit.json_bytes(wanted)):
-            other = [name for name in found if commit.json_bytes(found[name]) != commit.json_bytes(wanted.get(name))]
-            raise SetupError(f"the engines here are not those of the run; other ones are: {', '.join(other)}")
-        self._fingerprints = found
-        return found
+        licences = await self.engines.call("voices", "licences")
+        found = made_with.made_with_of(self.recipe, fingerprints, await asyncio.to_thread(instruction_set))
+        self._version = await asyncio.to_thread(self._join, found, licences)
 
-    async def licences(self) -> dict[str, Any]:
-        """Licence, source and consent of every voice."""
-        licences: dict[str, Any] = await self.engines.call("voices", "licences")
-        return licences
+    def _join(self, found: Mapping[str, Any], licences: Mapping[str, Any]) -> int:
+        if self.assignment.judgement and not self.assignment.mixed:
+            return made_with.joined(self.store, found)
+        return made_with.join(self.store, found, licences, mixed=self.assignment.mixed)
+
+    @functools.cached_property
+    def _versions(self) -> dict[int, dict[str, Any]]:
+        """What units were made with, by number."""
+        return made_with.announced(self.store)
+
+    @functools.cached_property
+    def _earlier(self) -> dict[int, list[str]]:
+        """Sidecars that were there before this judgement, by unit."""
+        return commit.sidecar_paths(self.store)
 
     async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Make a unit and commit it.
@@ -150,23 +156,23 @@ class Crew:
 
     async def _make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
         self._refuse_full_disk()
-        assert self._fingerprints is not None, "fingerprints() comes first"
         rows = self.plan.units[number]
-        key = unit_key(rows, self.recipe, self._fingerprints, self.assignment.judgement)
+        key = unit_key(rows, self.recipe, self.assignment.judgement)
         if (known := await asyncio.to_thread(commit.sidecar_of, self.store, number, key)) is not None:
             return known  # Somebody else was faster.
         started, engines = time.monotonic(), self.engines.another()
         self._speaking.add(engines)
         try:
             if self.assignment.judgement == 0:
+                assert self._version is not None, "ready() comes first"
                 outcome = await self._made(number, rows, engines, failed or {})
                 if failed is None:
                     _refuse_broken_engines(outcome, len(rows))
-                facts = self._timings(engines, started)
+                facts = {"made_with": [self._version], **timings(engines, started)}
             else:
-                before = await asyncio.to_thread(commit.latest_sidecar, self.store, number)
+                before = await asyncio.to_thread(self._before, number)
                 outcome, moved = await self._judged_again(rows, engines, before)
-                facts = {**moved, **_added(before, outcome.facts | self._timings(engines, started))}
+                facts = {**moved, **self._added(before, outcome.facts | timings(engines, started))}
             sidecar_facts = {**outcome.facts, "judgement": self.assignment.judgement, **facts}
             return await asyncio.to_thread(self._commit, number, key, rows, outcome, sidecar_facts)
         finally:
@@ -186,6 +192,9 @@ class Crew:
         passed = functools.partial(self._passing.__setitem__, number)
         return await make_unit(rows, engines, self.recipe, reworder=reworder, failed=failed, passed=passed)
 
+    def _before(self, number: int) -> dict[str, Any]:
+        return commit.latest_sidecar(self.store, self._earlier[number])
+
     async def _judged_again(
         self, rows: Sequence[PlannedRow], engines: Engines, before: Mapping[str, Any]
     ) -> tuple[UnitRows, dict[str, int]]:
@@ -196,19 +205,28 @@ class Crew:
         outcome = await make_unit(rows, engines, self.recipe, attempts, speaks=speaks, reworder=reworder)
         return outcome, moved(accepted, {row["id"] for row in outcome.accepted})
 
-    def _timings(self, engines: Engines, started: float) -> dict[str, Any]:
-        return timings(engines, started, gpus_of(self._fingerprints or {}))
-
     def passing(self) -> Passing:
         """Rows of units under way that are through with all their attempts, and utterances spoken so far."""
         spoken = self._spoken + sum(engines.spoken for engines in self._speaking)
         return Passing(sum(self._passing.values()), spoken)
 
+    def _added(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+        """What a unit took in all, over its judgements, and what it was made with."""
+        seconds = {stage: round(old["seconds"][stage] + more, 3) for stage, more in new["seconds"].items()}
+        asked = [facts["asked"] for facts in (old, new) if "asked" in facts]
+        here = [self._version] if self._version is not None and any(new["seconds"].values()) else []
+        return {
+            "made_with": list(dict.fromkeys([*old["made_with"], *here])),
+            "wall_s": round(old["wall_s"] + new["wall_s"], 3),
+            "seconds": seconds,
+            **({"asked": total_usage(asked)} if asked else {}),
+        }
+
     def _commit(
         self, number: int, key: str, rows: Sequence[PlannedRow], outcome: UnitRows, facts: Mapping[str, Any]
     ) -> dict[str, Any]:
-        fingerprints = self._fingerprints
-        assert fingerprints is not None
+        # Those of the engines that made the rows, if others judged them again.
+        fingerprints = self._versions[facts["made_with"][0]]["made_with"]["fingerprints"]
         width = fingerprints["features"]["width"] if self.recipe.features.store else None
         tables = {
             "accepted": schema.table(outcome.accepted, schema.row_schema(width, fingerprints)),
@@ -265,45 +283,20 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     return prints
 
 
-def unit_key(rows: Sequence[PlannedRow], recipe: Recipe, fingerprints: Mapping[str, Any], judgement: int = 0) -> str:
-    """Hash of everything that a unit's bytes follow from; the number of a judgement stands for its policy."""
-    models = commit.json_bytes(fingerprints)
+def unit_key(rows: Sequence[PlannedRow], recipe: Recipe, judgement: int = 0) -> str:
+    """Hash of everything that a unit's bytes follow from but for what is installed (see `dataset.made_with`).
+
+    The number of a judgement stands for its policy.
+    """
     # A row's id follows from its written form; what is said for it may change with the rules that write it out, and who
     # says and hears it with its language.
     texts = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
-    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, models, *texts)
+    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, *texts)
 
 
-def timings(engines: Engines, started: float, gpus: Sequence[str] = ()) -> dict[str, Any]:
-    """Times of a unit, and the processor and GPUs that it was made on, for its sidecar."""
-    used = any(engines.seconds.values())
+def timings(engines: Engines, started: float) -> dict[str, Any]:
+    """Times of a unit, for its sidecar."""
     return {
         "wall_s": round(time.monotonic() - started, 3),
         "seconds": {stage: round(seconds, 3) for stage, seconds in engines.seconds.items()},
-        "instruction_sets": [instruction_set()] if used else [],
-        **({"gpus": list(gpus)} if used and gpus else {}),
-    }
-
-
-def gpus_of(fingerprints: Mapping[str, Any]) -> list[str]:
-    """The kinds of GPU that engines run on, by their fingerprints, which are nested."""
-    found = set()
-    for name, value in fingerprints.items():
-        if isinstance(value, Mapping):
-            found.update(gpus_of(value))
-        elif name == "device":
-            found.add(str(value))
-    return sorted(found)
-
-
-def _added(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What a unit took in all, over its judgements."""
-    seconds = {stage: round(old["seconds"][stage] + more, 3) for stage, more in new["seconds"].items()}
-    asked = [facts["asked"] for facts in (old, new) if "asked" in facts]
-    return {
-        "wall_s": round(old["wall_s"] + new["wall_s"], 3),
-        "seconds": seconds,
-        "instruction_sets": sorted({*old["instruction_sets"], *new["instruction_sets"]}),
-        **({"gpus": gpus} if (gpus := sorted({*old.get("gpus", []), *new.get("gpus", [])})) else {}),
-        **({"asked": total_usage(asked)} if asked else {}),
     }

@@ -23,11 +23,8 @@ class Crews(Protocol):
     def slots(self) -> int:
         """Units that may be under way at once; more when crews join."""
 
-    async def fingerprints(self) -> dict[str, Any]:
-        """Load the engines of a crew, and say what each is; see `Crew.fingerprints`."""
-
-    async def licences(self) -> dict[str, Any]:
-        """See `Crew.licences`."""
+    async def ready(self) -> None:
+        """Wait until the engines of a crew are loaded; see `Crew.ready`."""
 
     async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Have a unit made; see `Crew.make`.
@@ -50,13 +47,9 @@ class LocalCrews:
         self.crew = crew
         self.slots = crew.recipe.resources.units_in_flight
 
-    async def fingerprints(self) -> dict[str, Any]:
+    async def ready(self) -> None:
         """See `Crews`."""
-        return await self.crew.fingerprints()
-
-    async def licences(self) -> dict[str, Any]:
-        """See `Crews`."""
-        return await self.crew.licences()
+        await self.crew.ready()
 
     async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
         """See `Crews`."""

@@ -16,7 +16,7 @@ from anytalk.pipelines.cluster import connected
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Resources
-from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
+from anytalk.synth.errors import AnyTalkError, EngineError
 
 from .crew import Assignment, Crew, Passing
 from .crews import CrewLost, RunStopped
@@ -48,16 +48,12 @@ class CrewActor:
         self.paths = paths
         self.crew = Crew(assignment)
 
-    async def open(self) -> dict[str, Any]:
-        """Load the engines, and say what each is."""
+    async def open(self) -> None:
+        """Load the engines, and see that they are those of the dataset."""
         refuse_unseen(self.paths)
         refuse_unseen_recordings(self.crew.plan)
         await self.crew.__aenter__()
-        return await self.crew.fingerprints()
-
-    async def licences(self) -> dict[str, Any]:
-        """See `Crew.licences`."""
-        return await self.crew.licences()
+        await self.crew.ready()
 
     async def make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
         """See `Crew.make`."""
@@ -95,7 +91,7 @@ class RayCrews:
         self._free: asyncio.Queue[Any] = asyncio.Queue()
         self._open = contextlib.AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._first: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deaths = 0
         self._broken: AnyTalkError | None = None
 
@@ -125,13 +121,9 @@ class RayCrews:
             ray.kill(actor)
         await self._open.aclose()
 
-    async def fingerprints(self) -> dict[str, Any]:
-        """See `crews.Crews`; those of the first crew that is ready, which all others must have."""
-        return await self._first
-
-    async def licences(self) -> dict[str, Any]:
-        """See `crews.Crews`."""
-        return dict(await self._called("licences"))
+    async def ready(self) -> None:
+        """See `crews.Crews`; the others are checked as they come."""
+        await self._first
 
     async def make(self, number: int, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
         """See `crews.Crews`."""
@@ -222,7 +214,7 @@ class RayCrews:
         import ray
 
         try:
-            found = await actor.open.remote()
+            await actor.open.remote()
         except ray.exceptions.RayActorError as error:
             self._lost(actor, _first_line(error))
             return
@@ -231,11 +223,7 @@ class RayCrews:
             self._break(cause)
             return
         if not self._first.done():
-            self._first.set_result(found)
-            self.assignment = dataclasses.replace(self.assignment, fingerprints=found)
-        elif other := [name for name in found if found[name] != self._first.result().get(name)]:
-            self._break(SetupError(f"crews on other nodes have other engines: {', '.join(other)}"))
-            return
+            self._first.set_result(None)
         self.loaded.add(actor)
         for _ in range(self.resources.units_in_flight):
             self._free.put_nowait(actor)

@@ -1,4 +1,4 @@
-"""`anytalk build` and `anytalk check`: a dataset from a recipe, and whether its files are in order."""
+"""`anytalk build` and `anytalk check`: a dataset from a recipe, and whether its files are in order, or mended."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -7,12 +7,15 @@ import typer
 
 from anytalk.synth.wording import quantity
 
-from .console import Json, RecipeName, Set, emit, interrupted, overrides
+from .console import Json, Mixed, RecipeName, Set, emit, interrupted, overrides
 
 app = typer.Typer()
 
 STAGES = {"voices": "TTS", "hearing": "ASR", "judging": "scoring"}
 """What the stages of a build are called."""
+
+SHOWN = 20
+"""Wrong units that are named; all of them are in --json."""
 
 
 @app.command(
@@ -22,6 +25,11 @@ def build(
     recipe: RecipeName,
     out: Annotated[str | None, typer.Option(help="Folder or object-store URL; out/NAME by default.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="N/COUNT", help="Make only every COUNT-th unit, from the N-th; implies --local."),
+    ] = None,
+    mixed: Mixed = False,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +46,7 @@ def build(
     loaded = load_recipe(path, overrides(settings))
     target = out or f"out/{loaded.name}"
     try:
-        summary = pipelines.build(loaded, target, local=local, progress=reporter())
+        summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
     except EngineError as error:
@@ -70,6 +78,8 @@ def _build_text(summary: Any) -> str:
         + (f", {pace:.1f} h of speech per wall-clock hour" if pace else ""),
         f"  stage time, summed over workers: {stages}",
     ]
+    if summary.other_versions:
+        lines.append(f"  made with {summary.other_versions}; nothing is made anew")
     lines += [f"  deferred because: {reason}" for reason in summary.deferred]
     if summary.deferred:
         lines.append("  the same command tries the deferred rows again")
@@ -77,6 +87,10 @@ def _build_text(summary: Any) -> str:
 
 
 def _state(summary: Any) -> str:
+    if not summary.complete and summary.part is not None:
+        state = "done" if summary.part_done else "NOT done"
+        there = f"{summary.units_there:,} of {quantity(summary.units, 'unit')} of the dataset are there"
+        return f"part {summary.part} {state}; {there}"
     if not summary.complete:
         return "NOT complete"
     if not summary.rows_accepted:
@@ -84,22 +98,33 @@ def _state(summary: Any) -> str:
     return "complete" if summary.speech_hours_per_work_hour else "already complete"
 
 
-@app.command(epilog="Example:  anytalk check out/quickstart/dataset")
+@app.command(epilog="Examples:  anytalk check out/quickstart/dataset  |  anytalk check out/quickstart/dataset --repair")
 def check(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Make units that are wrong again, in this process.")] = False,
+    mixed: Mixed = False,
     as_json: Json = False,
 ) -> None:
-    """Verify a dataset: checksums, schema, ids, ranges and lengths of every row."""
+    """Verify a dataset: checksums, schema, ids, ranges and lengths of every row. Or repair what is wrong with it."""
     from anytalk import pipelines
     from anytalk.pipelines.progress import reporter
 
-    report = pipelines.check(dataset, progress=reporter())
+    try:
+        if repair:
+            report = pipelines.repair(dataset, mixed=mixed, progress=reporter())
+        else:
+            report = pipelines.check(dataset, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted(f"{dataset} is as it was, or unfinished: then anytalk build goes on with it")
+    wrong = ", ".join(map(str, report.units[:SHOWN])) + (", ..." if len(report.units) > SHOWN else "")
+    repairs = f"  wrong units: {wrong}; anytalk check {report.dataset} --repair makes them again"
     text = "\n".join(
         [
             f"{report.dataset}: {'OK' if report.well else 'FAILED'}",
             f"  checked    {quantity(report.files, 'file')}, {quantity(report.rows, 'row')}, "
             f"{quantity(report.rejects, 'reject')}",
             *(f"  problem    {problem}" for problem in report.problems),
+            *([repairs] if report.units and not repair else []),
         ]
     )
     emit(dataclasses.asdict(report) | {"well": report.well}, as_json, text)

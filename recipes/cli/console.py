@@ -13,6 +13,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, such as voices.variants=3. Repeatable."),
 ]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="Go on although rows were made with other engines or library versions.")
+]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a YAML file.")]
 
 

@@ -7,7 +7,7 @@ import typer
 
 from anytalk.synth.wording import quantity
 
-from .console import Json, Set, emit, interrupted, overrides
+from .console import Json, Mixed, Set, emit, interrupted, overrides
 
 app = typer.Typer()
 
@@ -25,6 +25,7 @@ def judge(
     reroll: Annotated[bool, typer.Option("--reroll", help="Speak the rows that fail again, up to the budget.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change no files; report what would change.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Speak in this process instead of on Ray.")] = False,
+    mixed: Mixed = False,
     as_json: Json = False,
 ) -> None:
     """Judge a dataset again from its stored measures, and list the rows that need another attempt.
@@ -37,7 +38,13 @@ def judge(
 
     try:
         found = pipelines.rejudge(
-            dataset, overrides(settings), reroll=reroll, dry_run=dry_run, local=local, progress=reporter()
+            dataset,
+            overrides(settings),
+            reroll=reroll,
+            dry_run=dry_run,
+            local=local,
+            mixed=mixed,
+            progress=reporter(),
         )
     except KeyboardInterrupt:
         interrupted(f"what is judged is kept in {dataset}; the same command goes on from there")

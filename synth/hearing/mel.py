@@ -9,10 +9,10 @@ Shapes: M = mel bands, F = FFT bins (201), N = mel frames of 10 ms.
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from anytalk.synth.audio import Waveform
 
@@ -66,12 +66,14 @@ def _hann_window() -> NDArray[np.float32]:
 
 
 @cache
-def _filters(band_count: int) -> csr_array:
+def _filters(band_count: int) -> Any:
     """Build the mel filters (M, F).
 
     They are sparse: a dense product would cost more and go through a threaded BLAS, whose sums depend on the number of
     threads.
     """
+    from scipy.sparse import csr_array  # half a second, which only those wait for who hear
+
     return csr_array(mel_filters(band_count))
 
 

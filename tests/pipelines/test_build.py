@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -191,6 +193,21 @@ def test_a_finished_dataset_is_not_made_again(fake_recipe, write_jsonl, tmp_path
     assert again.speech_hours_per_work_hour is None
     assert contents(tmp_path / "out") == before
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "shards").iterdir()} == times
+
+
+def test_a_finished_dataset_loads_no_engine(fake_recipe, write_jsonl, tmp_path):
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
+    build(recipe, tmp_path / "out", local=True)
+    script = (
+        "import sys\n"
+        "from anytalk.pipelines import build\n"
+        "assert build(sys.argv[1], sys.argv[2]).complete\n"
+        "heavy = ('torch', 'transformers', 'ray', 'ctranslate2', 'onnxruntime', 'datasets', 'scipy')\n"
+        "sys.exit(', '.join(name for name in heavy if name in sys.modules))\n"
+    )
+    command = [sys.executable, "-c", script, str(recipe), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_folder_of_something_else_is_refused_untouched(fake_recipe, write_jsonl, tmp_path):

@@ -232,11 +232,14 @@ def test_what_stored_measures_do_not_tell_is_refused(built):
 
 
 def test_rows_of_another_codec_do_not_come_back_and_nothing_moves(dataset):
-    manifest = json.loads((dataset / "dataset.json").read_text())
-    manifest["fingerprints"]["codec"]["revision"] = "another"
-    (dataset / "dataset.json").write_text(json.dumps(manifest))
+    announced = dataset / "plan" / "made-with-000000.json"
+    version = json.loads(announced.read_text())
+    version["made_with"]["fingerprints"]["codec"]["revision"] = "another"
+    announced.write_text(json.dumps(version))
     before = files(dataset)
-    with pytest.raises(SetupError, match=r"codec: the dataset was made with .*another"):
+    with pytest.raises(
+        SetupError, match=r"was made with codec.revision another, this is codec.revision 1: add --mixed"
+    ):
         rejudge(dataset, {ANSWERS_UNDER: LOOSE})
     assert files(dataset) == before
     assert rejudge(dataset, {"check.attempts": 1}).went_out > 0  # Rows that only leave need no codec.

@@ -111,14 +111,19 @@ def test_variants_of_a_pair_draw_differently(fake_recipe, pairs, noises, tmp_pat
     assert [len(drawn) for drawn in by_question.values()] == [3] * len(PAIRS)
 
 
-def test_a_changed_folder_makes_its_units_anew_and_an_unchanged_one_does_not(fake_recipe, pairs, noises, tmp_path):
+def test_a_folder_that_changes_under_a_build_is_refused_and_a_finished_dataset_stays(
+    fake_recipe, pairs, noises, tmp_path
+):
     recipe = fake_recipe(source=pairs, augment=[noise(noises)])
     build(recipe, tmp_path / "out", local=True)
     before = contents(tmp_path / "out")
-    assert build(recipe, tmp_path / "out", local=True).speech_hours_per_work_hour is None
     soundfile.write(noises / "fan.wav", 0.1 * np.random.default_rng(1).standard_normal(60_000), 12_000)
-    assert build(recipe, tmp_path / "out", local=True).speech_hours_per_work_hour is not None
-    assert not before.keys() & contents(tmp_path / "out").keys()
+    assert build(recipe, tmp_path / "out", local=True).complete
+    assert contents(tmp_path / "out") == before
+    next((tmp_path / "out" / "units").iterdir()).unlink()
+    with pytest.raises(SetupError, match=r"units? (was|were) made with augment\.noise"):
+        build(recipe, tmp_path / "out", local=True)
+    assert build(recipe, tmp_path / "out", local=True, mixed=True).complete
     assert check(tmp_path / "out").problems == []
 
 

@@ -81,7 +81,7 @@ def planned(recipe, out):
 def run(loaded, plan, out, wrap=LocalCrews, engines=None, todo=None):
     async def made():
         async with Crew(Assignment(str(out), loaded), engines) as crew:
-            await crew.fingerprints()
+            await crew.ready()
             crews = wrap(crew)
             todo_ = range(len(plan.units)) if todo is None else todo
             return *await make_units(list(todo_), plan, crews, Quiet()), crews

@@ -1,4 +1,4 @@
-"""A build gives its engines the recipe's device, refuses a GPU that is not there, and keeps its kind in keys."""
+"""A build gives its engines the recipe's device, refuses a GPU that is not there, and compares its kind."""
 
 import json
 
@@ -7,9 +7,9 @@ import torch
 from support.gpus import pretend_gpus
 
 from anytalk.pipelines import build
+from anytalk.pipelines.dataset import made_with
 from anytalk.pipelines.recipe import Recipe
-from anytalk.pipelines.speech import engine
-from anytalk.pipelines.speech.crew import gpus_of, unit_key
+from anytalk.pipelines.speech import engine, unit_key
 from anytalk.pipelines.speech.pool import engines_of
 from anytalk.synth.errors import SetupError
 
@@ -60,10 +60,11 @@ def test_a_gpu_has_one_recogniser_and_a_cpu_one_for_each_core(recipe, monkeypatc
     assert engines_of(recipe(device="cpu")).pools["hearing"]._free.qsize() == 5
 
 
-def test_the_kind_of_gpu_is_part_of_a_units_key(recipe):
+def test_the_kind_of_gpu_is_compared_and_not_part_of_a_units_key(recipe):
     on_cpu = {"codec": {"name": "snac"}, "voices": {"kokoro:x#af_heart": {"engine": "1"}}}
     on_gpu = json.loads(json.dumps(on_cpu))
     on_gpu["codec"]["device"] = on_gpu["voices"]["kokoro:x#af_heart"]["device"] = "NVIDIA H200 sm_90"
-    assert unit_key([], recipe(), on_cpu) != unit_key([], recipe(), on_gpu)
-    assert unit_key([], recipe(device="cpu"), on_cpu) == unit_key([], recipe(device="auto"), on_cpu)
-    assert (gpus_of(on_cpu), gpus_of(on_gpu)) == ([], ["NVIDIA H200 sm_90"])
+    both = [made_with.made_with_of(recipe(), prints, "x86_64") for prints in (on_cpu, on_gpu)]
+    assert made_with.differences(*both)["codec.device"] == (None, "NVIDIA H200 sm_90")
+    assert unit_key([], recipe(device="cpu")) == unit_key([], recipe(device="auto"))
+    assert (made_with.gpus_of(on_cpu), made_with.gpus_of(on_gpu)) == ([], ["NVIDIA H200 sm_90"])

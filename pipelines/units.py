@@ -1,0 +1,105 @@
+"""Which units of a dataset are there and whole, and how those that are not are made."""
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from anytalk.pipelines.dataset import Judgement, Store, commit
+from anytalk.pipelines.plan import Plan
+from anytalk.pipelines.speech import Assignment, make_units, open_crews, unit_key
+
+from .close import CHECKSUMS
+from .progress import Reporter
+
+Sidecars = dict[int, dict[str, Any]]
+"""The sidecar of each unit, by number, in plan order."""
+
+
+class Units:
+    """The units of a dataset under its last judgement.
+
+    Args:
+        store: the dataset.
+        plan: of the dataset.
+        judgement: with the recipe.
+    """
+
+    def __init__(self, store: Store, plan: Plan, judgement: Judgement) -> None:
+        self.store, self.plan, self.judgement = store, plan, judgement
+        keys = [unit_key(rows, judgement.recipe, judgement.number) for rows in plan.units]
+        self.paths = [commit.sidecar_path(number, key) for number, key in enumerate(keys)]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def committed(self, known: Mapping[int, dict[str, Any]] | None = None) -> Sidecars:
+        """Sidecars of all units that are there; of those that are known, none is read again.
+
+        Raises:
+            SetupError: there are units of something else.
+        """
+        there = {path for paths in commit.sidecar_paths(self.store).values() for path in paths}
+        commit.refuse_foreign(self.store, sorted(there.difference(self.paths)), self.judgement.number)
+        known = known or {}
+        return {
+            number: known[number] if number in known else json.loads(self.store.read(path))
+            for number, path in enumerate(self.paths)
+            if path in there
+        }
+
+    def torn(self, committed: Mapping[int, Mapping[str, Any]]) -> list[int]:
+        """Units of which a file is missing, or of another size than its sidecar says; one listing tells."""
+        sizes = self.store.sizes()
+        return [n for n, s in committed.items() if any(sizes.get(file["path"]) != file["bytes"] for file in s["files"])]
+
+    async def make(
+        self,
+        todo: Sequence[int],
+        anew: Collection[int],
+        progress: Reporter,
+        *,
+        local: bool,
+        mixed: bool,
+    ) -> tuple[Sidecars, dict[int, str], float]:
+        """Make units.
+
+        Args:
+            todo: numbers of all that are to be made.
+            anew: those of them that were there; a unit whose files come out as they were keeps its sidecar.
+            progress: told of rows as they pass.
+            local: in this process, else on Ray.
+            mixed: see `Assignment`.
+
+        Returns:
+            Sidecars by number, why the others were deferred, and the seconds that rows took.
+
+        Raises:
+            SetupError: engines are missing, or not those of the dataset; nothing was deleted.
+        """
+        recipe = self.judgement.recipe
+        assignment = Assignment(str(self.store), recipe, self.judgement.number, mixed=mixed)
+        async with open_crews(assignment, progress, local=local) as crews:
+            await crews.ready()
+            # From here on the dataset is unfinished.
+            self.store.delete(CHECKSUMS)
+            before = {number: content for number in anew if _is_sidecar(content := self.store.read(self.paths[number]))}
+            for number in anew:
+                self.store.delete(self.paths[number])
+            started = time.monotonic()
+            made, deferred = await make_units(todo, self.plan, crews, progress, hours=recipe.resources.hours)
+            work_s = time.monotonic() - started
+        for number in made.keys() & before.keys():
+            old = json.loads(before[number])
+            if old["files"] == made[number]["files"]:
+                self.store.write(self.paths[number], before[number])
+                made[number] = old
+        return made, deferred, work_s
+
+
+def _is_sidecar(content: bytes) -> bool:
+    """Whether a sidecar can be read; a damaged one is not kept."""
+    try:
+        return "files" in json.loads(content)
+    except ValueError:
+        return False
