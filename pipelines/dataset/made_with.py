@@ -161,7 +161,7 @@ def join(store: Store, made_with: Mapping[str, Any], licences: Mapping[str, Any]
         if mine := known.keys() - others.keys():
             return min(mine)
         for other in others.values():
-            _refuse_unlike_rows(store, other["fingerprints"], made_with["fingerprints"])
+            _refuse_unlike_rows(store, other.get("fingerprints", {}), made_with.get("fingerprints", {}))
         number = max(known, default=-1) + 1
         # Of two that come at once one is first, and the other one compares itself with it.
         content = {"made_with": made_with, "licences": licences}

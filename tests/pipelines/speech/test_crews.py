@@ -183,7 +183,7 @@ def test_an_error_that_nobody_knows_of_defers_its_unit_in_one_line(fake_recipe, 
 
     async def made():
         async with Crew(Assignment(str(tmp_path / "out"), loaded)) as crew:
-            await crew.fingerprints()
+            await crew.ready()
             real, crew._commit = crew._commit, lambda number, *rest: {}[number] if number == 2 else real(number, *rest)
             return await make_units(range(4), plan, LocalCrews(crew), Quiet())
 
