@@ -7,7 +7,7 @@ from typing import Any
 
 from anytalk.pipelines.dataset import Judgement, Store, commit
 from anytalk.pipelines.plan import Plan
-from anytalk.pipelines.speech import Assignment, make_units, open_crews, unit_key
+from anytalk.pipelines.speech import Assignment, make_units, open_crews, unit_keys
 
 from .close import CHECKSUMS
 from .progress import Reporter
@@ -27,8 +27,8 @@ class Units:
 
     def __init__(self, store: Store, plan: Plan, judgement: Judgement) -> None:
         self.store, self.plan, self.judgement = store, plan, judgement
-        keys = [unit_key(rows, judgement.recipe, judgement.number) for rows in plan.units]
-        self.paths = [commit.sidecar_path(number, key) for number, key in enumerate(keys)]
+        key = unit_keys(plan, judgement.recipe, judgement.number)
+        self.paths = [commit.sidecar_path(number, key(number)) for number in range(len(plan.units))]
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -150,6 +150,11 @@ class Plan:
     """Versions of the libraries that it was made with."""
 
     @property
+    def sha256(self) -> str:
+        """Hash of all its rows."""
+        return next(content for path, content in self.files.items() if path.startswith("plan/"))
+
+    @property
     def rows(self) -> int:
         """Rows in all units."""
         return self.units.rows()

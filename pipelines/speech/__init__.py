@@ -1,7 +1,7 @@
 """Phase 2: one work unit is spoken, listened to, judged and encoded."""
 
 from .attempts import Attempt, Attempts, RowAttempts, read_back, read_change, read_chosen
-from .crew import Assignment, Crew, unit_key
+from .crew import Assignment, Crew, unit_keys
 from .crews import CrewLost, Crews, LocalCrews, RunStopped
 from .dispatch import make_units, open_crews
 from .engine import VoiceEngine
@@ -41,6 +41,6 @@ __all__ = [
     "read_chosen",
     "read_unit",
     "total_usage",
-    "unit_key",
+    "unit_keys",
     "utterance_of",
 ]

@@ -11,7 +11,7 @@ import functools
 import shutil
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,6 +121,10 @@ class Crew:
         return made_with.join(self.store, found, licences, mixed=self.assignment.mixed)
 
     @functools.cached_property
+    def _key(self) -> Callable[[int], str]:
+        return unit_keys(self.plan, self.recipe, self.assignment.judgement)
+
+    @functools.cached_property
     def _versions(self) -> dict[int, dict[str, Any]]:
         """What units were made with, by number."""
         return made_with.announced(self.store)
@@ -157,7 +161,7 @@ class Crew:
     async def _make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
         self._refuse_full_disk()
         rows = self.plan.units[number]
-        key = unit_key(rows, self.recipe, self.assignment.judgement)
+        key = self._key(number)
         if (known := await asyncio.to_thread(commit.sidecar_of, self.store, number, key)) is not None:
             return known  # Somebody else was faster.
         started, engines = time.monotonic(), self.engines.another()
@@ -283,15 +287,12 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     return prints
 
 
-def unit_key(rows: Sequence[PlannedRow], recipe: Recipe, judgement: int = 0) -> str:
-    """Hash of everything that a unit's bytes follow from but for what is installed (see `dataset.made_with`).
+def unit_keys(plan: Plan, recipe: Recipe, judgement: int = 0) -> Callable[[int], str]:
+    """Hashes of all that units' bytes follow from but for what is installed (see `dataset.made_with`), by number.
 
-    The number of a judgement stands for its policy.
+    The plan's hash stands for the rows, and the number of a judgement for its policy.
     """
-    # A row's id follows from its written form; what is said for it may change with the rules that write it out, and who
-    # says and hears it with its language.
-    texts = (part for row in rows for part in (row.id, row.pair.language, row.pair.question, row.pair.answer))
-    return digest(schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, *texts)
+    return functools.partial(digest, schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, plan.sha256)
 
 
 def timings(engines: Engines, started: float) -> dict[str, Any]:

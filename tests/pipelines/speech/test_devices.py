@@ -9,7 +9,7 @@ from support.gpus import pretend_gpus
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset import made_with
 from anytalk.pipelines.recipe import Recipe
-from anytalk.pipelines.speech import engine, unit_key
+from anytalk.pipelines.speech import engine
 from anytalk.pipelines.speech.pool import engines_of
 from anytalk.synth.errors import SetupError
 
@@ -66,5 +66,5 @@ def test_the_kind_of_gpu_is_compared_and_not_part_of_a_units_key(recipe):
     on_gpu["codec"]["device"] = on_gpu["voices"]["kokoro:x#af_heart"]["device"] = "NVIDIA H200 sm_90"
     both = [made_with.made_with_of(recipe(), prints, "x86_64") for prints in (on_cpu, on_gpu)]
     assert made_with.differences(*both)["codec.device"] == (None, "NVIDIA H200 sm_90")
-    assert unit_key([], recipe(device="cpu")) == unit_key([], recipe(device="auto"))
+    assert recipe(device="cpu").unit_identity() == recipe(device="auto").unit_identity()
     assert (made_with.gpus_of(on_cpu), made_with.gpus_of(on_gpu)) == ([], ["NVIDIA H200 sm_90"])
