@@ -51,6 +51,8 @@ MEASURES = (
     "repetition",
     "similarity",
     "language_probability",
+    "end_drop_db",
+    "missing_end_words",
 )
 
 _ATTEMPTS = pa.list_(

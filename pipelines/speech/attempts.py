@@ -16,7 +16,8 @@ from anytalk.pipelines.plan import PlannedRow
 from anytalk.pipelines.recipe import Check, Side
 from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.hearing import Heard
-from anytalk.synth.judge.measure import DECIMALS, Measures, rounded
+from anytalk.synth.judge.error_rate import DECIMALS
+from anytalk.synth.judge.measure import Measures, rounded
 from anytalk.synth.judge.policy import REASONS, Policy, first_failure
 
 from .augment import Change
@@ -214,7 +215,7 @@ def measured(attempt: Attempt | None) -> dict[str, float | None]:
     if attempt is None or attempt.measures is None:
         return dict.fromkeys(MEASURES)
     # A text that was heard has no errors against itself, and that says nothing.
-    unknown = {"wer", "cer"} if attempt.is_transcribed else set()
+    unknown = {"wer", "cer", "missing_end_words"} if attempt.is_transcribed else set()
     return {name: None if name in unknown else getattr(attempt.measures, name) for name in MEASURES}
 
 
@@ -250,7 +251,7 @@ def read_back(attempt: Mapping[str, Any], row: PlannedRow) -> Attempt:
         number=attempt["attempt"],
         voice=attempt["voice"],
         heard=None if attempt["transcript"] is None else Heard(attempt["transcript"], None),
-        measures=_measures({name: attempt[name] for name in MEASURES}),
+        measures=_measures({name: attempt.get(name) for name in MEASURES}),
         reason=attempt["reason"],
         detail=attempt["detail"],
         codes=None if codes is None else np.asarray(codes, np.uint16),
@@ -275,7 +276,7 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
         number=next(number for number in range(len(made) + 1) if number not in made),
         voice=accepted[f"{side}_voice"],
         heard=None if transcript is None else Heard(transcript, features),
-        measures=_measures({name: accepted[f"{side}_{name}"] for name in MEASURES}),
+        measures=_measures({name: accepted.get(f"{side}_{name}") for name in MEASURES}),
         codes=accepted["answer_codes"] if side == "answer" else None,
         is_transcribed=own is None,
         text=None if own in (None, accepted[side]) else accepted[side],

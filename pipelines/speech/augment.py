@@ -14,7 +14,7 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.augment import drawn
 from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard
-from anytalk.synth.judge.measure import word_error_rate
+from anytalk.synth.judge.error_rate import word_error_rate
 from anytalk.synth.seed import derive_seed
 
 from .pool import Engines

@@ -23,7 +23,7 @@ from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard, Whisper, load_whisper
 from anytalk.synth.hearing.contract import CONTEXT_SAMPLES
 from anytalk.synth.hearing.window import window_samples
-from anytalk.synth.judge.measure import word_error_rate
+from anytalk.synth.judge.error_rate import word_error_rate
 
 from .figures import Clock, Figures, compared, describe, figures, in_turns
 

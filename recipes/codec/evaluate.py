@@ -29,7 +29,7 @@ from anytalk.synth.device import Dtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper, load_whisper
 from anytalk.synth.judge.dnsmos import Dnsmos
-from anytalk.synth.judge.measure import whisper_normaliser
+from anytalk.synth.judge.error_rate import whisper_normaliser
 from anytalk.synth.language import primary
 
 from .steps import perplexity

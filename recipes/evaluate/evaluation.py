@@ -26,7 +26,7 @@ from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.judge.measure import error_rate, whisper_normaliser
+from anytalk.synth.judge.error_rate import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.wording import quantity
 

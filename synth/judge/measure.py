@@ -1,28 +1,23 @@
-"""What is measured of one utterance: its transcript against its text, its sound, its pace, its silences.
+"""What is measured of one utterance: its transcript against its text, its sound, its pace, its silences."""
 
-Words are compared as Whisper's paper does (https://arxiv.org/abs/2212.04356, appendix C): the normaliser makes
-"twenty" and "20", "colour" and "color" the same word.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
-import jiwer
 import numpy as np
 
 from anytalk.synth.audio import Waveform
-from anytalk.synth.language import primary
-from anytalk.synth.text import normalise
 
 from .contract import Span
+from .error_rate import DECIMALS, compare
+from .pace import spoken_words
 
-DECIMALS = 4
 CLIPPED_FROM = 0.999
 CLIPPED_RUN = 3
 """Fewer samples at full scale in a row are a peak that fits, not a clipped one."""
 SILENT_DB = -120.0
+END_S = 0.06
+"""Of the sound's end that must be quieter than the speech: a word that ends itself does not stop at full level."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +25,12 @@ class Measures:
     """Measures of one utterance, rounded to four decimals.
 
     Attributes:
-        wer: word error rate of the transcript; over 1 if there are more errors than words.
+        wer: word error rate of the transcript; over 1 if there are more errors than words. Of characters in scripts
+            without spaces between words.
         cer: character error rate of the transcript.
         mos: mean opinion score, as an engine guesses it.
-        seconds_per_word: from the first to the last speech, over the words of the text; 0 without speech.
+        seconds_per_word: from the first to the last speech, over the words that are said (`spoken_words`); 0 without
+            speech.
         leading_silence_s: before the first speech; the whole length without speech.
         trailing_silence_s: after the last speech; the whole length without speech.
         inner_silence_s: the longest between two stretches of speech.
@@ -44,6 +41,10 @@ class Measures:
         similarity: of the speaker to the voice's reference, -1 to 1; None where the one or the other is not known.
         language_probability: that the row's language is the one that is heard, of all that the recogniser knows; None
             where it knows only English.
+        end_drop_db: how far the level of the last 60 ms lies below that of the speech; about 0 where the sound breaks
+            off within a word, at most 120. None without speech.
+        missing_end_words: words at the end of the text that are not in the transcript; half a word for each character
+            in scripts without spaces.
     """
 
     wer: float
@@ -58,6 +59,8 @@ class Measures:
     repetition: float = 0.0
     similarity: float | None = None
     language_probability: float | None = None
+    end_drop_db: float | None = None
+    missing_end_words: float | None = None
 
 
 def measure(
@@ -88,24 +91,25 @@ def measure(
     Returns:
         The measures.
     """
-    readings = _readings(text, transcript, language)
-    wanted, _ = readings[0]
+    difference = compare(text, transcript, language)
     length_s = len(waveform) / rate_hz
     first_s, last_s = (spans[0][0], spans[-1][1]) if spans else (length_s, 0.0)
     gaps_s = [after[0] - before[1] for before, after in pairwise(spans)]
     values = Measures(
-        wer=min(error_rate(jiwer.wer, *reading) for reading in readings),
-        cer=min(error_rate(jiwer.cer, *reading) for reading in readings),
+        wer=difference.wer,
+        cer=difference.cer,
         mos=mos,
-        seconds_per_word=max(0.0, last_s - first_s) / max(1, len(wanted.split())),
+        seconds_per_word=max(0.0, last_s - first_s) / spoken_words(text, language),
         leading_silence_s=first_s,
         trailing_silence_s=max(0.0, length_s - last_s),
         inner_silence_s=max(gaps_s, default=0.0),
         clipped_share=clipped_share(waveform),
         peak_db=_peak_db(waveform),
-        repetition=min(repetition(*(words.split() for words in reading)) for reading in readings),
+        repetition=repetition(difference.text, difference.transcript),
         similarity=similarity,
         language_probability=language_probability,
+        end_drop_db=_end_drop_db(waveform, rate_hz, spans),
+        missing_end_words=difference.missing_end_words,
     )
     return rounded(values)
 
@@ -147,30 +151,6 @@ def _repeats(words: Sequence[str]) -> int:
     return int(copied.sum())
 
 
-def word_error_rate(text: str, transcript: str, language: str) -> float:
-    """Compare words alone: the `wer` that `measure` gives.
-
-    Args:
-        text: what was to be said, in its spoken form.
-        transcript: what was heard.
-        language: BCP-47 tag of both.
-
-    >>> word_error_rate("It is twenty past nine.", "it's 20 past 9", "en")
-    0.0
-    """
-    return round(min(error_rate(jiwer.wer, *reading) for reading in _readings(text, transcript, language)), DECIMALS)
-
-
-def _readings(text: str, transcript: str, language: str) -> list[tuple[str, str]]:
-    """Text and transcript as they are compared, in two ways of which the kinder one counts."""
-    whisper_normalise = whisper_normaliser(primary(language))
-    # Whisper writes "2024" where "twenty twenty-four" was said; its own normaliser does not always see that.
-    return [
-        (whisper_normalise(text), whisper_normalise(transcript)),
-        (whisper_normalise(normalise(text, language)), whisper_normalise(normalise(transcript, language))),
-    ]
-
-
 def clipped_share(waveform: Waveform) -> float:
     """Measure how much of a waveform lies in runs at full scale.
 
@@ -189,41 +169,19 @@ def clipped_share(waveform: Waveform) -> float:
     return float(lengths[lengths >= CLIPPED_RUN].sum()) / max(1, len(waveform))
 
 
+def _end_drop_db(waveform: Waveform, rate_hz: int, spans: Sequence[Span]) -> float | None:
+    """Level of the speech over that of the end, in decibels."""
+    speech = [waveform[round(start * rate_hz) : round(end * rate_hz)] for start, end in spans]
+    if not sum(map(len, speech)):
+        return None
+    return max(0.0, _level_db(np.concatenate(speech)) - _level_db(waveform[-round(END_S * rate_hz) :]))
+
+
+def _level_db(waveform: Waveform) -> float:
+    power = float(np.mean(np.square(waveform, dtype=np.float64)))
+    return max(SILENT_DB, 10 * float(np.log10(power))) if power > 0 else SILENT_DB
+
+
 def _peak_db(waveform: Waveform) -> float:
     peak = float(np.max(np.abs(waveform), initial=0.0))
     return max(SILENT_DB, 20 * float(np.log10(peak))) if peak > 0 else SILENT_DB
-
-
-def error_rate(rate: Callable[[str, str], float], wanted: str, heard: str) -> float:
-    """Take jiwer's rate of two normalised texts; against an empty one, something heard counts as all wrong.
-
-    Args:
-        rate: `jiwer.wer` or `jiwer.cer`.
-        wanted: the reference.
-        heard: what is compared with it.
-    """
-    if not wanted:
-        return 1.0 if heard else 0.0
-    return rate(wanted, heard)
-
-
-@cache
-def whisper_normaliser(language: str) -> Callable[[str], str]:
-    """Text whisper_normaliser that words are compared after: Whisper's for English, its basic one elsewhere.
-
-    Args:
-        language: ISO 639-1 code, such as `en`.
-    """
-    # Imported here: whisper_normalizer reads a table of spellings, which only those who measure need.
-    whisper_normalise: Callable[[str], str]
-    if language == "en":
-        from whisper_normalizer.english import EnglishTextNormalizer
-
-        whisper_normalise = EnglishTextNormalizer()
-    else:
-        from whisper_normalizer.basic import BasicTextNormalizer
-
-        # Without its marks, a word of Hindi or Thai loses its vowels.
-        whisper_normalise = BasicTextNormalizer(preserve_marks=True)
-    # Of an ellipsis the English normaliser leaves a full stop, as if it were a word.
-    return lambda text: " ".join(word for word in whisper_normalise(text).split() if any(map(str.isalnum, word)))

@@ -24,6 +24,8 @@ class Policy:
         max_repetition: share of words that repeat the words just before them.
         min_similarity: of the speaker to the voice's reference, where there is one.
         min_language_probability: language-ID probability of the row's language (multilingual Whisper only).
+        min_end_drop_db: how far the level of the last 60 ms lies below that of the speech.
+        max_missing_end_words: words at the end of the text that the transcript lacks.
 
     Raises:
         ValueError: if a bound is negative or not a number, or the slowest pace is faster than the fastest.
@@ -40,6 +42,8 @@ class Policy:
     max_repetition: float | None = 0.2
     min_similarity: float | None = None
     min_language_probability: float | None = None
+    min_end_drop_db: float | None = 10.0
+    max_missing_end_words: float | None = 0.5
 
     def __post_init__(self) -> None:
         for name, bound in vars(self).items():
@@ -53,6 +57,7 @@ class Policy:
 GATES = (
     ("other_language", "language_probability", "min_language_probability"),
     ("high_wer", "wer", "max_wer"),
+    ("missing_end", "missing_end_words", "max_missing_end_words"),
     ("repetition", "repetition", "max_repetition"),
     ("low_mos", "mos", "min_mos"),
     ("other_speaker", "similarity", "min_similarity"),
@@ -61,10 +66,11 @@ GATES = (
     ("leading_silence", "leading_silence_s", "max_leading_silence_s"),
     ("trailing_silence", "trailing_silence_s", "max_trailing_silence_s"),
     ("inner_silence", "inner_silence_s", "max_inner_silence_s"),
+    ("cut_off", "end_drop_db", "min_end_drop_db"),
     ("clipped", "clipped_share", "max_clipped_share"),
 )
 """Reason, measure and bound of each gate, in the order in which they stand: what was said, how it sounds, its pace, its
-silences, its peaks."""
+silences, its end and its peaks."""
 
 REASONS = tuple(reason for reason, _, _ in GATES)
 

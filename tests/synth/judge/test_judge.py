@@ -227,13 +227,30 @@ def test_silences_and_pace_come_from_the_spans():
         wer=0.0,
         cer=0.0,
         mos=3.1235,
-        seconds_per_word=4.0,  # "one two three four" is the number 1234: one word
+        seconds_per_word=1.0,
         leading_silence_s=0.5,
         trailing_silence_s=0.5,
         inner_silence_s=1.0,
         clipped_share=0.0,
         peak_db=-6.0206,
+        end_drop_db=67.5449,  # One sample of 0.5 in 2.75 s of speech, against silence.
+        missing_end_words=0.0,
     )
+
+
+def test_a_word_that_is_cut_off_stops_at_the_level_of_speech(spoken: Waveform):
+    spans = SileroVad().speech_spans(spoken)
+    last_word = spoken[-RATE_HZ:]
+    loudest = int(np.argmax(np.convolve(last_word**2, np.ones(int(0.06 * RATE_HZ)), mode="valid")))
+    cut = spoken[: len(spoken) - RATE_HZ + loudest + int(0.06 * RATE_HZ)]
+    drops = []
+    for sound in (spoken, cut):
+        inside = [(start, min(end, len(sound) / RATE_HZ)) for start, end in spans]
+        found = measure(
+            text=TEXT, transcript=TEXT, language="en", waveform=sound, rate_hz=RATE_HZ, spans=inside, mos=4.0
+        )
+        drops.append((verdict(found, Policy()), found.end_drop_db is not None and found.end_drop_db > 30))
+    assert drops == [(None, True), ("cut_off", False)]
 
 
 def test_without_speech_all_is_silence():
@@ -264,6 +281,8 @@ def test_only_runs_at_full_scale_are_clipped():
         ("inner_silence", {"inner_silence_s": 4.0}),
         ("clipped", {"clipped_share": 0.01}),
         ("repetition", {"repetition": 0.5}),
+        ("missing_end", {"missing_end_words": 1.0}),
+        ("cut_off", {"end_drop_db": 4.0}),
         ("high_wer", {"wer": float("nan")}),
         ("low_mos", {"mos": float("nan")}),
         ("high_wer", {"wer": 0.5, "mos": 1.0, "clipped_share": 0.5}),
