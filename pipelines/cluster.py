@@ -16,6 +16,8 @@ REACHED_S = 10.0
 def connected() -> Iterator[None]:
     """Be connected to Ray: as this process already is, to the cluster of RAY_ADDRESS, or to one on this machine.
 
+    With RAY_ADDRESS=local a new one is started although there is one on this machine.
+
     Raises:
         SetupError: there is no cluster at that address, or none can be started here.
     """
@@ -27,7 +29,7 @@ def connected() -> Iterator[None]:
         _refuse_unreachable(address)
         try:
             ray.init(
-                address="auto" if address else None,
+                address="auto" if address and address != "local" else address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -53,5 +55,5 @@ def _refuse_unreachable(address: str | None) -> None:
 
 def _unreachable(address: str | None, why: str) -> str:
     if address is None:
-        return f"Ray does not start on this machine: {why}; --local needs none"
+        return f"Ray does not start on this machine: {why}; RAY_ADDRESS=local starts another one, --local needs none"
     return f"there is no Ray cluster at RAY_ADDRESS={address}: {why}; unset it to start Ray on this machine"
