@@ -15,7 +15,7 @@ from anytalk.pipelines import build, check
 
 ROWS = [
     {"question": f"Question number {n}?" if n % 4 else f"[unspeakable] {n}", "answer": f"Answer number {n}."}
-    for n in range(120)
+    for n in range(72)
 ]
 
 
