@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.pipelines.dataset import Store, current_judgement, made_with
+from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
 from anytalk.pipelines.plan import Plan, load_or_make
 from anytalk.pipelines.recipe import Recipe, load_recipe
 from anytalk.synth.errors import SetupError
@@ -98,6 +98,7 @@ def build(
     share = WHOLE if part is None else part_of(part)
     store, progress = Store(out), progress or Quiet()
     try:
+        _refuse_to_ask_again(loaded, store, share)
         plan = load_or_make(loaded, store, progress)
         units = Units(store, plan, dataclasses.replace(current_judgement(store), recipe=loaded))
         return _build(units, share, progress, local=local or part is not None, mixed=mixed)
@@ -110,15 +111,16 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
     store, plan, judgement = units.store, units.plan, units.judgement
     there = units.committed()
     torn = units.torn(there)
-    todo = [number for number in share.units(len(units)) if number not in there or number in torn]
+    own = share.units(len(units))
+    todo = [number for number in own if number not in there or number in torn]
     if judgement.number and (todo or not store.exists(CHECKSUMS)):
         raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
     made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
     if todo:
-        anew = [number for number in todo if number in there]
+        anew = {number: store.read(units.paths[number]) for number in todo if number in there}
         for number in anew:
             progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
-        made, deferred, work_s = asyncio.run(units.make(todo, anew, progress, local=local, mixed=mixed))
+        made, deferred, work_s = asyncio.run(units.make(todo, anew, progress, share=own, local=local, mixed=mixed))
         # Others may have made theirs meanwhile.
         there = units.committed({**there, **made})
         torn = units.torn(there)
@@ -130,6 +132,20 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
     part = None if share == WHOLE else str(share)
     others = _other_versions(store, judgement.recipe) if complete and not made else None
     return dataclasses.replace(summary, part=part, other_versions=others)
+
+
+def _refuse_to_ask_again(recipe: Recipe, store: Store, share: Part) -> None:
+    """Have one part ask a language model for the texts: every part that plans would pay for all of them.
+
+    Raises:
+        SetupError: this is another part, and there is no plan yet.
+    """
+    asks = any(section is not recipe.reword for section in recipe.models())
+    if asks and share.number > 1 and not store.exists(PLAN):
+        raise SetupError(
+            f"{store} has no plan yet, and planning asks a language model: start part 1/{share.of} first, "
+            f"and the others when {PLAN} is there"
+        )
 
 
 def _is_closed(units: Units) -> bool:

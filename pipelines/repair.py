@@ -60,7 +60,11 @@ def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | Non
     for judgement in history if wrong else []:
         # What a judgement makes of a unit follows from what the one before made of it.
         units = Units(store, plan, judgement)
-        anew = [number for number in wrong if judgement is history[-1] and store.exists(units.paths[number])]
+        anew = {
+            number: None if path in damaged else store.read(path)
+            for number in wrong
+            if judgement is history[-1] and store.exists(path := units.paths[number])
+        }
         _, deferred, _ = asyncio.run(units.make(wrong, anew, progress, local=True, mixed=mixed))
         if deferred:
             why = next(iter(deferred.values()))

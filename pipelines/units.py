@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anytalk.pipelines.dataset import Judgement, Store, commit
@@ -56,9 +56,10 @@ class Units:
     async def make(
         self,
         todo: Sequence[int],
-        anew: Collection[int],
+        anew: Mapping[int, bytes | None],
         progress: Reporter,
         *,
+        share: Sequence[int] | None = None,
         local: bool,
         mixed: bool,
     ) -> tuple[Sidecars, dict[int, str], float]:
@@ -66,8 +67,10 @@ class Units:
 
         Args:
             todo: numbers of all that are to be made.
-            anew: those of them that were there; a unit whose files come out as they were keeps its sidecar.
+            anew: those of them that are there, with the bytes of the sidecar, which the unit keeps if its files come
+                out as they were; None for a sidecar that is damaged.
             progress: told of rows as they pass.
+            share: see `make_units`.
             local: in this process, else on Ray.
             mixed: see `Assignment`.
 
@@ -83,23 +86,14 @@ class Units:
             await crews.ready()
             # From here on the dataset is unfinished.
             self.store.delete(CHECKSUMS)
-            before = {number: content for number in anew if _is_sidecar(content := self.store.read(self.paths[number]))}
             for number in anew:
                 self.store.delete(self.paths[number])
             started = time.monotonic()
-            made, deferred = await make_units(todo, self.plan, crews, progress, hours=recipe.resources.hours)
+            hours = recipe.resources.hours
+            made, deferred = await make_units(todo, self.plan, crews, progress, hours=hours, share=share)
             work_s = time.monotonic() - started
-        for number in made.keys() & before.keys():
-            old = json.loads(before[number])
-            if old["files"] == made[number]["files"]:
-                self.store.write(self.paths[number], before[number])
-                made[number] = old
+        for number in made.keys() & anew.keys():
+            if (before := anew[number]) and json.loads(before)["files"] == made[number]["files"]:
+                self.store.write(self.paths[number], before)
+                made[number] = json.loads(before)
         return made, deferred, work_s
-
-
-def _is_sidecar(content: bytes) -> bool:
-    """Whether a sidecar can be read; a damaged one is not kept."""
-    try:
-        return "files" in json.loads(content)
-    except ValueError:
-        return False

@@ -100,18 +100,19 @@ def sidecar_paths(store: Store) -> dict[int, list[str]]:
     return found
 
 
-def latest_sidecar(store: Store, paths: Sequence[str]) -> dict[str, Any]:
-    """The sidecar of a committed unit; of one that was judged again, that of the last judgement."""
-    return _latest([json.loads(store.read(path)) for path in paths])
+def latest_sidecar(store: Store, paths: Sequence[str], before: int | None = None) -> dict[str, Any]:
+    """The sidecar of a committed unit; of one that was judged again, that of the last judgement (before another)."""
+    found = [json.loads(store.read(path)) for path in paths]
+    latest: dict[str, Any] = max(
+        (sidecar for sidecar in found if before is None or sidecar["judgement"] < before),
+        key=lambda sidecar: int(sidecar["judgement"]),
+    )
+    return latest
 
 
 def sidecars(store: Store) -> dict[int, dict[str, Any]]:
     """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
     return {number: latest_sidecar(store, paths) for number, paths in sorted(sidecar_paths(store).items())}
-
-
-def _latest(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return max(found, key=lambda sidecar: int(sidecar["judgement"]))
 
 
 def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:

@@ -118,6 +118,8 @@ class Store:
         part = self._part(path, content)
         try:
             part.replace(self.full(path))
+        except FileNotFoundError:
+            raise InterruptedError("somebody who closed the dataset took it for what a killed writer left") from None
         finally:
             part.unlink(missing_ok=True)
         self._synchronise_folder(path)
@@ -136,6 +138,8 @@ class Store:
             os.link(part, self.full(path))
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            raise InterruptedError("somebody who closed the dataset took it for what a killed writer left") from None
         finally:
             part.unlink(missing_ok=True)
         self._synchronise_folder(path)

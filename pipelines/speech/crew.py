@@ -197,7 +197,7 @@ class Crew:
         return await make_unit(rows, engines, self.recipe, reworder=reworder, failed=failed, passed=passed)
 
     def _before(self, number: int) -> dict[str, Any]:
-        return commit.latest_sidecar(self.store, self._earlier[number])
+        return commit.latest_sidecar(self.store, self._earlier[number], self.assignment.judgement)
 
     async def _judged_again(
         self, rows: Sequence[PlannedRow], engines: Engines, before: Mapping[str, Any]

@@ -90,7 +90,13 @@ class Run:
 
 
 async def make_units(
-    todo: Sequence[int], plan: Plan, crews: Crews, progress: Reporter, *, hours: float | None = None
+    todo: Sequence[int],
+    plan: Plan,
+    crews: Crews,
+    progress: Reporter,
+    *,
+    hours: float | None = None,
+    share: Sequence[int] | None = None,
 ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     """Make units, as many at once as the crews take.
 
@@ -100,6 +106,7 @@ async def make_units(
         crews: who makes them.
         progress: told of rows as they pass.
         hours: wall-clock time after which no further unit is begun; None for no end.
+        share: units that this run sees to, those that are there included; None for the whole plan.
 
     Returns:
         Sidecars by number, and why the others were deferred.
@@ -132,11 +139,12 @@ async def make_units(
             _advance(run, NOTHING, progress)
             hire(group)
 
-    progress.start("rows", plan.rows, plan.rows - sum(map(plan.units.size, todo)))
+    rows = plan.rows if share is None else sum(map(plan.units.size, share))
+    progress.start("rows", rows, rows - sum(map(plan.units.size, todo)))
     told = asyncio.create_task(_tell(run, crews, progress))
     try:
         await _grouped(hire)
-        others_were_made = bool(run.made) or len(todo) < len(plan.units)
+        others_were_made = bool(run.made) or len(todo) < len(plan.units if share is None else share)
         for number in sorted(run.alone):
             if run.stopped is not None:
                 run.deferred[number] = run.suspects.get(number, run.stopped)

@@ -1,5 +1,7 @@
 """Builds: what goes in comes out once, with its reason if it failed, and with the same bytes however it is run."""
 
+import asyncio
+import contextlib
 import json
 import math
 import subprocess
@@ -10,10 +12,12 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from anytalk.pipelines import build, check, rejudge
+from anytalk.pipelines import build, check, rejudge, units
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import load_recipe
+from anytalk.pipelines.speech import Crew, LocalCrews
+from anytalk.pipelines.speech.dispatch import Run
 from anytalk.synth.codec.catalogue import ENGINES
 from anytalk.synth.errors import SetupError
 
@@ -261,6 +265,41 @@ def test_a_changed_source_is_refused(fake_recipe, write_jsonl, tmp_path):
     write_jsonl(PAIRS[:5])
     with pytest.raises(SetupError, match="has changed since"):
         build(recipe, tmp_path / "out", local=True)
+
+
+class Shuffled(LocalCrews):
+    """A crew whose units end in another order than they begin."""
+
+    def __init__(self, crew):
+        super().__init__(crew)
+        self.slots = 8
+
+    async def make(self, number, failed=None):
+        sidecar = await super().make(number, failed)
+        await asyncio.sleep(0.1 * ((7 - 3 * number) % 5))
+        return sidecar
+
+
+def test_the_manifest_does_not_depend_on_the_order_in_which_units_end(fake_recipe, write_jsonl, tmp_path, monkeypatch):
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)), shards={"unit_rows": 2})
+
+    @contextlib.asynccontextmanager
+    async def crews(assignment, progress, *, local):
+        async with Crew(assignment) as crew:
+            yield Shuffled(crew)
+
+    monkeypatch.setattr(units, "open_crews", crews)
+    finished = Run.finished
+    order = []
+    monkeypatch.setattr(Run, "finished", lambda run, number, told: (order.append(number), finished(run, number, told)))
+    assert build(recipe, tmp_path / "out", local=True).complete
+    assert sorted(order) == [0, 1, 2, 3, 4]
+    assert order != sorted(order)
+    manifest = (tmp_path / "out" / "dataset.json").read_bytes()
+    assert check(tmp_path / "out").problems == []
+    (tmp_path / "out" / "SHA256SUMS").unlink()
+    build(recipe, tmp_path / "out", local=True)
+    assert (tmp_path / "out" / "dataset.json").read_bytes() == manifest
 
 
 def test_an_object_store_holds_a_dataset_too(fake_recipe, write_jsonl, tmp_path):
