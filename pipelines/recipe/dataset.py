@@ -76,16 +76,21 @@ class Codec(Section):
     compute_type: Dtype = Field("float32", description="precision of SNAC's encoder; half precision on a GPU only")
 
 
+ComputeType = Literal["float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16"]
+
+
 class Features(Section):
     """Whisper model that hears everything and whose encoder states are the questions' features."""
 
-    model: str = Field("tiny.en", description="a Whisper: tiny.en, small, a hub id, a folder, openai:small, a .pt file")
-    compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
+    model: str = Field(
+        "tiny.en",
+        description="a Whisper: tiny.en, small, a hub id, a folder, openai:small, a .pt file, "
+        "transformers:openai/whisper-small",
+    )
+    compute_type: ComputeType = Field(
         "float32", description="precision of the features; float32 matches openai-whisper"
     )
-    text_compute_type: Literal["float32", "float16", "int8", "int8_float32"] = Field(
-        "int8", description="precision where only a transcript is needed: answers"
-    )
+    text_compute_type: ComputeType = Field("int8", description="precision where only a transcript is needed: answers")
     context: Context = Field(
         "full", description="encoder window: full (30 seconds, as in Mini-Omni) or short (8, 16 or 30 seconds)"
     )

@@ -18,7 +18,7 @@ from anytalk.synth.augment.chain import described
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
-from anytalk.synth.hearing import Heard, load_whisper
+from anytalk.synth.hearing import Heard, computes_in, load_whisper
 from anytalk.synth.judge import Vad, load_mos, load_vad, trim_to_speech
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
@@ -178,13 +178,13 @@ class RecogniserEngine:
     """
 
     def __init__(self, features: Features, language: str, device: str = "cpu") -> None:
-        exact = features.model.startswith("openai:") or features.model.endswith(".pt")
+        own = computes_in(features.model, features.text_compute_type)
         self.whisper = load_whisper(
             features.model,
             language=language,
             compute_type=features.compute_type,
-            # openai-whisper has one arithmetic for everything.
-            text_compute_type=None if exact else features.text_compute_type,
+            # The usual int8 is CTranslate2's; other engines make text in the arithmetic of features.
+            text_compute_type=features.text_compute_type if own else None,
             context=features.context,
             device=device,
         )

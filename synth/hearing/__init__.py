@@ -7,7 +7,7 @@
 ('Hello.', (47, 4))
 """
 
-from .catalogue import known_whispers, load_whisper
+from .catalogue import computes_in, known_whispers, load_whisper
 from .contract import Context, Heard, Whisper
 from .fake import FakeWhisper
 from .language import only_english_by_name
@@ -17,6 +17,7 @@ __all__ = [
     "FakeWhisper",
     "Heard",
     "Whisper",
+    "computes_in",
     "known_whispers",
     "load_whisper",
     "only_english_by_name",

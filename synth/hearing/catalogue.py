@@ -4,6 +4,7 @@ A new engine is one file here, with its `ENGINE`, and one line in `ENGINES`.
 """
 
 import importlib
+from pathlib import Path
 
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.language import whisper_code
@@ -13,6 +14,7 @@ from .contract import Context, Whisper, WhisperEngine, WhisperSettings
 ENGINES = {
     "faster-whisper": ".faster",
     "openai": ".openai",
+    "transformers": ".transformers",
     "fake": ".fake",
     "fake.en": ".fake",
 }
@@ -34,12 +36,14 @@ def load_whisper(
     Args:
         name: `tiny.en`, whose weights come with the package; a folder in CTranslate2's format; a size that
             faster-whisper knows (`small`) or a hub id of such a folder; `openai:small`, or the path of a
-            `.pt` file, for openai-whisper; `fake` for tests, and `fake.en`, which knows only English; or `ENGINE:SPEC`,
+            `.pt` file, for openai-whisper; `transformers:` and a hub id or a folder of safetensors, or that folder
+            alone; `fake` for tests, and `fake.en`, which knows only English; or `ENGINE:SPEC`,
             with an engine of the table.
         language: BCP-47 tag of what it hears where it is told no other; only its first part counts.
-        compute_type: arithmetic of the features in CTranslate2: `float32` for the original's, or `int8`, ….
+        compute_type: arithmetic of the features: `float32` for the original's; in CTranslate2 also `int8`, …; on a GPU
+            `float16` or `bfloat16`, but for openai-whisper.
         text_compute_type: arithmetic where only text is wanted; None for the same. With `int8` a transcript takes
-            three quarters of the time.
+            three quarters of the time in CTranslate2.
         context: what the encoder is shown when it makes features: `full` for the original's 30 seconds, or `short` for
             windows of 8, 16 and 30 seconds, whose states differ.
         cpu_threads: threads of one pass on a CPU; another number may give other low bits.
@@ -59,6 +63,12 @@ def load_whisper(
     return _engine(ENGINES[engine]).load(spec, settings)
 
 
+def computes_in(name: str, compute_type: str) -> bool:
+    """Whether the engine of a recogniser knows an arithmetic at all, without loading it."""
+    known = _engine(ENGINES[_split(name)[0]]).compute_types
+    return known is None or compute_type in known
+
+
 def known_whispers() -> list[EngineInfo]:
     """List the recognisers that can be named, without loading a model."""
     return [info for module in dict.fromkeys(ENGINES.values()) for info in _engine(module).known()]
@@ -69,7 +79,10 @@ def _split(name: str) -> tuple[str, str]:
     engine, _, spec = name.partition(":")
     if engine in ENGINES:
         return engine, spec
-    return "openai" if name.endswith(".pt") else "faster-whisper", name
+    if name.endswith(".pt"):
+        return "openai", name
+    is_transformers = not (Path(name) / "model.bin").is_file() and any(Path(name).glob("model*.safetensors"))
+    return "transformers" if is_transformers else "faster-whisper", name
 
 
 def _engine(module: str) -> WhisperEngine:

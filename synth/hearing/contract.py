@@ -148,10 +148,12 @@ class WhisperEngine:
             the engine is not installed, and `SetupError` where there is no such model, its files are not in order, or
             it does not know the language.
         known: lists recognisers for `anytalk doctor`, without loading one.
+        compute_types: all that it computes in; None where its library decides.
     """
 
     load: Callable[[str, WhisperSettings], Whisper]
     known: Callable[[], Sequence[EngineInfo]] = tuple
+    compute_types: Sequence[str] | None = None
 
 
 def feature_frames(samples: int) -> int:

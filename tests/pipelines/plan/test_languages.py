@@ -15,7 +15,7 @@ from anytalk.pipelines.source import read_pairs
 from anytalk.synth.audio import Waveform, read_audio
 from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import load_whisper
-from anytalk.synth.hearing.recogniser import Recogniser
+from anytalk.synth.hearing.recogniser import ON_CPU, ON_GPU, Batching, Recogniser
 
 RATE_HZ = 16_000
 PAIRS = [
@@ -55,23 +55,26 @@ def rows_of(folder, part="shards"):
 class Recorder:
     """A network that says which prompt and batch it was given."""
 
+    def __init__(self, batching: Batching = ON_CPU) -> None:
+        self.batching = batching
+
     band_count = 80
     width = 4
     fingerprint: dict[str, str] = {}  # noqa: RUF012
 
-    def encode(self, mel_MN: np.ndarray) -> np.ndarray:
-        return np.zeros((mel_MN.shape[1] // 2, self.width), np.float32)
+    def encode(self, mels_BMN: np.ndarray) -> np.ndarray:
+        return np.zeros((len(mels_BMN), mels_BMN.shape[2] // 2, self.width), np.float32)
 
     encode_for_text = encode
 
     def prompt(self, language: str) -> list[int]:
         return [ord(letter) for letter in language]
 
-    def language_probabilities(self, states_BTD: np.ndarray, language: str) -> list[float | None]:
+    def language_probabilities(self, states_BTD: np.ndarray, languages: list[str]) -> list[float | None]:
         return [None] * len(states_BTD)
 
-    def decode(self, states_BTD: np.ndarray, token_limit: int, prompt: list[int]) -> list[list[int]]:
-        return [[*prompt, len(states_BTD)] for _ in states_BTD]
+    def decode(self, states_BTD: np.ndarray, token_limit: int, prompts: list[list[int]]) -> list[list[int]]:
+        return [[*prompt, len(states_BTD)] for prompt in prompts]
 
     def text(self, tokens: list[int]) -> str:
         *prompt, batch = tokens
@@ -85,6 +88,17 @@ def test_only_utterances_of_one_language_share_a_batch(sounds: list[Waveform]):
     assert [heard.text for heard in recogniser.transcribe(sounds, tags)] == expected
     assert [heard.text for heard in recogniser.listen(sounds, tags)] == expected
     assert [heard.text for heard in recogniser.transcribe(sounds)] == ["en 4"] * 4
+
+
+def test_on_a_gpu_utterances_of_all_languages_share_a_batch_and_each_is_asked_in_its_own(sounds: list[Waveform]):
+    recogniser = Recogniser(Recorder(ON_GPU), "recorder", "en")
+    tags, expected = ["de", "en-GB", "de-AT", "cmn"], ["de 4", "en 4", "de 4", "zh 4"]
+    assert [heard.text for heard in recogniser.transcribe(sounds, tags)] == expected
+    assert [heard.text for heard in recogniser.listen(sounds, tags)] == expected
+    small = Recogniser(Recorder(Batching(3_000, together=True)), "recorder", "en")
+    assert [heard.text for heard in small.listen(sounds, tags)] == ["de 2", "en 2", "de 2", "zh 2"]
+    # For a transcript the encoder sees 8 s, so more of them fit.
+    assert [heard.text for heard in small.transcribe(sounds, tags)] == expected
 
 
 def test_what_is_heard_of_a_row_does_not_depend_on_rows_in_other_languages(multilingual: Path, sounds: list[Waveform]):

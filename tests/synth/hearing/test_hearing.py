@@ -17,7 +17,7 @@ from anytalk.synth.hearing import FakeWhisper, Heard, known_whispers, load_whisp
 from anytalk.synth.hearing.contract import feature_frames
 from anytalk.synth.hearing.mel import log_mel, mel_filters
 from anytalk.synth.hearing.openai import OpenaiNetwork
-from anytalk.synth.hearing.recogniser import Recogniser
+from anytalk.synth.hearing.recogniser import ON_CPU, Recogniser
 from anytalk.synth.hearing.window import cut_long, is_doubtful, window_samples
 from anytalk.synth.voice import SpeakRequest, load_voice
 
@@ -114,7 +114,7 @@ def test_a_pt_file_decodes_as_openai_whisper_does(
     network = OpenaiNetwork(str(small_pt))
     options = whisper.DecodingOptions(language="en", without_timestamps=True, fp16=False, sample_len=12)
     mels = [log_mel(waveform, window_samples=480_000, band_count=80) for waveform in spoken[:2]]
-    ours = network.decode(np.stack([network.encode(mel) for mel in mels]), 12, network.prompt("en"))
+    ours = network.decode(network.encode(np.stack(mels)), 12, [network.prompt("en")] * 2)
     for mel, tokens in zip(mels, ours, strict=True):
         theirs = whisper.decode(original, torch.from_numpy(mel), options).tokens
         assert tokens == [token for token in theirs if token < END_OF_TEXT]
@@ -255,22 +255,23 @@ def test_a_transcript_that_repeats_its_end_is_doubted(words: str, doubtful: bool
 class LoopingNetwork:
     """Says one word for ever unless it is shown the whole context."""
 
+    batching = ON_CPU
     band_count = 80
     width = 4
     fingerprint: dict[str, str] = {}  # noqa: RUF012
 
-    def encode(self, mel_MN: np.ndarray) -> np.ndarray:
-        return np.zeros((mel_MN.shape[1] // 2, self.width), np.float32)
+    def encode(self, mels_BMN: np.ndarray) -> np.ndarray:
+        return np.zeros((len(mels_BMN), mels_BMN.shape[2] // 2, self.width), np.float32)
 
     encode_for_text = encode
 
     def prompt(self, language: str) -> list[int]:
         return []
 
-    def language_probabilities(self, states_BTD: np.ndarray, language: str) -> list[float | None]:
+    def language_probabilities(self, states_BTD: np.ndarray, languages: list[str]) -> list[float | None]:
         return [None] * len(states_BTD)
 
-    def decode(self, states_BTD: np.ndarray, token_limit: int, prompt: list[int]) -> list[list[int]]:
+    def decode(self, states_BTD: np.ndarray, token_limit: int, prompts: list[list[int]]) -> list[list[int]]:
         spoken = [1, 2, 3] if states_BTD.shape[1] == 1500 else [7] * token_limit
         return [spoken for _ in states_BTD]
 
@@ -293,7 +294,7 @@ def test_a_short_context_shows_the_encoder_the_window_that_fits(small_pt: Path, 
     network = OpenaiNetwork(str(small_pt))
     for waveform, seconds in zip([spoken[0], np.tile(spoken[1], 4), spoken[2]], (8, 16, 8), strict=True):
         assert window_samples(len(waveform)) == seconds * RATE_HZ
-        states = network.encode(log_mel(waveform, window_samples=seconds * RATE_HZ, band_count=80))
+        [states] = network.encode(log_mel(waveform, window_samples=seconds * RATE_HZ, band_count=80)[None]).numpy()
         [heard], [alone] = short.listen([waveform]), short.features([waveform])
         assert np.array_equal(heard.features, states[: feature_frames(len(waveform))].astype(np.float16))
         assert np.array_equal(heard.features, alone)
