@@ -16,11 +16,11 @@ from anytalk.pipelines.cluster import connected
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Resources
-from anytalk.synth.errors import AnyTalkError, EngineError
+from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 
-from .crew import Assignment, Crew, Passing
-from .crews import CrewLost, RunStopped
-from .paths import paths_of, refuse_unseen, refuse_unseen_recordings
+from .crew import Assignment, Passing
+from .crews import CrewActor, CrewLost, RunStopped
+from .paths import paths_of
 
 DEATHS_AT_START = 3
 """Crews in a row that die before they have made a unit, before the run stops."""
@@ -33,45 +33,6 @@ GROWTH_S = 10.0
 
 WAITING_S = 30.0
 """How often it is told that there is no crew yet."""
-
-
-class CrewActor:
-    """A crew in a process of its own."""
-
-    def __init__(
-        self, assignment: Assignment, environment: Mapping[str, str], folder: str = ".", paths: Sequence[str] = ()
-    ) -> None:
-        # As arguments: what stands in a runtime environment is logged, and these are keys.
-        os.environ.update(environment)
-        with contextlib.suppress(OSError):
-            os.chdir(folder)  # A path in a recipe may start from where the build was started.
-        self.paths = paths
-        self.crew = Crew(assignment)
-
-    async def open(self) -> None:
-        """Load the engines, and see that they are those of the dataset."""
-        refuse_unseen(self.paths)
-        refuse_unseen_recordings(self.crew.plan)
-        await self.crew.__aenter__()
-        await self.crew.ready()
-
-    async def make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
-        """See `Crew.make`."""
-        return await self.crew.make(number, failed)
-
-    async def probe(self, number: int, names: Sequence[str]) -> None:
-        """See `Crew.probe`."""
-        await self.crew.probe(number, names)
-
-    async def passing(self) -> Passing:
-        """See `Crew.passing`."""
-        return self.crew.passing()
-
-    async def node(self) -> str:
-        """Name of the node that it is on."""
-        import ray
-
-        return str(ray.get_runtime_context().get_node_id())
 
 
 class RayCrews:
@@ -146,15 +107,12 @@ class RayCrews:
         actor = await self._free_crew()
         try:
             result = await getattr(actor, method).remote(*arguments)
-        except ray.exceptions.RayActorError as error:
-            self._lost(actor)
-            raise CrewLost(_first_line(error)) from None
         except ray.exceptions.RayTaskError as error:
             self._free.put_nowait(actor)
-            # Ray wraps what was raised; errors of ours are told apart by class, so they come out as they were.
-            if isinstance(error.cause, AnyTalkError):
-                raise error.cause from None
-            raise EngineError(f"a crew failed: {_first_line(error)}") from error
+            raise _raised(error) from None
+        except ray.exceptions.RayError as error:
+            self._lost(actor)
+            raise CrewLost(_death(error)) from None
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -215,12 +173,14 @@ class RayCrews:
 
         try:
             await actor.open.remote()
-        except ray.exceptions.RayActorError as error:
-            self._lost(actor, _first_line(error))
-            return
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, AnyTalkError) else EngineError(_first_line(error))
-            self._break(cause)
+            self._break(_raised(error))
+            return
+        except ray.exceptions.RayError as error:
+            if IN_CREATION in str(error):
+                self._break(SetupError(f"a crew cannot start: {_death(error)}; every node needs what this one has"))
+            else:
+                self._lost(actor, _death(error))
             return
         if not self._first.done():
             self._first.set_result(None)
@@ -316,5 +276,21 @@ def keys_of(assignment: Assignment) -> dict[str, str]:
     return {name: os.environ[name] for name in assignment.recipe.key_variables() if name in os.environ}
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+IN_CREATION = "error raised in its creation task"
+"""What Ray says of an actor that cannot be made: what it needs is not installed there, or is another version."""
+
+
+def _raised(error: Any) -> AnyTalkError:
+    """What a crew raised. Ray wraps it; errors of ours are told apart by class, so they come out as they were."""
+    if isinstance(error.cause, AnyTalkError):
+        return error.cause
+    return EngineError(f"a crew failed with {type(error.cause).__name__}: {error.cause}".splitlines()[0][:300])
+
+
+def _death(error: BaseException) -> str:
+    """What Ray says of a crew's death, in one line: its last lines name the cause, where it knows one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if IN_CREATION in lines[0]:
+        return lines[-1][:300]
+    _, _, detail = str(error).partition("Worker exit detail: ")
+    return f"{lines[0]} {detail.partition(chr(10))[0]}".strip()[:300]

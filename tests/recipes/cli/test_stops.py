@@ -3,6 +3,7 @@
 import resource
 
 import pytest
+import support.faulty
 from support.command_line import anytalk
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(4)]
@@ -60,3 +61,15 @@ def test_a_disk_that_takes_no_more_stops_the_build_and_the_same_command_goes_on(
     assert "File too large; tried 5 times" in done.stdout
     assert "the same command tries the deferred rows again" in done.stdout
     assert build_to(tmp_path / "out").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_ray")
+def test_a_crew_that_lacks_what_the_driver_has_is_told_in_one_line(build_to, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAULTY_PARTS", str(tmp_path))
+    done = build_to(f"{support.faulty.FaultyFileSystem.protocol}://{tmp_path}/out", "--set", "resources.cpus=0.5")
+    [line] = told(done)
+    assert done.returncode == 2
+    # Only this process knows of the object store, as where a library is installed on one machine alone.
+    assert "a crew cannot start: " in line
+    assert "Protocol not known: faulty; every node needs what this one has" in line
