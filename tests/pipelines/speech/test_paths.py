@@ -10,8 +10,8 @@ from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.speech import Assignment
-from anytalk.pipelines.speech.paths import paths_of
 from anytalk.pipelines.speech.crews import CrewActor
+from anytalk.pipelines.speech.paths import paths_of
 from anytalk.synth.audio import flac_bytes
 from anytalk.synth.errors import SetupError
 
