@@ -38,7 +38,7 @@ _FRACTION = re.compile(
     rf"(?:(?P<whole>\d{{1,3}})(?P<join>[ -]?))?(?P<vulgar>[{VULGAR}])"
     r"|(?:(?P<first>\d{1,3})[ -])?(?P<top>\d{1,9})(?P<bar>[/⁄])(?P<bottom>\d{1,9})(?![\d/⁄]|[.,]\d)"
 )
-_HUNDRED = re.compile(r"/(?P<count>\d{2,4})\s?(?=[^\W\d_])")
+_HUNDRED = re.compile(r"/(?P<count>\d{1,4})\s?(?=[^\W\d_])")
 _WORD = re.compile(r"\s?/\s?(?P<word>[^\W\d_]{3,})\b")
 
 
@@ -154,7 +154,7 @@ class Grammar:
 
     @staticmethod
     def _factor(notation: Notation, symbols: str) -> re.Pattern[str]:
-        lengths = any_of([*LENGTHS])
+        lengths = any_of([name for name in LENGTHS if name in {*notation.units, *notation.dividing}])
         areas = any_of([*notation.areas]) or "(?!)"
         return re.compile(
             rf"(?:(?P<area>{areas})\.? ?(?P<side>{lengths})"

@@ -73,7 +73,9 @@ def scan(readers: Sequence[Reader], starts: re.Pattern[str], text: str) -> str:
         for read in readers:
             found = read(text, start)
             if found is not None and found[1] > start:
-                words = _fitted(*found, text, start)
+                # What was read last may have taken a full stop that ended no sentence.
+                before = (done[-1] if done else "") + text[copied:start]
+                words = _fitted(*found, text, start, before[-3:] if len(before) > 2 or copied else text[:start])
                 if done and copied == start and done[-1].endswith(" "):
                     words = words.removeprefix(" ")
                 done += [text[copied:start], words]
@@ -87,16 +89,17 @@ def scan(readers: Sequence[Reader], starts: re.Pattern[str], text: str) -> str:
 def _replace(each: Rule, text: str) -> str:
     def said(match: re.Match[str]) -> str:
         words = each.say(match)
-        return match[0] if words is None else _fitted(words, match.end(), match.string, match.start())
+        before = match.string[max(0, match.start() - 3) : match.start()]
+        return match[0] if words is None else _fitted(words, match.end(), match.string, match.start(), before)
 
     return each.pattern.sub(said, text)
 
 
-def _fitted(words: str, end: int, text: str, start: int) -> str:
+def _fitted(words: str, end: int, text: str, start: int, last: str) -> str:
     """Words with a capital where a sentence starts, and set off from letters and digits beside them."""
     if not words or words == text[start:end]:
         return words
-    if not text[start].islower() and _SENTENCE_START.search(text[max(0, start - 3) : start]):
+    if not text[start].islower() and _SENTENCE_START.search(last):
         words = words[0].upper() + words[1:]
     before, after = text[start - 1 : start], text[end : end + 1]
     left = " " if before.isalnum() and words[0].isalnum() else ""

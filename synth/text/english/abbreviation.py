@@ -83,12 +83,15 @@ _DIVISORS = [name for name in NAMES if name.isalpha() and name not in ("in", "A"
 
 def _inches(match: re.Match[str]) -> str | None:
     """Read a quotation mark behind a number as inches, unless it closes a quotation."""
-    return None if match.string.count('"', 0, match.start()) % 2 else "″"
+    quotes = re.findall(r'(?<!\d)"', match.string[: match.start()])
+    return None if len(quotes) % 2 else "″"
 
 
 BEFORE_NUMBERS = [
     rule(rf"(?<=\d )([a-z]{{3,}})/({any_of(_DIVISORS)})(?![\w/])", lambda m: f"{m[1]} per {NAMES[m[2]][0]}"),
     rule(r"(?<=\d)\"", _inches),
+    rule(r"(?<=\d)['’](?= (?:tall|high|long|wide|deep)\b)", "′"),
+    rule(r"(?<=[½¼¾⅛⅜⅝⅞])\s?[x×]\s?(?=\d)", " by "),
     rule(SPACED_THOUSANDS, lambda m: m[0].replace(" ", "\u202f")),
     rule(
         rf"\b({any_of(list(DATE_NAMES))})\.?\s?[-–]\s?({any_of(list(DATE_NAMES))})\b\.?(?!\s\d)",
@@ -96,7 +99,10 @@ BEFORE_NUMBERS = [
     ),
     rule(rf"\b({any_of(list(BEFORE_NUMBER))})\.\s?(?=\d)", lambda m: f"{BEFORE_NUMBER[m[1]]} "),
     rule(r"(?<=\d)(\s?[a-zA-Z″\"]{1,4}\.?)\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),
-    rule(rf"\b({any_of(REGNAL)}) ([IVX]{{2,}}|[VX]|I(?=[.,;:)]|$))(?![\w'’])", _ruler),
+    rule(
+        rf"\b({any_of(REGNAL)}) ([IVX]{{2,}}|[VX]|I(?=[.,;:)]|$| (?:was|ruled|died|became|of|had)\b))(?![\w'’])",
+        _ruler,
+    ),
     rule(rf"\b({any_of(NUMBERED)}) ([IVX]+)(?![\w'’])", _numbered),
     rule(r"\b([IVX]+)(?= [Cc]entur(?:y|ies)\b)", _century),
 ]

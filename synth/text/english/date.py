@@ -63,21 +63,21 @@ def _date(year: str, month: int, day: int, month_first: bool) -> str | None:
 
 
 def _iso_date(match: re.Match[str]) -> str | None:
-    return _date(match[1], int(match[2]), int(match[3]), month_first=True)
+    return _date(match[1], int(match[3]), int(match[4]), month_first=True)
 
 
 def _iso_date_day_first(match: re.Match[str]) -> str | None:
-    return _date(match[1], int(match[2]), int(match[3]), month_first=False)
+    return _date(match[1], int(match[3]), int(match[4]), month_first=False)
 
 
 def _slash_date(match: re.Match[str]) -> str | None:
-    first, second = int(match[1]), int(match[2])
-    return _date(match[3], first, second, True) or _date(match[3], second, first, False)
+    first, second, year = int(match[1]), int(match[2] or match[4]), match[3] or match[5]
+    return _date(year, first, second, True) or _date(year, second, first, False)
 
 
 def _slash_date_day_first(match: re.Match[str]) -> str | None:
-    first, second = int(match[1]), int(match[2])
-    return _date(match[3], second, first, False) or _date(match[3], first, second, True)
+    first, second, year = int(match[1]), int(match[2] or match[4]), match[3] or match[5]
+    return _date(year, second, first, False) or _date(year, first, second, True)
 
 
 def _plural(words: str) -> str:
@@ -92,9 +92,11 @@ def _decade(match: re.Match[str]) -> str | None:
     )
     if not (match["century"] or match["short"] or named):
         return None
-    if match["century"]:
-        return _plural(_year(match["century"] + match["tens"]))
-    return _plural(_count(match["tens"]))
+    first = _year(match["century"] + match["tens"]) if match["century"] else _count(match["tens"])
+    if not match["last"]:
+        return _plural(first)
+    last = match["last"]
+    return f"{_plural(first)} to {_plural(_year(last) if len(last) == 4 else _count(last))}"
 
 
 def _year_range(match: re.Match[str]) -> str:
@@ -129,10 +131,13 @@ def _minutes(digits: str) -> str:
     return f"oh {_count(digits[1])}" if int(digits[0]) == 0 else _count(digits)
 
 
+_RATIO = re.compile(r" (?:ratio|scale|odds|mix|mixture|dilution|lead|win|split|aspect)\b")
+
+
 def _clock(match: re.Match[str]) -> str:
     hour, minutes, seconds = int(match["hour"]), match["minutes"], match["seconds"]
-    if hour > 24 or int(minutes) > 59:
-        return f"{_count(match['hour'])} to {_count(minutes)}"
+    if hour > 24 or int(minutes) > 59 or (_RATIO.match(text_after(match)) and not seconds):
+        return f"{_count(match['hour'])} to {_count(str(int(minutes)))}"
     said = _count(str(hour))
     if int(minutes):
         said += f" {_minutes(minutes)}"
@@ -158,16 +163,25 @@ DATES = [
     rule(rf"\b{MONTH}\s+{_DAY}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?(?![\d:%/])(?![.,]\d)", _month_day),
     rule(rf"\b{_DAY}(?: of)?\s+{MONTH}(?:(?P<comma>,?)\s+(?P<year>{YEAR})\b)?", _day_month),
     rule(rf"\b{MONTH}(?P<comma>,?)\s+(?P<year>{YEAR})\b(?![.,:]\d)", _month_year),
-    rule(r"(?<![\w'’])(?:(?P<century>1[1-9]|20)|(?P<short>['’]))?(?P<tens>\d0)['’]?s\b", _decade),
+    rule(
+        r"(?<![\w'’])(?:(?P<century>1[1-9]|20)|(?P<short>['’]))?(?P<tens>\d0)['’]?s(?:[-–]['’]?(?P<last>(?:1\d|20)?\d0)['’]?s)?\b",
+        _decade,
+    ),
+    rule(rf"\b({YEAR})/(\d\d)\b(?![-–—.,:/\d])", lambda m: f"{_year(m[1])} {_count(m[2])}"),
     rule(rf"\b({YEAR})\s?[-–—]\s?({YEAR}|\d\d)\b(?![-–—.,:/]\d)", _year_range),
 ]
+_ISO = r"\b(\d{4})([-/])(\d\d)\2(\d\d)\b(?![-/])"
+_SLASHED = r"(?<![\d/-])(\d{1,2})(?:/(\d{1,2})/(\d{4}|\d\d)|-(\d{1,2})-(\d{4}))\b(?![/-])"
+_DOTTED = r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d{4})\b(?!\.\d)"
 DATES_MONTH_FIRST = [
-    rule(r"\b(\d{4})-(\d\d)-(\d\d)\b(?!-)", _iso_date),
-    rule(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b(?!/)", _slash_date),
+    rule(_ISO, _iso_date),
+    rule(_SLASHED, _slash_date),
+    rule(_DOTTED, lambda m: _date(m[3], int(m[2]), int(m[1]), False)),
 ]
 DATES_DAY_FIRST = [
-    rule(r"\b(\d{4})-(\d\d)-(\d\d)\b(?!-)", _iso_date_day_first),
-    rule(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b(?!/)", _slash_date_day_first),
+    rule(_ISO, _iso_date_day_first),
+    rule(_SLASHED, _slash_date_day_first),
+    rule(_DOTTED, lambda m: _date(m[3], int(m[2]), int(m[1]), False)),
 ]
 TIMES = [
     rule(rf"\b(\d{{1,2}}(?::\d\d)?|{_TIME})\s?[-–—]\s?(?={_TIME})", lambda m: f"{m[1]} to "),

@@ -50,7 +50,8 @@ _SIDES = (
 def _quantity(text: str, start: int) -> tuple[str, int] | None:
     """Read a quantity with a unit, a currency, a fraction, a scale or a range; bare numbers may be years."""
     before = text[max(0, start - 2) : start]
-    if before[-1:].isalpha() or (before[-1:] in (".", ",", ":", "/") and before[:1].isdigit()):
+    inside = before[-1:] in (".", ",", ":", "/") and before[:1].isdigit() and text[start].isdigit()
+    if before[-1:].isalpha() or inside:
         return None
     found = GRAMMAR.read(text, start)
     if found is None or _is_bare(found):
@@ -164,8 +165,11 @@ MEASURES: list[Rule | Reader] = [
 NUMBERS = [
     rule(r"#\s?(?=\d)", "number "),
     rule(r"(?<!\w)[~≈]\s?(?=[$€£¥₹]?\.?\d)", "about "),
+    rule(r"(?<=[\da-z)] )<\s?(?=[$€£]?\d)", lambda m: "is less than " if _follows_a_value(m) else "less than "),
+    rule(r"(?<=[\da-z)] )>\s?(?=[$€£]?\d)", lambda m: "is greater than " if _follows_a_value(m) else "more than "),
     rule(r"(?<![\w<])<\s?(?=[$€£]?\d)", "less than "),
     rule(r"(?<![\w>])>\s?(?=[$€£]?\d)", "more than "),
+    rule(r"(?<=(?<![^\W\d_])[a-z] )[-−] (?=\d)", "minus "),
     rule(rf"{START}({N})\s+[-−]\s+(?={N})", lambda m: f"{count(m[1])} minus "),
     rule(rf"{START}({N})\s?\*\s?(?={N})", lambda m: f"{count(m[1])} times "),
     rule(r"(?<![\w.)])[-−](?=\d|\.\d)", "minus "),
@@ -175,6 +179,11 @@ NUMBERS = [
     rule("[²³¹⁰-⁹₀-₉①-⑨⓪❶-❾➀-➈➊-➒⓵-⓽⑴-⑼⒈-⒐]", _other_digits),
 ]
 """What no quantity is."""
+
+
+def _follows_a_value(match: re.Match[str]) -> bool:
+    """Whether a number or a letter of a formula stands before a sign of comparison."""
+    return re.search(r"(?:\d|(?<!['’\w])[b-z]|[)°%]) $", match.string[: match.start()]) is not None
 
 
 def _raised(match: re.Match[str]) -> bool:

@@ -40,7 +40,8 @@ def say_part(top: int, bottom: int, mixed: bool = False, of_unit: bool = False) 
         return f"{count(str(top))} over {count(str(bottom))}"
     one, many = OF_PARTS.get(bottom) or ((name := number.ordinal(str(bottom), "en")), f"{name}s")
     if top == 1:
-        return f"{'a' if mixed else 'one'} {one}"
+        article = "an" if one == "eighth" else "a"
+        return f"{article if mixed else 'one'} {one}"
     return f"{count(str(top))} {many}"
 
 

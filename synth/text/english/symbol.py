@@ -36,6 +36,8 @@ def _address(match: re.Match[str]) -> str:
 
 ADDRESSES = [rule(EMAIL, _email), rule(ADDRESS, _address)]
 SYMBOLS = [
+    rule(r"\^(?=[a-z]\b)", " to the power of "),
+    rule(r"\s/\s", " or "),
     rule(r"\b([A-G])#(?!\w)|\b(F)#", lambda m: f"{m[1] or m[2]} sharp"),
     rule(rf"(?<!{_LETTER})(?:{any_of(_WORDLIKE)})(?!{_LETTER})", _symbol),
     rule(any_of([name for name in SIGNS if not name.isalpha()]), _symbol),

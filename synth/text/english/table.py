@@ -84,6 +84,7 @@ DATE_NAMES = {
 
 BEFORE_NUMBER = {
     "No": "number",
+    "no": "number",
     "Nos": "numbers",
     "Fig": "figure",
     "fig": "figure",
@@ -121,6 +122,7 @@ ABBREVIATIONS = {
     "aka": "also known as",
     "w/o": "without",
     "w/": "with",
+    "b/c": "because",
     "cf.": "compare",
     "viz.": "namely",
     "dept.": "department",

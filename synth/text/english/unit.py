@@ -63,6 +63,8 @@ UNITS = {
     "mi": ("mile", "miles"),
     "nmi": ("nautical mile", "nautical miles"),
     "ft": ("foot", "feet"),
+    "ft-lb": ("foot-pound", "foot-pounds"),
+    "lb-ft": ("pound-foot", "pound-feet"),
     "yd": ("yard", "yards"),
     "yds": ("yard", "yards"),
     "″": ("inch", "inches"),

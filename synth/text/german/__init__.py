@@ -20,7 +20,7 @@ _CODES = any_of([name for name in CURRENCIES if name[0].isalpha() and name not i
 _SIGNS = "".join(re.escape(name) for name in CURRENCIES if len(name) == 1)
 _STARTS = re.compile(
     rf"(?<![^\W\d_])(?:(?:{_CODES})\s?(?=[-−\d])|[A-Za-zµμ]{{1,4}}(?=[²³/]|\^\d))|US\$|(?:[-−+±~≈<>]\s?)?[{_SIGNS}]"
-    r"|[-−+±~≈<>(#]\s?(?=[,\d½⅓⅔¼¾])|,(?=\d)|['’](?=\d0er)|[\^⁻]|[^\W_a-zA-ZäöüÄÖÜß]"
+    r"|[-−+±~≈<>(#]\s?(?=[,\d½⅓⅔¼¾])|,(?=\d)|['’](?=\d\der)|[\^⁻]|[^\W_a-zA-ZäöüÄÖÜß]"
 )
 _SPECIAL = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”„…()—–.-]")
 _STOP = re.compile(r"\.\w|\w\.[\s,;:]+[\"„(]?[a-zäöü]|\b[^\W\d_]++(?=\.)|[IVX]\b")

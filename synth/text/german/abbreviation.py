@@ -71,6 +71,8 @@ def _roman_ordinal(match: re.Match[str]) -> str | None:
 
 
 BEFORE_NUMBERS = [
+    rule(r"(?:(?<=CHF )|(?<=Fr\. ))(\d+)\.(\d\d)(?!\d)", lambda m: f"{m[1]},{m[2]}"),
+    rule(r"(?<![\d.,])(\d+)\.(\d\d)(?= ?(?:CHF|Fr\.|Franken)(?!\w))", lambda m: f"{m[1]},{m[2]}"),
     rule(SPACED_THOUSANDS, lambda m: m[0].replace(" ", "\u202f")),
     rule(rf"\b({any_of(list(BEFORE_NUMBER))})\.\s?(?=\d)", lambda m: f"{BEFORE_NUMBER[m[1]]} "),
     rule(rf"\b({REGNAL.pattern}) ([IVX]+)\b\.?", _ruler),

@@ -95,6 +95,10 @@ def _hours(match: re.Match[str]) -> str | None:
     return f"{'eins' if first == 1 else count(str(first))} bis "
 
 
+def _stunden(digits: str) -> str:
+    return "eine Stunde" if digits == "1" else f"{count(digits)} Stunden"
+
+
 def _ratio(match: re.Match[str]) -> str:
     return f"{count(match[1])} zu {count(match[2])}"
 
@@ -122,9 +126,12 @@ DATES = [
         _date,
     ),
     rule(rf"\b({YEAR}|20\d\d){DASH}({YEAR}|20\d\d)\b(?![.,:]\d)", lambda m: f"{year(m[1])} bis {year(m[2])}"),
+    rule(rf"\b({YEAR}|20\d\d)/(\d\d)\b(?![-/.,\d])", lambda m: f"{year(m[1])} {count(m[2])}"),
     rule(r"(?<![\w.,])['’]?(?P<tens>\d+)er(?=\b)", _decade),
 ]
 TIMES = [
+    rule(r"(?<![\w.,])(\d{1,2})h([0-5]\d)(?!\w)", lambda m: f"{_stunden(m[1])} {count(m[2])}"),
+    rule(rf"{START}(\d+):(?=\d+\s?=)", lambda m: f"{count(m[1])} geteilt durch "),
     rule(
         rf"{START}(?P<first>\d{{1,2}})(?:[:.](?P<past>\d\d))?(?: Uhr)?\s?[-–—]\s?"
         r"(?=\d{1,2}(?:[:.]\d\d)?\s?(?:Uhr|h)\b)",

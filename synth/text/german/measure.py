@@ -105,14 +105,20 @@ def _power(match: re.Match[str]) -> str | None:
     return f"hoch {minus}{count(digits.lstrip('-−'))}"
 
 
+_LABEL = re.compile(
+    r"\b(?:Nummer|Absatz|Seite|Kapitel|Artikel|Paragraf|Band|Abbildung|Platz|Teil|Zimmer|Gleis|Linie|Stufe) $"
+)
+
+
 def _number(match: re.Match[str]) -> str:
-    noun = re.match(r" ([A-ZÄÖÜ]\w+)", text_after(match)) if match[0] == "1" else None
+    named = _LABEL.search(match.string[: match.start()])
+    noun = re.match(r" ([A-ZÄÖÜ]\w+)", text_after(match)) if match[0] == "1" and not named else None
     return one(noun[1]) if noun else count(match[0])
 
 
 DIGITS: list[Rule | Reader] = [
     rule(r"(?<![\d/])24/7(?![\d/])", "vierundzwanzig sieben"),
-    rule(r"(?<![\d/])(?:\+\d{1,3}[ -]?)(?:\(?\d{2,5}\)?[ /-]?){2,5}\d", _phone),
+    rule(r"(?<![\d/])(?:\+\d{1,3}[ -]?)(?:\(?\d{1,5}\)?[ /-]?){2,6}\d", _phone),
     rule(r"(?<![\w.,(])\(?0\d{2,5}\)?\s?[ /-]\s?\d{3,}(?:[ -]\d+)*", _phone),
     rule(r"(?<![\w.,])(\d+)-?([Mm]al)\b", lambda m: f"{'ein' if m[1] == '1' else count(m[1])}mal"),
     rule(r"(?<![\w.,])(\d+)-([a-zäöüß]{4,}|Jährige\w*)(?!\w)", _compound),

@@ -14,13 +14,14 @@ FEMININE = re.compile(
     r"(?:\w*(?:klasse|runde|etage|frau|tochter|woche|stunde|minute|sekunde|reihe|liga|auflage|ausgabe|seite|stufe|person"
     r"|staffel|folge|frage|nacht|hälfte|phase|schicht|ehe|million|milliarde|tonne|meile|katze|tasse|flasche|dose|packung"
     r"|zeile|aufgabe|stimme|mannschaft|welle|chance|hand|stadt|idee|sache|zeit|art|nummer|kurve|straße|etappe)"
+    r"|(?!(?:name|käse|junge|ende|auge|gebäude|gemüse|interesse|kunde|kollege|gedanke|buchstabe|glaube)$)\w{2,}e"
     r"|\w+(?:ung|heit|keit|schaft|tion|tät|ik|erei|enz|anz|ur))",
     re.IGNORECASE,
 )
 """Nouns and their endings; all others are taken for masculine."""
 
 _OBLIQUE = (
-    r"\b(?:[Aa]m|[Vv]om|[Zz]um|[Zz]ur|[Bb]eim|[Ii]m|[Ii]ns|[Dd]em|[Dd]en|[Dd]es|[Bb]is|[Aa]b|[Ss]eit|[Vv]or|[Nn]ach"
+    r"\b(?:[Aa]m|[Vv]om|[Zz]um|[Zz]ur|[Bb]eim|[Ii]m|[Ii]ns|[Dd]em|[Dd]en|[Dd]es|[Bb]is|[Aa]b|[Jj]ede[nm]|[Dd]iese[nm]|[Ss]eit|[Vv]or|[Nn]ach"
     r"|(?:[Ee]in|[Kk]ein|[Mm]ein|[Dd]ein|[Ss]ein|[Ii]hr|[Uu]nser|[Ee]ur)(?:em|en|es|er)"
     r"|(?:in|mit|von|nach|aus|bei|zu|seit|auf|an|vor|während|wegen|ab|trotz|innerhalb|Ende|Anfang|Mitte) der)"
 )

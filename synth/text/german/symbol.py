@@ -41,6 +41,8 @@ def _address(match: re.Match[str]) -> str:
 
 ADDRESSES = [rule(EMAIL, _email), rule(ADDRESS, _address)]
 SYMBOLS = [
+    rule(r"\^(?=[a-z]\b)", " hoch "),
+    rule(r"\s/\s", " oder "),
     rule(r"\b([A-G])#(?!\w)", lambda m: f"{m[1]} sharp"),
     rule(any_of([name for name in SIGNS if name != "="]), _symbol),
     rule(r"\++", lambda m: " ".join(["plus"] * len(m[0]))),

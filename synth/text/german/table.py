@@ -24,6 +24,12 @@ DAYS = {name[:2]: name for name in ("Montag", "Dienstag", "Mittwoch", "Donnersta
 
 ABBREVIATIONS = {
     "z. B.": "zum Beispiel",
+    "zw.": "zwischen",
+    "rd.": "rund",
+    "p. a.": "pro Jahr",
+    "Fa.": "Firma",
+    "Jg.": "Jahrgang",
+    "Hrsg.": "Herausgeber",
     "z. Zt.": "zurzeit",
     "zz.": "zurzeit",
     "d. h.": "das heißt",
@@ -116,6 +122,7 @@ TITLES = {
 }
 BEFORE_NUMBER = {
     "Nr": "Nummer",
+    "Hausnr": "Hausnummer",
     "Nrn": "Nummern",
     "S": "Seite",
     "Abb": "Abbildung",
@@ -172,6 +179,10 @@ UNITS = {
     **_BASES,
     **_PREFIXED,
     "ha": ("Hektar", "Hektar"),
+    "ft": ("Fuß", "Fuß"),
+    "mi": ("Meile", "Meilen"),
+    "lb": ("Pfund", "Pfund"),
+    "mph": ("Meile pro Stunde", "Meilen pro Stunde"),
     "Zoll": ("Zoll", "Zoll"),
     "″": ("Zoll", "Zoll"),
     "PS": ("PS", "PS"),
@@ -189,6 +200,7 @@ UNITS = {
     "Sek": ("Sekunde", "Sekunden"),
     "Sek.": ("Sekunde", "Sekunden"),
     "Mon.": ("Monat", "Monate"),
+    "J.": ("Jahr", "Jahre"),
     "EL": ("Esslöffel", "Esslöffel"),
     "TL": ("Teelöffel", "Teelöffel"),
     "Stk.": ("Stück", "Stück"),
