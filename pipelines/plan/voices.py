@@ -74,16 +74,18 @@ def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
     Raises:
         SetupError: there are some; one line for each language.
     """
-    if not only_english_by_name(recipe.features.model):
+    name = recipe.check.recogniser or recipe.features.model
+    if not only_english_by_name(name):
         return
     rows: dict[str, list[str]] = {}
     for pair in pairs:
         if not speaks("en", pair.language):
             rows.setdefault(pair.language, []).append(pair.source)
+    key = "check.recogniser" if recipe.check.recogniser else "features.model"
     problems = [
-        f"the Whisper {recipe.features.model} knows only English, but the source has "
+        f"the Whisper {name} knows only English, but the source has "
         f"{quantity(len(sources), 'row')} in {language!r} (the first is {sources[0]}); name a multilingual one, "
-        "such as --set features.model=small, or a folder of one"
+        f"such as --set {key}=small, or a folder of one"
         for language, sources in rows.items()
     ]
     if problems:

@@ -42,8 +42,14 @@ class Check(Section):
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: str = Field(
         "p808",
-        description="DNSMOS network: p808 (0.02 s per window) or p835 (overall score, 0.5 s per window)",
-        examples=["p808", "p835"],
+        description="opinion score: DNSMOS p808 (0.02 s per window) or p835 (overall score, 0.5 s per window), or "
+        "utmos:FILE.onnx (MIT, a file or folder of yours)",
+        examples=["p808", "p835", "utmos:models/utmos22_strong.onnx"],
+    )
+    recogniser: str | None = Field(
+        None,
+        description="Whisper whose transcripts are checked and stored, such as openai:medium; the one of "
+        "features.model by default",
     )
     speaker: str | None = Field(
         None, description="ONNX speaker-embedding model, for the similarity to each voice's reference"
@@ -55,8 +61,9 @@ class Check(Section):
     @classmethod
     def mos_is_known(cls, name: str) -> str:
         """The judge stands in the table."""
-        if name not in SCORERS:
-            raise ValueError(f"there is no judge {name!r}{near_matches(name, SCORERS)}")
+        judge = name.partition(":")[0]
+        if judge not in SCORERS:
+            raise ValueError(f"there is no judge {judge!r}{near_matches(judge, SCORERS)}")
         return name
 
 
@@ -80,7 +87,7 @@ ComputeType = Literal["float32", "float16", "bfloat16", "int8", "int8_float32", 
 
 
 class Features(Section):
-    """Whisper model that hears everything and whose encoder states are the questions' features."""
+    """Whisper model whose encoder states are the questions' features, and that transcribes unless another one does."""
 
     model: str = Field(
         "tiny.en",

@@ -279,6 +279,8 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
         raise broken
     voices, hearing, judging, codec = found
     prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
+    if recipe.check.recogniser is not None:
+        prints["recogniser"] = await engines.call("hearing", "recogniser_fingerprint")
     if recipe.augment is not None:
         # Reads every file of the folders, so one engine does it, once.
         prints["augment"] = await engines.call("voices", "augmentation_fingerprint")

@@ -18,7 +18,7 @@ from anytalk.synth.augment.chain import described
 from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
-from anytalk.synth.hearing import Heard, computes_in, load_whisper
+from anytalk.synth.hearing import Heard, Whisper, computes_in, load_whisper
 from anytalk.synth.judge import Vad, load_mos, load_vad, trim_to_speech
 from anytalk.synth.judge.contract import SAMPLE_RATE_HZ, Span
 from anytalk.synth.judge.speaker import SpeakerNetwork, similarity
@@ -166,32 +166,33 @@ def sixteen_bit(waveform: Waveform) -> Waveform:
 
 
 class RecogniserEngine:
-    """The recogniser.
+    """The recogniser: one Whisper for features and transcripts, or one for each.
 
     Args:
-        features: names it.
+        features: names the Whisper that features come from.
         language: BCP-47 tag of what it hears where a row says no other.
         device: where it computes; see `synth.device.resolve`.
+        recogniser: names the Whisper that transcribes; None for the same.
 
     Raises:
         SetupError: it cannot be had, does not know the language, or cannot run on the device.
     """
 
-    def __init__(self, features: Features, language: str, device: str = "cpu") -> None:
-        own = computes_in(features.model, features.text_compute_type)
-        self.whisper = load_whisper(
-            features.model,
-            language=language,
-            compute_type=features.compute_type,
-            # The usual int8 is CTranslate2's; other engines make text in the arithmetic of features.
-            text_compute_type=features.text_compute_type if own else None,
-            context=features.context,
-            device=device,
-        )
+    def __init__(self, features: Features, language: str, device: str = "cpu", recogniser: str | None = None) -> None:
+        self.whisper = _loaded(features.model, features, language, device)
+        self._recogniser = _loaded(recogniser, features, language, device) if recogniser else None
+
+    @property
+    def _transcribing(self) -> Whisper:
+        return self._recogniser or self.whisper
 
     def fingerprint(self) -> dict[str, object]:
-        """Of the model, with the width of its states."""
+        """Of the model that features come from, with the width of its states."""
         return {**self.whisper.fingerprint, "width": self.whisper.feature_width}
+
+    def recogniser_fingerprint(self) -> dict[str, object]:
+        """Of the model that transcribes."""
+        return dict(self._transcribing.fingerprint)
 
     def require(self, languages: Sequence[str]) -> None:
         """See that it knows the languages of all rows.
@@ -199,11 +200,14 @@ class RecogniserEngine:
         Raises:
             SetupError: it does not; one line for each language.
         """
-        self.whisper.require(languages)
+        self._transcribing.require(languages)
 
     def listen(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
         """Transcripts and features, from one encoder pass each; `languages` holds the tag of each."""
-        return self.whisper.listen(waveforms_16k, languages)
+        if self._recogniser is None:
+            return self.whisper.listen(waveforms_16k, languages)
+        heard, features = self.transcribe(waveforms_16k, languages), self.features(waveforms_16k)
+        return [_with_features(text, states) for text, states in zip(heard, features, strict=True)]
 
     def features(self, waveforms_16k: Sequence[Waveform]) -> list[np.ndarray | SampleError]:
         """Features alone, those of `listen`."""
@@ -211,7 +215,27 @@ class RecogniserEngine:
 
     def transcribe(self, waveforms_16k: Sequence[Waveform], languages: Sequence[str]) -> list[Heard | SampleError]:
         """Transcripts without features; `languages` holds the tag of each."""
-        return self.whisper.transcribe(waveforms_16k, languages)
+        return self._transcribing.transcribe(waveforms_16k, languages)
+
+
+def _with_features(heard: Heard | SampleError, features: np.ndarray | SampleError) -> Heard | SampleError:
+    if isinstance(heard, SampleError):
+        return heard
+    return features if isinstance(features, SampleError) else dataclasses.replace(heard, features=features)
+
+
+def _loaded(model: str, features: Features, language: str, device: str) -> Whisper:
+    # What a recipe names for features may be no arithmetic of another engine that transcribes, and the usual int8 of
+    # texts is CTranslate2's; then texts are made in that of features.
+    knows = {kind: computes_in(model, kind) for kind in (features.compute_type, features.text_compute_type)}
+    return load_whisper(
+        model,
+        language=language,
+        compute_type=features.compute_type if model == features.model or knows[features.compute_type] else "float32",
+        text_compute_type=features.text_compute_type if knows[features.text_compute_type] else None,
+        context=features.context,
+        device=device,
+    )
 
 
 class Sound(NamedTuple):

@@ -129,7 +129,10 @@ def engines_of(recipe: Recipe) -> Engines:
                 lambda: VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment, r.device),
                 r.voices,
             ),
-            "hearing": Pool(lambda: RecogniserEngine(recipe.features, recipe.source.language, r.device), recognisers),
+            "hearing": Pool(
+                lambda: RecogniserEngine(recipe.features, recipe.source.language, r.device, recipe.check.recogniser),
+                recognisers,
+            ),
             "judging": Pool(
                 lambda: JudgeEngine(recipe.check.mos, recipe.check.speaker, recipe.voices.references(), r.device),
                 r.judging,

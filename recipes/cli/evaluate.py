@@ -30,6 +30,10 @@ def evaluate(
         int, typer.Option(min=0, help="Questions spoken again, faster or slower than in any recording.")
     ] = 16,
     split: Annotated[str, typer.Option(help="Split that the questions are taken from.")] = "train",
+    recogniser: Annotated[
+        str | None,
+        typer.Option(help="A Whisper that listens to the answers, such as openai:medium; the model's own by default."),
+    ] = None,
     device: Device = "auto",
     dtype: ModelDtype = "float32",
     as_json: Json = False,
@@ -39,12 +43,22 @@ def evaluate(
     from anytalk.pipelines.progress import reporter
     from anytalk.recipes import evaluate as evaluation
     from anytalk.recipes.talk import Talker, load_engines, load_model
+    from anytalk.synth.hearing import load_whisper
 
     model = load_model(run, device, dtype)
     talker = Talker(model, *load_engines(model, device=device))
+    judge = load_whisper(recogniser, device=device) if recogniser else None
     folder = out or run / "evaluation"
     result = evaluation.evaluate(
-        talker, dataset, folder, exact=exact, respoken=respoken, progress=reporter(), split=split, device=device
+        talker,
+        dataset,
+        folder,
+        exact=exact,
+        respoken=respoken,
+        progress=reporter(),
+        split=split,
+        device=device,
+        recogniser=judge,
     )
     page = folder / evaluation.PAGE
     page.write_text(evaluation.answer_page(str(run), dataset, date.today(), result), encoding="utf-8")

@@ -26,6 +26,7 @@ from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
 from anytalk.synth.batch import raise_first
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.hearing import Whisper
 from anytalk.synth.judge.error_rate import error_rate, whisper_normaliser
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.wording import quantity
@@ -87,6 +88,7 @@ def evaluate(
     progress: Reporter,
     split: str = "train",
     device: str = "cpu",
+    recogniser: Whisper | None = None,
 ) -> dict[str, Any]:
     """Ask questions of a dataset, write what was said, and sum it up.
 
@@ -99,15 +101,19 @@ def evaluate(
         progress: who is answers how far it is.
         split: the split that questions are taken from.
         device: where voices compute; see `synth.device.resolve`.
+        recogniser: listens to the answers; the one that the model hears with by default.
 
     Returns:
         What evaluation.json holds: the figures, an entry for each question, and those that `failed`, which count in no
         other figure than `questions_failed`.
 
     Raises:
-        SetupError: the dataset is unfinished or has no such rows, or no question at all could be asked.
+        SetupError: the dataset is unfinished or has no such rows, the recogniser does not know their language, or no
+            question at all could be asked.
     """
     rows = pick(dataset, split, max(exact, respoken))
+    if recogniser is not None:
+        recogniser.require({row["language"] for row in rows})
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe_of(dataset)
     progress.start("questions asked", min(exact, len(rows)) + min(respoken, len(rows)))
@@ -121,8 +127,8 @@ def evaluate(
                 if isinstance(each.sound_16k, SampleError):
                     raise each.sound_16k
                 if name not in codec_wer:
-                    codec_wer[name] = _codec_word_error_rate(talker, each.row)
-                answers.append(_ask(talker, each, each.sound_16k, codec_wer[name], out, number))
+                    codec_wer[name] = _codec_word_error_rate(talker, each.row, recogniser)
+                answers.append(_ask(talker, each, each.sound_16k, codec_wer[name], out, number, recogniser))
                 progress.advance(1, f"{each.kind}: {answers[-1].text[:40]}")
             except SampleError as error:
                 failed.append(UnaskedQuestion(each.kind, name, each.row["question"], str(error)))
@@ -132,6 +138,7 @@ def evaluate(
     if failed and not answers:
         raise SetupError(f"none of {quantity(len(failed), 'question')} could be asked; the first: {failed[0].error}")
     result = {
+        "recogniser": (recogniser or talker.whisper).name,
         "figures": figures(answers) | {"questions_failed": len(failed)},
         "answers": [dataclasses.asdict(each) for each in answers],
         "failed": [dataclasses.asdict(each) for each in failed],
@@ -201,15 +208,23 @@ def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -
     return round(min(2.0, max(0.5, speed)), 3), round(fmean(choice.pitch), 3)
 
 
-def _codec_word_error_rate(talker: Talker, row: dict[str, Any]) -> float:
+def _codec_word_error_rate(talker: Talker, row: dict[str, Any], recogniser: Whisper | None) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = raise_first(talker.codec.decode([row["answer_codes"]]))
     whisper_normalise = whisper_normaliser(row["language"])
-    return _wrong(whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"])))
+    return _wrong(
+        whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"], recogniser))
+    )
 
 
 def _ask(
-    talker: Talker, asked: AskedQuestion, sound_16k: Waveform, codec_wer: float, out: Path, number: int
+    talker: Talker,
+    asked: AskedQuestion,
+    sound_16k: Waveform,
+    codec_wer: float,
+    out: Path,
+    number: int,
+    recogniser: Whisper | None,
 ) -> EvaluatedAnswer:
     """Put one question, write both sounds, and listen to what was said."""
     rate_hz = talker.codec.sample_rate_hz
@@ -217,7 +232,7 @@ def _ask(
     whisper_normalise = whisper_normaliser(asked.row["language"])
     reference = whisper_normalise(asked.row["answer"])
     said = whisper_normalise(answer.text)
-    heard = _listen(talker, answer.pcm, asked.row["language"])
+    heard = _listen(talker, answer.pcm, asked.row["language"], recogniser)
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
     soundfile.write(out / question_audio, pcm16(sound_16k), 16_000, subtype="PCM_16")
@@ -242,12 +257,13 @@ def _ask(
     )
 
 
-def _listen(talker: Talker, pcm: Waveform, language: str) -> str:
+def _listen(talker: Talker, pcm: Waveform, language: str, recogniser: Whisper | None) -> str:
     """What Whisper hears in speech at the codec's rate; nothing in silence."""
     if not len(pcm):
         return ""
-    sound = resample(pcm, talker.codec.sample_rate_hz, talker.whisper.sample_rate_hz)
-    [heard] = raise_first(talker.whisper.transcribe([sound], [language]))
+    whisper = recogniser or talker.whisper
+    sound = resample(pcm, talker.codec.sample_rate_hz, whisper.sample_rate_hz)
+    [heard] = raise_first(whisper.transcribe([sound], [language]))
     return heard.text
 
 

@@ -13,6 +13,7 @@ from .contract import JudgeEngine, Mos, Vad
 SCORERS = {
     "p808": ".dnsmos",
     "p835": ".dnsmos",
+    "utmos": ".utmos",
     "fake": ".fake",
 }
 """Module of each judge of how an utterance sounds, imported when it is needed, by the judge's name."""
@@ -28,14 +29,15 @@ def load_mos(name: str = "p808", device: str = "cpu") -> Mos:
     """Load a judge of how an utterance sounds.
 
     Args:
-        name: `p808` or `p835`, DNSMOS on the scale of that recommendation; `fake` for tests; or another of the table.
+        name: `p808` or `p835`, DNSMOS on the scale of that recommendation; `utmos:FILE.onnx`; `fake` for tests; or
+            another of the table. What stands after a colon is the judge's own.
         device: where it computes; see `synth.device.resolve`.
 
     Raises:
         SetupError: there is no such judge, its files are not there, or it cannot run on the device.
     """
-    engine = _engine(_module(name, SCORERS, "judge of sound"))
-    assert engine.mos is not None, f"{SCORERS[name]} has no judge of sound"
+    engine = _engine(_module(name.partition(":")[0], SCORERS, "judge of sound"))
+    assert engine.mos is not None, f"{name} has no judge of sound"
     return engine.mos(name, device)
 
 

@@ -6,6 +6,7 @@ It is only ever added to, and each answer is in it before it is used. It holds n
 
 import json
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -49,10 +50,12 @@ class AnswerCache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        # Answers are put in by the threads that read them.
+        self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Each statement is its own transaction; another run that writes at the same time is waited for.
-            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             # A write-ahead log: an answer survives the death of its process, without a wait for the disk each time.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -63,7 +66,8 @@ class AnswerCache:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer to a request, if it is there."""
-        row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        with self._lock:
+            row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, key: str, answer: Mapping[str, Any]) -> None:
@@ -73,7 +77,8 @@ class AnswerCache:
             SetupError: the file cannot be written any more.
         """
         try:
-            self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+            with self._lock:
+                self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
         except sqlite3.Error as error:
             raise SetupError(f"{self.path} cannot keep any more answers: {error}") from error
 

@@ -5,6 +5,7 @@ llama.cpp, `transformers serve`, Ollama and most providers speak it.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,9 +104,7 @@ class ChatClient:
             self.usage.cached += 1
             answer = Answer(**known)
         else:
-            answer = await self._send(messages, seed, schema, endpoint.temperature, endpoint.attempts)
-            if self.cache is not None:
-                self.cache.put(key, dataclasses.asdict(answer))
+            answer = await self._send(messages, seed, schema, endpoint.temperature, endpoint.attempts, key)
         if answer.finish_reason == "content_filter":
             raise SampleError("refused_request", f"the model would not answer: {answer.text[:200]!r}")
         return answer
@@ -117,9 +116,10 @@ class ChatClient:
         schema: Mapping[str, Any] | None,
         temperature: float | None,
         attempts: int,
+        key: str | None = None,
     ) -> Answer:
         """Send a request until it is answered, refused or given up, in plainer formats where the server minds one."""
-        body = self._body(messages, seed, temperature)
+        body, read = self._body(messages, seed, temperature), functools.partial(self._read, key)
         plainest, form = 0, FORMATS[-1]
 
         def formed() -> dict[str, Any]:
@@ -134,7 +134,7 @@ class ChatClient:
             other_form = self._is_auto and self._form(plainest) != FORMATS[-1]
             tries = self._tries(attempts, first) if other_form or first else attempts
             try:
-                answer = await self._http.send("chat/completions", formed, self._read, tries, other_form=other_form)
+                answer = await self._http.send("chat/completions", formed, read, tries, other_form=other_form)
                 break
             except (BrokenServerError, SampleError) as error:
                 first = first or error
@@ -177,12 +177,16 @@ class ChatClient:
             body["seed"] = seed
         return body
 
-    def _read(self, response: httpx2.Response) -> Answer | Failure:
+    def _read(self, key: str | None, response: httpx2.Response) -> Answer | Failure:
+        """Read a response, and keep the answer before another request takes its place."""
         try:
             answer = read_completion(response.content, self.endpoint.model)
         except ValueError as error:
             return Failure(self._http.redact(f"status 200 with no chat completion in it: {error}"))
-        return dataclasses.replace(answer, text=self._http.redact(answer.text), model=self._http.redact(answer.model))
+        answer = dataclasses.replace(answer, text=self._http.redact(answer.text), model=self._http.redact(answer.model))
+        if self.cache is not None and key is not None:
+            self.cache.put(key, dataclasses.asdict(answer))
+        return answer
 
 
 def _response_format(form: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:

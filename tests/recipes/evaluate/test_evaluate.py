@@ -127,6 +127,21 @@ def test_a_row_that_cannot_be_asked_does_not_end_the_evaluation(talker, tmp_path
     assert "none of 1 question could be asked; the first: " in capsys.readouterr().err
 
 
+def test_another_whisper_may_listen_to_the_answers(talker, tmp_path, monkeypatch):
+    out = tmp_path / "answers"
+    arguments = [str(talker / "run"), str(talker / "dataset"), "--out", str(out), "--exact", "1", "--respoken", "0"]
+
+    def ended(recogniser):
+        monkeypatch.setattr("sys.argv", ["anytalk", "eval", *arguments, "--recogniser", recogniser])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code
+
+    assert ended("nowhere.pt") == 2
+    assert ended("fake.en") == 0
+    assert json.loads((out / "evaluation.json").read_text())["recogniser"] == "fake.en"
+
+
 def test_a_recording_of_each_conversation_is_picked_before_a_second_one(talker):
     assert len({row["conversation"] for row in pick(str(talker / "dataset"), "train", 3)}) == 3
     assert len(pick(str(talker / "dataset"), "train", 99)) == 4, "two variants of each of four conversations"

@@ -28,11 +28,11 @@ def test_every_row_ends_once_and_the_next_run_finishes_what_was_deferred(tmp_pat
 
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
         with serve(good_answer, fault) as server:
-            firsts, _ = generated(server, 40, cache, attempts=2, timeout_s=1.0)
+            firsts, _ = generated(server, 40, cache, attempts=2, timeout_s=1.0, revision="ours")
         with serve(good_answer) as server:
-            seconds, client = generated(server, 40, cache)
+            seconds, client = generated(server, 40, cache, revision="ours")
             asked_again = len(server.bodies)
-            thirds, _ = generated(server, 40, cache)
+            thirds, _ = generated(server, 40, cache, revision="ours")
     assert {type(outcome) for outcome in firsts} == {Generated, Rejected, Deferred}
     for outcomes in (firsts, seconds, thirds):
         assert len({outcome.conversation for outcome in outcomes}) == len(outcomes) == 40
