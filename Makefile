@@ -9,7 +9,7 @@ ENGINES := piper,espeak
 JOBS ?= 2
 PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test check check-fast format lint types tests chaos typing wheel clean
+.PHONY: quickstart test check check-fast format lint types tests chaos fuzz typing wheel clean
 
 quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
@@ -38,6 +38,9 @@ tests: $(VENV)/.test
 
 chaos: $(VENV)/.test  ## builds on several nodes, killed, cut off or out of disk more than fifty times
 	ANYTALK_CHAOS=1 $(BIN)/python -m pytest -s tests/pipelines/test_chaos.py
+
+fuzz: $(VENV)/.test  ## damaged files of every format, for SECONDS_ each: make fuzz SECONDS_=300
+	FUZZ_SECONDS=$(or $(SECONDS_),60) $(PYTEST) tests/fuzz
 
 # Static tools run no import hooks: show them the packages under their installed name.
 typing:

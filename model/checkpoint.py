@@ -48,7 +48,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or a number of 5,000 digits
         raise ValueError(f"{folder / CONFIG_FILE} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{folder / CONFIG_FILE} holds a {type(config).__name__}, not an object")

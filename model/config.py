@@ -86,8 +86,11 @@ class MiniOmniConfig:
         known = {f.name for f in fields(cls)}
         if wrong := sorted(set(rest) ^ known):
             raise ValueError(f"the config's keys are unknown or missing: {', '.join(wrong)}")
-        rest["layout"] = Layout(**rest["layout"])
-        return cls(**rest)
+        try:
+            rest["layout"] = Layout(**rest["layout"])
+            return cls(**rest)
+        except (TypeError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"a value of the config has a wrong type: {error}") from error
 
 
 def backbone_fields(config: PreTrainedConfig, layout: Layout) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
         raise SetupError(f"recipe {path} does not exist")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date such as 2026-99-99
         raise SetupError(f"recipe {path} is not YAML: {_yaml_problem(error)}") from None
     if not isinstance(tree, dict):
         raise SetupError(f"recipe {path} must be a mapping of sections; got {type(tree).__name__}")
@@ -106,7 +106,7 @@ def resolve(
     for key, value in (overrides or {}).items():
         try:
             _set(tree, key.split("."), yaml.safe_load(value) if isinstance(value, str) else value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             shown = "what it holds" if key.rpartition(".")[2] in MAY_BE_SECRET else repr(value)
             raise SetupError(f"--set {key}: {shown} is not a YAML value") from None
     try:

@@ -66,7 +66,7 @@ class Rows:
         self._open = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
         places, self._questions, self._answers, frames, codes, turns = [], [], [], [], [], []
         for number, path in enumerate(self.shards):
-            table = mapped(path)
+            table = _validated(path)
             places += [(number, row) for row in range(table.num_rows)]
             self._questions += _tokens(table["question"], encode)
             self._answers += _tokens(table["answer"], encode)
@@ -163,7 +163,7 @@ def texts(datasets: Sequence[str], split: str) -> list[str]:
     """All questions and answers of a split, for a tokenizer to learn from."""
     found: list[str] = []
     for path in (path for dataset in datasets for path in shard_paths(dataset, split)):
-        table = mapped(path)
+        table = _validated(path)
         for column in ("question", "answer"):
             found += [text for text in table[column].to_pylist() if text]
     return found
@@ -213,8 +213,22 @@ def mapped(path: Path) -> pa.Table:
     try:
         with pa.memory_map(str(path)) as source:
             return pa.ipc.open_file(source).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise SetupError(f"{path} cannot be read: {error}; anytalk check names every damaged file") from error
+
+
+def _validated(path: Path) -> pa.Table:
+    """Map a shard whose offsets are right: Arrow believes every one, and a wrong one reads other memory.
+
+    Raises:
+        SetupError: it is damaged.
+    """
+    table = mapped(path)
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise SetupError(f"{path} is damaged: {error}; anytalk check names every damaged file") from error
+    return table
 
 
 def _tokens(column: pa.ChunkedArray, encode: Encode) -> list[NDArray[np.int32]]:

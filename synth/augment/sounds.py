@@ -16,6 +16,8 @@ SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", "
 """What libsndfile reads, and reads from any place: of a long recording only the stretch that is used is decoded."""
 
 NAMED_PROBLEMS = 5
+UNKNOWN_FRAMES = 2**40
+"""libsndfile's way to say that a header tells no length is a length that nothing has."""
 
 
 class Sound(NamedTuple):
@@ -57,7 +59,9 @@ class SoundFolder:
             except soundfile.LibsndfileError as error:
                 problems.append(f"augment: {path} cannot be read: {error.error_string}")
                 continue
-            if not info.frames:
+            if info.frames >= UNKNOWN_FRAMES:
+                problems.append(f"augment: {path} was streamed and does not say how long it is; convert it with ffmpeg")
+            elif not info.frames:
                 problems.append(f"augment: {path} holds no samples")
             elif longest_s is not None and info.frames > longest_s * info.samplerate:
                 problems.append(f"augment: {path} lasts {info.duration:.1f} s; at most {longest_s:g} s are allowed")

@@ -147,6 +147,16 @@ def test_folders_that_are_not_in_order_are_refused_by_name(noises, tmp_path):
     assert "at most 25 s" in lines[1]
 
 
+def test_a_recording_that_does_not_say_its_length_is_refused(noises):
+    path = noises / "streamed.flac"
+    soundfile.write(path, np.zeros(1000), RATE_HZ)
+    content = bytearray(path.read_bytes())
+    content[21], content[22:26] = content[21] & 0xF0, bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(SetupError, match=r"streamed\.flac was streamed and does not say how long it is"):
+        SoundFolder(noises)
+
+
 def test_a_room_keeps_power_place_and_length(speech, tmp_path):
     (tmp_path / "rooms").mkdir()
     response = np.concatenate([np.zeros(400), simulated_response(0.5, 3.0, 48_000, generator())])
