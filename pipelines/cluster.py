@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 from anytalk.synth.errors import SetupError
@@ -27,6 +29,7 @@ def connected() -> Iterator[None]:
     if started_here:
         address = os.environ.get("RAY_ADDRESS")
         _refuse_unreachable(address)
+        at_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 address="auto" if address and address != "local" else address,
@@ -34,8 +37,10 @@ def connected() -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise SetupError(_unreachable(address, str(error).strip().partition("\n")[0])) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own aborts the process, with a trace.
     try:
         yield
     finally:

@@ -87,9 +87,20 @@ def test_a_build_killed_on_ray_goes_on_to_the_same_bytes(whole):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole, number):
-    out = whole / f"interrupted-{number}"
+    interrupt(whole, f"interrupted-{number}", number, "--local")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_ray")
+def test_sigterm_on_ray_stops_cleanly_and_says_how_to_go_on(whole):
+    interrupt(whole, "interrupted-ray", signal.SIGTERM)
+
+
+def interrupt(whole, name, number, *more):
+    """Send a signal to a build in the middle, and see that it says how to go on, and that it does."""
+    out = whole / name
     process = subprocess.Popen(
-        command(whole / "kill.yaml", out, "--local"),
+        command(whole / "kill.yaml", out, *more),
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,5 +117,6 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(whole, number):
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
+    assert "SIGTERM" not in errors
     finish(whole / "kill.yaml", out, "--local")
     assert contents(out) == contents(whole / "whole")
