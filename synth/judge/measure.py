@@ -10,6 +10,7 @@ from anytalk.synth.audio import Waveform
 
 from .contract import Span
 from .error_rate import DECIMALS, compare
+from .error_rate import word_error_rate as word_error_rate
 from .pace import spoken_words
 
 CLIPPED_FROM = 0.999

@@ -27,7 +27,8 @@ _ALIKE = (
     "t tea tee", "u you ewe", "v vee", "x ex", "y why", "z zee zed", "air heir", "aisle isle", "allowed aloud",
     "bare bear", "berry bury", "blew blue", "board bored", "brake break", "buy by bye", "cell sell", "cent scent sent",
     "dear deer", "die dye", "fair fare", "flour flower", "grate great", "hair hare", "heal heel", "hear here",
-    "hi high", "hole whole", "hour our", "in inn", "knew new", "knight night", "know no", "knows nose", "lead led",
+    "hello hallo hullo", "hi high", "hole whole", "hour our", "in inn", "knew new", "knight night", "know no",
+    "knows nose", "lead led",
     "made maid", "mail male", "meat meet", "pair pear", "peace piece", "plain plane", "rain reign", "read red",
     "right write", "road rode", "role roll", "sail sale", "scene seen", "sight site cite", "son sun", "steal steel",
     "suite sweet", "sum some", "tail tale", "their there", "threw through", "waist waste", "wait weight", "way weigh",
@@ -59,16 +60,22 @@ _ENGLISH: list[Rewriting] = [
     (re.compile(r"\ba (?=(?:hundred|thousand|million|billion|trillion|dozen)\b)"), "one "),
     (re.compile(r"\b(\w+) and a half\b"), r"\1 point five"),
     (re.compile(r"\bfourths\b"), "quarters"),
+    (re.compile(r"\b(?:one )?half an? (?=\w)|\bone half\b ?"), "half "),
+    (re.compile(r"\b(\w+) (?:feet|foot) (\w+)(?: inch(?:es)?)?\b(?= tall|[.,!?]|$)"), r"\1 foot \2"),
+    (re.compile(r"\b(gim|lem)me\b"), lambda match: "give me" if match[1] == "gim" else "let me"),
+    (re.compile(r"\bdunno\b"), "do not know"),
 ]
 _GERMAN: list[Rewriting] = [
     (re.compile(r"\bok\b|\bo\.\s?k\."), "okay"),
     (re.compile(rf"\b(?<!ein )(?<!eine )halb {_STUNDE}"), lambda match: _stunde(match, 1, "dreißig")),
     (re.compile(rf"\bviertel nach {_STUNDE}"), lambda match: _stunde(match, 0, "fünfzehn")),
-    (re.compile(rf"\b(?:viertel vor|dreiviertel) {_STUNDE}"), lambda match: _stunde(match, 1, "fünfundvierzig")),
+    (re.compile(rf"\b(?:viertel vor|drei ?viertel) {_STUNDE}"), lambda match: _stunde(match, 1, "fünfundvierzig")),
     (re.compile(r"\banderthalb"), "eineinhalb"),
     (re.compile(r"\b(\w+)einhalb\b"), lambda match: f"{'eins' if match[1] == 'ein' else match[1]} komma fünf"),
     (re.compile(r"\bein(?=hundert|tausend)|(?<=tausend)ein(?=hundert)|(?<=tausendund)ein(?=hundert)"), ""),
     (re.compile(r"\bzwo\b"), "zwei"),
+    (re.compile(r"\beine?[mnrs]? halbe?[mnrs]?\b"), "ein halb"),
+    (re.compile(r"\b(euro|franken|dollar) und (\w+) (?:cent|rappen)\b"), r"\1 \2"),
     (re.compile("ß"), "ss"),
 ]
 _REWRITINGS = {"en": _ENGLISH, "de": _GERMAN}

@@ -10,6 +10,8 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
 from anytalk.synth.language import primary
 
+from .letterform import unified
+
 LANGUAGES = frozenset(["ar", "de", "en", "es", "fr", "hi", "hu", "hy", "it", "ja", "ko", "pt", "rw", "sv", "vi", "zh"])
 """Russian is not among them: its grammars only give several readings at once."""
 
@@ -42,4 +44,4 @@ class NemoNormaliser:
 
     def __call__(self, text: str) -> str:
         """Write a text out as it is said."""
-        return str(self._normaliser.normalize(text, punct_post_process=True))
+        return str(self._normaliser.normalize(unified(text), punct_post_process=True))

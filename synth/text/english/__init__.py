@@ -29,7 +29,7 @@ _STARTS = re.compile(
 )
 """Where something that is not words may begin; letters beyond ASCII are taken for it and turned down again."""
 _SPECIAL = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”…()—–.-]")
-_STOP = re.compile(r"\.\w|\w\.[\s,;:]+[\"“(]?[a-z]|\b[^\W\d_]++(?=\.)|\b(?:vs|aka)\b|[IVX]\b")
+_STOP = re.compile(r"\.\w|\w\.[\s,;:]+[\"“(]?[a-z]|\b[^\W\d_]++(?=\.)|\b(?:vs|aka)\b|[VX]\b|\wI\b|\b[A-Z][a-z]+ I\b")
 """What plain prose has none of: signs and digits, then full stops within a sentence, abbreviations, Roman numerals."""
 _SHORT = frozenset([*TITLES, *AFTER_NAME, *DATE_NAMES, "vs", "aka"]) | {
     word for name in ABBREVIATIONS for word in re.findall(r"[^\W\d_]+", name)

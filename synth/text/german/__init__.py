@@ -43,7 +43,9 @@ def _is_plain(text: str) -> bool:
     """Whether a text is words and punctuation alone, as most are: nothing in it is said otherwise."""
     if _SPECIAL.search(text):
         return False
-    return not any("." in word or word in SHORT or word[-1:] in "IVX" for word in _STOP.findall(text))
+    return not any(
+        "." in word or word in SHORT or word.endswith(("str", "I", "V", "X")) for word in _STOP.findall(text)
+    )
 
 
 def _once(text: str) -> str:

@@ -4,6 +4,7 @@
 """
 
 import csv
+import timeit
 from collections import defaultdict
 from pathlib import Path
 
@@ -51,3 +52,23 @@ def test_the_table_is_large_and_prints_its_score():
         print(f"{language}  {kind:<13} {sum(right):>3} of {len(right):>3}")  # noqa: T201
     print(f"all {sum(map(sum, scores.values()))} of {len(ROWS)}")  # noqa: T201
     assert len(ROWS) >= LEAST
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        (
+            "en",
+            "Put the noodles into boiling salted water, stir once, and taste one when I tell you. You're done then.",
+        ),
+        (
+            "de",
+            "Gib die Nudeln in kochendes Wasser, rühre sie um und probiere dann. Fertig ist es, wenn sie weich sind.",
+        ),
+    ],
+)
+def test_plain_prose_takes_less_than_0_3_ms(language, text):
+    def prepare():
+        assert unspeakable(text, language, spoken=normalise(text, language)) == []
+
+    assert min(timeit.repeat(prepare, number=10, repeat=30)) / 10 < 0.0003
