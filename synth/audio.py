@@ -82,7 +82,7 @@ def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0, chann
             `truncated_audio`, `damaged_audio` or `trailing_data` where the file is not what it claims;
             `channels_differ`, or `no_such_channel`.
     """
-    pieces: list[Waveform] = []
+    pieces: list[tuple[Waveform, int]] = []
     length_s = 0.0
     with closing(decoded_parts(source)) as parts:
         for part in parts:
@@ -99,10 +99,14 @@ def read_audio(source: bytes | Path, rate_hz: int, *, max_s: float = 30.0, chann
             mono = np.concatenate([to_mono(block, choice) for block in blocks])
             # Before resampling, which would smear one NaN over its neighbours.
             check_waveform(mono)
-            pieces.append(resample(mono, part.rate_hz, rate_hz))
+            if pieces and pieces[-1][1] == part.rate_hz:
+                # Resampled as one, there is no seam.
+                mono = np.concatenate([pieces.pop()[0], mono])
+            pieces.append((mono, part.rate_hz))
     if not pieces:
         raise SampleError("empty_audio", "the recording holds no samples")
-    resampled = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    at_rate = [resample(mono, from_hz, rate_hz) for mono, from_hz in pieces]
+    resampled = at_rate[0] if len(at_rate) == 1 else np.concatenate(at_rate)
     check_waveform(resampled)
     return resampled
 

@@ -23,7 +23,7 @@ BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
 
 LAST_TURN = 2**15 - 1
 
-ROW_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
+ROW_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 """What a value that nobody thought of can raise."""
 
 Mapped = Bundled | Table | Recordings | Hub

@@ -56,10 +56,10 @@ def voiceassistant_pairs(source: VoiceAssistant, attachments: Attachments) -> It
 
 
 def _pair(source: VoiceAssistant, row: Mapping[str, Any], attachments: Attachments, folder: Path, place: str) -> Pair:
-    codes = parse_codes(as_text(row["answer_snac"])) if source.brings_codes else None
+    codes = parse_codes(as_text(row.get("answer_snac"))) if source.brings_codes else None
     recording = None
     if "question" not in source.respeak:
-        recording = recording_in(row["question_audio"], attachments, folder, f"{place} question_audio")
+        recording = recording_in(row.get("question_audio"), attachments, folder, f"{place} question_audio")
         if recording is None:
             raise SampleError("missing_audio", "question_audio is empty")
     if not (index := text_in(row, "index")):

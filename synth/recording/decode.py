@@ -30,6 +30,7 @@ Block = NDArray[np.float32]
 """Samples of shape (samples, channels)."""
 
 BLOCK_SAMPLES = 2**18
+AS_FLOAT: dict[str, Any] = {"dtype": "float32", "always_2d": True}
 LOWEST_HZ, HIGHEST_HZ = 1000, 768_000
 MOST_CHANNELS = 64
 FFMPEG_S = 600
@@ -157,12 +158,16 @@ def _opened(content: Content, source: bytes | Path, part: Part, stack: contextli
 
 
 def _libsndfile_blocks(sound: Any, part: Part) -> Iterator[Block]:
-    most, found = max(1, BLOCK_SAMPLES // sound.channels), 0
+    # An error takes its whole block with it, so that FLAC is read by the frame, and up to its promise first.
+    most, found = 4096 if part.kind == "FLAC" else max(1, BLOCK_SAMPLES // sound.channels), 0
+    promised = part.samples or 0
     try:
-        while len(block := sound.read(most, dtype="float32", always_2d=True)):
+        while len(block := sound.read(min(most, promised - found) if found < promised else most, **AS_FLOAT)):
             found += len(block)
             yield block
     except soundfile.LibsndfileError as error:
+        if part.samples is not None and found >= part.samples:
+            raise SampleError("trailing_data", f"{part.kind}: something else follows the {found:,} samples") from error
         if part.samples is not None:
             raise truncated(part.kind, f"{part.samples:,} samples", f"{found:,}") from error
         if found:

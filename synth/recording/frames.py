@@ -15,7 +15,7 @@ class Frame(NamedTuple):
     size: int
     samples: int
     kind: tuple[int, ...]
-    """Rate in Hz and version: what cannot change within a stream."""
+    """Rate in Hz, version, whether it is mono: what cannot change within a stream."""
 
 
 Reader = Callable[[bytes], Frame | None]
@@ -44,11 +44,11 @@ def mp3_frame(header: bytes) -> Frame | None:
         return None
     rate_hz = _RATES_HZ[rate] >> {3: 0, 2: 1, 0: 2}[version]
     bit_s = 1000 * (_MPEG1_KBIT_S if version == 3 else _MPEG2_KBIT_S)[layer][step - 1]
-    padding = header[2] >> 1 & 1
+    padding, kind = header[2] >> 1 & 1, (rate_hz, version, layer, int(header[3] >> 6 == 3))
     if layer == 1:
-        return Frame((12 * bit_s // rate_hz + padding) * 4, 384, (rate_hz, version, layer))
+        return Frame((12 * bit_s // rate_hz + padding) * 4, 384, kind)
     samples = 576 if layer == 3 and version != 3 else 1152
-    return Frame(samples // 8 * bit_s // rate_hz + padding, samples, (rate_hz, version, layer))
+    return Frame(samples // 8 * bit_s // rate_hz + padding, samples, kind)
 
 
 def adts_frame(header: bytes) -> Frame | None:

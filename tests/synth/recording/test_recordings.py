@@ -134,6 +134,11 @@ def test_a_flac_is_as_long_as_its_samples(promised, tmp_path):
         assert len(both_ways(bytes(content), tmp_path)) == RATE_HZ
 
 
+@pytest.mark.parametrize("tail", [bytes(4000), b"TAG" + bytes(125), b"TAG" + b"x" * 125])
+def test_what_fills_up_a_flac_is_no_sound(tail, tmp_path):
+    assert len(both_ways(encoded(tone(1.0), "FLAC") + tail, tmp_path)) == RATE_HZ
+
+
 @pytest.mark.parametrize("tail", [bytes(40_000), b"TAG" + bytes(125), b"TAG" + b"x" * 125 + bytes(3000)])
 def test_what_fills_up_an_mp3_is_no_sound(tail, tmp_path):
     for form in ("MP3", "vbr.mp3"):
@@ -149,10 +154,16 @@ def test_the_length_of_an_mp3_of_variable_rate_is_counted(tmp_path):
     assert len(both_ways(content, tmp_path)) / RATE_HZ == pytest.approx(12.0, abs=0.15)
 
 
-@pytest.mark.parametrize("form", ["WAV", "OGG", "MP3"])
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
 def test_other_data_behind_a_recording_is_named(form, tmp_path):
     rest = bytes(np.random.default_rng(3).integers(1, 127, 5000, dtype=np.uint8))
     assert failure(made(form, 1.0, 300, tmp_path) + rest).reason in ("trailing_data", "damaged_audio")
+
+
+@pytest.mark.parametrize(("first", "second"), [("WAV", "FLAC"), ("FLAC", "WAV"), ("OGG", "WAV"), ("MP3", "OGG")])
+def test_recordings_of_two_formats_in_one_file_are_named(first, second, tmp_path):
+    content = made(first, 1.0, 300, tmp_path) + made(second, 1.0, 700, tmp_path)
+    assert failure(content).reason in ("trailing_data", "damaged_audio")
 
 
 def test_chunks_behind_a_wav_are_no_data():
