@@ -23,6 +23,7 @@ from .excitation import GRID_FRAMES
 from .framing import decode_framed, decode_good, encode_framed, encode_good
 from .network import CodecConfig, CodecNetwork
 from .order import to_frames, to_levels
+from .window import ON_CPU, ON_GPU
 
 FORMAT = "anytalk-codec-1"
 
@@ -44,6 +45,7 @@ class BundledCodec:
 
     def __init__(self, weights: Path, name: str, threads: int = 1, device: str = "cpu") -> None:
         self.device = torch_device(device)
+        self.cutting = ON_CPU if self.device.type == "cpu" else ON_GPU
         self.name, self.threads = name, threads
         self.weights_bytes = weights.stat().st_size if weights.is_file() else 0
         try:
@@ -109,11 +111,19 @@ class BundledCodec:
         return decode_good(codes, self.codebook_size, self._decode_all)
 
     def _encode_all(self, waveforms: list[Waveform]) -> list[np.ndarray]:
-        return encode_framed(waveforms, self.frame_samples, self.config.encoder_context_frames, self._encode)
+        return encode_framed(
+            waveforms, self.frame_samples, self.config.encoder_context_frames, self._encode, self.cutting
+        )
 
     def _decode_all(self, codes: list[np.ndarray]) -> list[Waveform]:
         return decode_framed(
-            codes, self.frame_samples, self.decode_left_frames, 1, self._decode, grid_frames=self.decode_grid_frames
+            codes,
+            self.frame_samples,
+            self.decode_left_frames,
+            1,
+            self._decode,
+            self.cutting,
+            self.decode_grid_frames,
         )
 
     @torch.inference_mode()

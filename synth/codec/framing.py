@@ -1,8 +1,7 @@
-"""What every codec does around its network: check each utterance, pad to frames, batch equal lengths, cut long audio.
+"""What every codec does around its network: check each utterance, pad to frames, run in batches.
 
-Only utterances of equal frame counts share a batch: padding the shorter ones would change their last codes. Audio
-that is longer than a chunk is run in overlapping chunks whose context covers the network's receptive field, so that
-memory stays bounded whatever its length; where the cuts are follows from the utterance alone.
+Long audio is cut into windows whose context covers the network's receptive field, so that memory stays bounded whatever
+its length; see `window`.
 
 Shapes: B batch, S samples, F frames.
 """
@@ -16,9 +15,7 @@ from anytalk.synth.batch import run_good
 from anytalk.synth.errors import SampleError
 
 from .order import LAYERS
-
-CHUNK_FRAMES = 256
-"""Frames that run through a network at once (22 s): long enough that the overlap costs little."""
+from .window import ON_CPU, Cutting, Window, in_batches
 
 
 def encode_good(
@@ -83,8 +80,7 @@ def encode_framed(
     frame_samples: int,
     context_frames: int,
     encode: Callable[[np.ndarray], np.ndarray],
-    batch_frames: int = 4 * CHUNK_FRAMES,
-    chunk_frames: int = CHUNK_FRAMES,
+    cutting: Cutting = ON_CPU,
 ) -> list[np.ndarray]:
     """Encode utterances of any lengths with a network that takes equal ones.
 
@@ -93,17 +89,15 @@ def encode_framed(
         frame_samples: samples of a frame.
         context_frames: frames on either side that a code depends on.
         encode: from audio (B, S), S a multiple of the frame, to codes (B, F, 7).
-        batch_frames: frames of a batch, at most.
-        chunk_frames: frames that run at once, context apart.
+        cutting: where they are cut, and what shares a batch.
     """
     padded = [np.pad(waveform, (0, -len(waveform) % frame_samples)) for waveform in waveforms]
 
-    def run(places: list[int], first: int, last: int) -> np.ndarray:
-        window = slice(first * frame_samples, last * frame_samples)
-        return encode(np.stack([padded[place][window] for place in places]))
+    def run(windows: list[Window]) -> np.ndarray:
+        return encode(np.stack([padded[w.place][w.start * frame_samples : w.end * frame_samples] for w in windows]))
 
     counts = [len(waveform) // frame_samples for waveform in padded]
-    return in_batches(counts, context_frames, context_frames, batch_frames, chunk_frames, run)
+    return in_batches(counts, context_frames, context_frames, cutting, run)
 
 
 def decode_framed(
@@ -112,7 +106,7 @@ def decode_framed(
     left_frames: int,
     right_frames: int,
     decode: Callable[[np.ndarray], np.ndarray],
-    batch_frames: int = 4 * CHUNK_FRAMES,
+    cutting: Cutting = ON_CPU,
     grid_frames: int = 1,
 ) -> list[Waveform]:
     """Decode utterances of any lengths with a network that takes equal ones.
@@ -123,57 +117,14 @@ def decode_framed(
         left_frames: frames to the left that a sample depends on.
         right_frames: frames to the right that a sample depends on.
         decode: from codes (B, F, 7) to audio (B, F * frame_samples).
-        batch_frames: frames of a batch, at most.
+        cutting: where they are cut, and what shares a batch.
         grid_frames: what is decoded begins at a multiple of this.
     """
 
-    def run(places: list[int], first: int, last: int) -> np.ndarray:
-        audio_BS = decode(np.stack([codes[place][first:last] for place in places]).astype(np.int64))
-        return audio_BS.reshape(len(places), last - first, frame_samples)
+    def run(windows: list[Window]) -> np.ndarray:
+        audio_BS = decode(np.stack([codes[w.place][w.start : w.end] for w in windows]).astype(np.int64))
+        return audio_BS.reshape(len(windows), -1, frame_samples)
 
     counts = [len(frames) for frames in codes]
-    framed = in_batches(counts, left_frames, right_frames, batch_frames, CHUNK_FRAMES, run, grid_frames)
+    framed = in_batches(counts, left_frames, right_frames, cutting, run, grid_frames)
     return [audio.reshape(-1) for audio in framed]
-
-
-def in_batches(
-    counts: Sequence[int],
-    left: int,
-    right: int,
-    batch_frames: int,
-    chunk_frames: int,
-    run: Callable[[list[int], int, int], np.ndarray],
-    grid: int = 1,
-) -> list[np.ndarray]:
-    """Run utterances of equal frame counts together, and long ones in chunks with context.
-
-    Args:
-        counts: frames of each utterance.
-        left: frames of context before a chunk.
-        right: frames of context after it.
-        batch_frames: frames of a batch, at most; an utterance that has more runs alone.
-        chunk_frames: frames that run at once, context apart.
-        run: from utterances' places, the first frame and the one after the last, to results (B, F, ...).
-        grid: the first frame of a run is a multiple of this.
-
-    Returns:
-        For each utterance its result, frames first.
-    """
-    results: list[np.ndarray] = [np.empty(0)] * len(counts)
-    places_by_count: dict[int, list[int]] = {}
-    for place, count in enumerate(counts):
-        places_by_count.setdefault(count, []).append(place)
-    for count, same in places_by_count.items():
-        width = max(1, batch_frames // min(count, chunk_frames))
-        for start in range(0, len(same), width):
-            places = same[start : start + width]
-            parts = []
-            for first in range(0, count, chunk_frames):
-                last = min(count, first + chunk_frames)
-                outer_first = max(0, first - left) // grid * grid
-                outer_last = min(count, last + right)
-                part = run(places, outer_first, outer_last)
-                parts.append(part[:, first - outer_first : last - outer_first])
-            for place, result in zip(places, np.concatenate(parts, axis=1), strict=True):
-                results[place] = result
-    return results

@@ -33,10 +33,10 @@ from anytalk.synth.fingerprint import Fingerprint, file_sha256
 from anytalk.synth.threads import torch_threads
 
 from .contract import CodecEngine, CodecSettings
-from .framing import CHUNK_FRAMES as GPU_CHUNK_FRAMES
-from .framing import decode_good, encode_framed, encode_good, in_batches
+from .framing import decode_good, encode_framed, encode_good
 from .order import LEVEL_STRIDES, to_frames, to_levels
-from .snac_layers import reach_frames, speed_up
+from .snac_layers import reach_frames, set_precision, speed_up
+from .window import ON_GPU, Cutting, Window, in_batches
 
 with warnings.catch_warnings():
     # snac 1.2.1 scripts its activation when it is imported, which recent torch calls deprecated.
@@ -68,6 +68,8 @@ and clears fresh pages for each of them; 11 s at once took 1.4 times as long her
 
 _CPU = torch.device("cpu")
 
+ONE_BY_ONE = Cutting(CHUNK_FRAMES, batch_frames=1, equal=False)
+
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -89,7 +91,7 @@ def load_snac(
         compiled: compile some layers with `torch.compile`, which needs a C++ compiler and, once a process, some
             seconds at the first call. Where the device is a GPU, nothing is compiled.
         device: where torch runs it; see `synth.device.resolve`.
-        dtype: precision of the encoder, all but the quantiser; half precision on a GPU only. Some codes differ.
+        dtype: precision of the encoder's convolutions; half precision on a GPU only. Some codes differ.
 
     Raises:
         SetupError: the weights are not there, are damaged, or belong to another SNAC than the one at 24 kHz; there is
@@ -112,7 +114,7 @@ def load_snac(
         **({} if dtype == "float32" else {"dtype": dtype}),
     }
     codec = SnacCodec(network, name, fingerprint, weights.stat().st_size, threads, noise_seed, on, compiled)
-    codec.network.encoder.to(torch_dtype(dtype))
+    set_precision(codec.network.encoder, torch_dtype(dtype))
     return codec
 
 
@@ -120,7 +122,8 @@ class SnacCodec:
     """SNAC; see `Codec` for the interface, and `load_snac`.
 
     On a CPU each utterance runs by itself, so that nothing else can change its codes or its samples, not even their
-    last bits; batches are no faster there. On a GPU a batch may change last bits, as its kernels depend on its size.
+    last bits; batches are no faster there. On a GPU windows of equal length share a batch, whosever they are (see
+    `window`). There a batch may change last bits, as its kernels depend on its size.
 
     Decoding adds noise in each block of the decoder. Each utterance draws it anew from `noise_seed`, in the order of
     the package: the samples are those of the package after `torch.manual_seed(noise_seed)`, and where long speech is
@@ -157,8 +160,7 @@ class SnacCodec:
         self.codebook_size: int = network.codebook_size
         self.noise_seed, self.device = noise_seed, device
         on_cpu = self.device.type == "cpu"
-        self.chunk_frames = CHUNK_FRAMES if on_cpu else GPU_CHUNK_FRAMES
-        self.batch_frames = 1 if on_cpu else 4 * GPU_CHUNK_FRAMES
+        self.cutting = ONE_BY_ONE if on_cpu else ON_GPU
         self.decode_grid_frames = 1
         self.encoder_context_frames, self.decode_left_frames, self.decode_lookahead_samples = reach_frames(
             network, STEP_SAMPLES
@@ -183,27 +185,27 @@ class SnacCodec:
 
     def _encode_all(self, waveforms: list[Waveform]) -> list[np.ndarray]:
         context_frames = self.encoder_context_frames
-        return encode_framed(
-            waveforms, self.frame_samples, context_frames, self._encode, self.batch_frames, self.chunk_frames
-        )
+        return encode_framed(waveforms, self.frame_samples, context_frames, self._encode, self.cutting)
 
     def _decode_all(self, codes: list[np.ndarray]) -> list[Waveform]:
         counts = [len(frames) for frames in codes]
         noise: dict[int, list[Tensor]] = {}
 
-        def run(places: list[int], first: int, last: int) -> np.ndarray:
-            count = counts[places[0]]
-            if count not in noise:
-                noise.clear()  # Frame counts come one after the other, and each one's noise is as large as its audio.
+        def run(windows: list[Window]) -> np.ndarray:
+            wanted = {counts[window.place] for window in windows}
+            for count in noise.keys() - wanted:
+                del noise[count]  # It is as large as its audio, and those of one count come near each other.
+            for count in wanted - noise.keys():
                 noise[count] = self._noise(count)
             parts = [
-                part[first * step : last * step] for part, step in zip(noise[count], self._noise_steps, strict=True)
+                torch.stack([noise[counts[w.place]][block][w.start * step : w.end * step] for w in windows])
+                for block, step in enumerate(self._noise_steps)
             ]
-            audio_BS = self._decode(np.stack([codes[place][first:last] for place in places]), parts)
-            return audio_BS.reshape(len(places), last - first, self.frame_samples)
+            audio_BS = self._decode(np.stack([codes[w.place][w.start : w.end] for w in windows]), parts)
+            return audio_BS.reshape(len(windows), -1, self.frame_samples)
 
         right = -(-self.decode_lookahead_samples // self.frame_samples)
-        framed = in_batches(counts, self.decode_left_frames, right, self.batch_frames, self.chunk_frames, run)
+        framed = in_batches(counts, self.decode_left_frames, right, self.cutting, run)
         return [audio.reshape(-1) for audio in framed]
 
     def _noise(self, frames: int) -> list[Tensor]:
@@ -228,7 +230,11 @@ class SnacCodec:
         with torch_threads(self.threads):
             x = self.network.quantizer.from_codes(levels)
             for layer in self._decoder_layers:
-                x = layer.linear(x).mul_(next(parts).to(x)).add_(x) if isinstance(layer, NoiseBlock) else layer(x)
+                x = (
+                    layer.linear(x).mul_(next(parts)[:, None].to(x)).add_(x)
+                    if isinstance(layer, NoiseBlock)
+                    else layer(x)
+                )
             audio: np.ndarray = x[:, 0].cpu().numpy()
         return audio
 

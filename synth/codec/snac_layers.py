@@ -93,7 +93,7 @@ class _Snake(nn.Module):
             snake: Tensor = _compiled_parts().snake(x, self.alpha, self.reciprocal)
             return snake
         sine = (x * self.alpha).sin_()
-        return sine.mul_(sine).mul_(self.reciprocal).add_(x)
+        return sine.mul_(sine).mul_(self.reciprocal).add_(x).to(x.dtype)
 
 
 class _FromOneChannel(nn.Module):
@@ -251,6 +251,17 @@ def _mix_and_snake(out_CT: Tensor, padded_CT: Tensor, taps_CK: Tensor, bias_C1: 
 def _nonzero(alpha: Tensor) -> Tensor:
     """Snake's alpha without zeros, where Snake changes nothing and neither does a tiny alpha."""
     return torch.where(alpha.abs() < 1e-12, 1e-12, alpha)
+
+
+def set_precision(network: nn.Module, dtype: torch.dtype) -> None:
+    """Have a network that `speed_up` changed convolve in a precision.
+
+    Snakes stay in float32: a small alpha's reciprocal is more than float16 holds.
+    """
+    network.to(dtype)
+    for layer in network.modules():
+        if isinstance(layer, _Snake):
+            layer.float()
 
 
 def speed_up(network: nn.Module, in_cache: bool, compiled: bool = False) -> None:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from anytalk.synth.codec import load_codec
 from anytalk.synth.codec.order import to_frames, to_levels
 from anytalk.synth.codec.snac import CONFIG, load_snac, read_network, write_random_snac
+from anytalk.synth.codec.snac_layers import set_precision, speed_up
+from anytalk.synth.codec.window import ON_GPU, Cutting
 from anytalk.synth.errors import SetupError
 from anytalk.synth.threads import torch_threads
 
@@ -91,7 +93,7 @@ def test_the_noise_is_there_and_follows_its_seed(small):
 def test_long_speech_in_chunks_is_the_packages_in_one_run(small):
     waveform = sound(70 * FRAME)
     codec = load_snac(str(small))
-    assert codec.chunk_frames < 60
+    assert codec.cutting.frames < 60
     codes = codec.encode([waveform])[0]
     assert (package_codes(small, waveform) == codes).mean() > 0.999
     np.testing.assert_allclose(codec.decode([codes])[0], package_audio(small, codes, seed=0), rtol=0, atol=1e-6)
@@ -112,7 +114,7 @@ def test_alphas_of_any_size_give_the_packages_codes(small):
 def test_where_long_speech_is_cut_does_not_matter(small):
     codec, waveform, codes = load_snac(str(small)), sound(23 * FRAME), random_codes(23)
     whole_codes, whole_audio = codec.encode([waveform])[0], codec.decode([codes])[0]
-    for codec.chunk_frames in (1, 7):
+    for codec.cutting in (Cutting(1, 1, equal=False), Cutting(7, 1, equal=False), Cutting(20, 1, equal=True)):
         assert (codec.encode([waveform])[0] == whole_codes).mean() > 0.999
         np.testing.assert_allclose(codec.decode([codes])[0], whole_audio, rtol=0, atol=1e-6)
 
@@ -281,9 +283,59 @@ def test_batches_as_on_a_gpu_give_the_same(small):
     codec = load_snac(str(small))
     waveforms, codes = [sound(3 * FRAME, seed) for seed in range(5)], [random_codes(3, seed) for seed in range(5)]
     alone = codec.encode(waveforms), codec.decode(codes)
-    codec.batch_frames = 1024
+    codec.cutting = Cutting(256, 1024, equal=False)
     assert np.mean(np.array(codec.encode(waveforms)) == np.array(alone[0])) > 0.99
     np.testing.assert_allclose(codec.decode(codes), alone[1], rtol=0, atol=1e-6)
+
+
+def test_windows_of_equal_length_share_batches_and_give_the_codes_of_each_alone(small, monkeypatch):
+    codec = load_snac(str(small))
+    waveforms = [sound(frames * FRAME - 5, seed) for seed, frames in enumerate((30, 49, 61, 140, 49, 3))]
+    alone = codec.encode(waveforms)
+    audio = codec.decode(alone)
+    codec.cutting = ON_GPU
+    encode, decode, shapes = codec._encode, codec._decode, {"encode": [], "decode": []}
+    monkeypatch.setattr(codec, "_encode", lambda x: shapes["encode"].append((len(x), x.shape[1] // FRAME)) or encode(x))
+    monkeypatch.setattr(codec, "_decode", lambda x, noise: shapes["decode"].append(x.shape[:2]) or decode(x, noise))
+    for one, other in zip(alone, codec.encode(waveforms), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(audio, codec.decode(alone), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    # 49 and 61 frames take two windows each, 140 four; 30 and 3 are shorter than a window.
+    assert {key: sorted(found) for key, found in shapes.items()} == {key: [(1, 3), (1, 30), (10, 48)] for key in shapes}
+
+
+def test_batches_on_a_gpu_are_not_larger_than_they_may_be(small, monkeypatch):
+    codec = load_snac(str(small))
+    codec.cutting = Cutting(48, 100, equal=True)
+    encode, sizes = codec._encode, []
+    monkeypatch.setattr(codec, "_encode", lambda x: sizes.append(len(x)) or encode(x))
+    codec.encode([sound(100 * FRAME)])
+    assert sizes == [2, 1]
+
+
+def test_half_precision_keeps_snakes_and_quantiser_exact(small, monkeypatch):
+    network = read_network(small)
+    speed_up(network, in_cache=False)
+    audio_B1S = torch.from_numpy(sound(20 * FRAME))[None, None]
+    with torch.inference_mode():
+        exact = network.quantizer(network.encoder(audio_B1S))[1]
+        set_precision(network.encoder, torch.float16)
+        kinds = {type(layer).__name__: {x.dtype for x in layer.buffers()} for layer in network.encoder.modules()}
+        assert kinds["_Snake"] == {torch.float32}
+        assert {x.dtype for x in network.encoder.parameters()} == {torch.float16}
+        half = network.quantizer(network.encoder(audio_B1S.half()).float())[1]
+    assert torch.cat([(x == y).flatten() for x, y in zip(exact, half, strict=True)]).float().mean() > 0.97
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_codes_of_a_cpu(real_size):
+    waveforms = [sound(frames * FRAME, seed) for seed, frames in enumerate((30, 49, 61, 140))]
+    here = np.concatenate(load_snac(str(real_size)).encode(waveforms))
+    for dtype in ("float32", "float16"):
+        there = np.concatenate(load_snac(str(real_size), device="cuda", dtype=dtype).encode(waveforms))
+        assert (here == there).mean() >= 0.999
 
 
 def test_the_sizes_are_those_of_the_published_snac(real_size):

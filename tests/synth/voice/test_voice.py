@@ -1,22 +1,27 @@
 """Voices: what they say, and that they say it the same way again."""
 
+import gc
 import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.gpus import pretend_gpus
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import MissingExtra, SampleError, SetupError
+from anytalk.synth.onnx import open_session as onnx_open_session
 from anytalk.synth.voice import (
     SpeakRequest,
     SpeechServer,
     Terms,
     Voice,
     known_voices,
+    kokoro,
     load_voice,
     refuse_unknown,
     speaks,
@@ -487,6 +492,40 @@ def test_kokoro_speaks_from_a_folder(tiny_kokoro, voices):
     assert np.abs(said(voice, SENTENCE, seed=2) - first).max() > 1e-3
     with pytest.raises(SetupError, match="did you mean af_heart"):
         load_voice(f"kokoro:{tiny_kokoro}#af_hart")
+
+
+def test_voices_of_one_kokoro_share_its_session_on_a_device(tiny_kokoro, monkeypatch):
+    pretend_gpus(monkeypatch, 2)
+    opened = []
+
+    def open_session(model, threads=1, device="cpu"):
+        opened.append(device)
+        return onnx_open_session(model, threads)
+
+    monkeypatch.setattr(kokoro, "open_session", open_session)
+    weights = tiny_kokoro / "kokoro.onnx"
+    with ThreadPoolExecutor(4) as threads:
+        networks = list(threads.map(lambda _: kokoro.shared_network(weights, "cpu"), range(4)))
+    assert len({*map(id, networks)}) == 1
+    other = kokoro.shared_network(weights, "cuda:1")
+    assert opened == ["cpu", "cuda:1"]
+    assert other is not networks[0]
+    del networks, other
+    gc.collect()
+    kokoro.shared_network(weights, "cpu")
+    assert opened == ["cpu", "cuda:1", "cpu"]
+
+
+def test_a_kokoro_speaks_on_the_device_that_is_asked_for(tiny_kokoro, monkeypatch):
+    pytest.importorskip("kokoro_onnx")
+    pretend_gpus(monkeypatch, 1)
+    asked = []
+    monkeypatch.setattr(kokoro, "open_session", lambda model, device: asked.append(device) or onnx_open_session(model))
+    heart, george = (load_voice(f"kokoro:{tiny_kokoro}#{name}", device="auto") for name in ("af_heart", "bm_george"))
+    assert asked == ["cuda:0"]
+    assert heart._network is george._network
+    assert heart.fingerprint["device"] == "NVIDIA Pretend sm_90"
+    assert "device" not in load_voice(f"kokoro:{tiny_kokoro}#af_heart").fingerprint
 
 
 @pytest.mark.parametrize(
