@@ -15,7 +15,7 @@ import pyarrow as pa
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
-from .store import Store
+from .store import PART, Store
 
 FOLDERS = {"accepted": "shards", "rejected": "rejects", "attempts": "attempts"}
 """Where the files of each outcome live."""
@@ -130,8 +130,8 @@ def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:
         SetupError: there are units that are not of this dataset; nothing was deleted.
     """
     keep = set(kept)
-    folders = (*FOLDERS.values(), "units", "plan")
-    stray = [path for folder in folders for path in store.files(folder) if path not in keep]
+    folders = tuple(f"{folder}/" for folder in (*FOLDERS.values(), "units", "plan"))
+    stray = [path for path in store.files() if path not in keep and (path.endswith(PART) or path.startswith(folders))]
     refuse_foreign(store, [path for path in stray if path.startswith("units/") and path.endswith(".json")], judgement)
     for path in stray:
         store.delete(path)

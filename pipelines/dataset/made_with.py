@@ -35,6 +35,7 @@ LIBRARIES = (
     "num2words",
     "numpy",
     "onnxruntime",
+    "opencc",
     "pyarrow",
     "pydub",
     "pyloudnorm",
@@ -67,10 +68,12 @@ ENGINE_LIBRARIES: Mapping[str, tuple[str, ...]] = {
 PLAN_LIBRARIES = (
     "anytalk",
     "datasets",
+    "json-repair",
     "langcodes",
     "nemo-text-processing",
     "num2words",
     "numpy",
+    "opencc",
     "py3langid",
     "pyarrow",
 )

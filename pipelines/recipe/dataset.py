@@ -222,12 +222,14 @@ class Recipe(Section):
 
     def unit_identity(self) -> str:
         """Hash of what can change a byte of an attempt: neither thresholds nor resources nor how rows are read."""
+        # Without defaults, so that a key which a later version of this package adds starts no build again.
         kept = self.model_dump_json(
+            exclude_defaults=True,
             include={"voices", "audio", "codec", "features", "shards", "seed", "augment", "reword"},
             exclude={"voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
-        return digest(kept, self.check.model_dump_json(exclude=REJUDGED_KEYS), *held_out)
+        return digest(kept, self.check.model_dump_json(exclude_defaults=True, exclude=REJUDGED_KEYS), *held_out)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

@@ -206,7 +206,7 @@ def test_a_finished_dataset_loads_no_engine(fake_recipe, write_jsonl, tmp_path):
         "import sys\n"
         "from anytalk.recipes.cli.main import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "heavy = ('torch', 'transformers', 'ray', 'ctranslate2', 'onnxruntime', 'datasets', 'scipy')\n"
+        "heavy = ('torch', 'transformers', 'ray', 'ctranslate2', 'onnxruntime', 'datasets', 'scipy', 'pandas')\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", script, "build", str(recipe), "--out", str(tmp_path / "out")]

@@ -138,6 +138,7 @@ def test_units_of_an_earlier_version_of_this_package_are_refused(recipe, tmp_pat
 def test_strays_of_killed_workers_are_collected(recipe, half):
     (half / "shards" / "train-000001-aaaaaaaaaaaaaaaa.arrow").write_bytes(b"of a beaten worker")
     (half / "units" / "000002-bbbbbbbbbbbbbbbb.json.1234.part").write_bytes(b"half")
+    (half / "README.md.1234.part").write_bytes(b"of one that was killed while it closed the dataset")
     assert build(recipe, half, local=True).complete
     assert check(half).problems == []
 
