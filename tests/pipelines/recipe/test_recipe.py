@@ -87,9 +87,12 @@ def test_a_device_is_named_as_engines_take_it(path):
     assert "gpus 0 reserves no GPU, but device is cuda" in line
 
 
-def test_neither_device_nor_precision_of_the_codec_stand_in_the_identity_of_units_beside_the_fingerprints(path):
-    changed = load_recipe(path, {"resources.device": "cpu", "codec.compute_type": "float16"})
-    assert changed.unit_identity() == load_recipe(path).unit_identity()
+def test_the_device_does_not_stand_in_the_identity_of_units_and_the_precision_does(path):
+    plain = load_recipe(path).unit_identity()
+    assert load_recipe(path, {"resources.device": "cpu"}).unit_identity() == plain
+    assert load_recipe(path, {"codec.compute_type": "float16"}).unit_identity() != plain
+    # What says what is said anyway changes nothing.
+    assert load_recipe(path, {"codec.compute_type": "float32"}).unit_identity() == plain
 
 
 def test_all_problems_come_at_once(path):
