@@ -51,7 +51,7 @@ def read_object(answer: Answer, told: Sequence[str], model: type[ModelT]) -> Mod
     known = [found for one in told for found in _objects(one, mended=False)]
     problem: ValidationError | None = None
     echoed = False
-    for found in _objects(text, mended=True):
+    for found in _candidates(text, is_cut=answer.finish_reason == "length"):
         if found in known:
             echoed = True
             continue
@@ -67,6 +67,20 @@ def read_object(answer: Answer, told: Sequence[str], model: type[ModelT]) -> Mod
         raise SampleError("echoes_prompt", "the JSON object is the example of the prompt, which must be filled in")
     cut = f"; it was cut off after {answer.completion_tokens} tokens" if answer.finish_reason == "length" else ""
     raise SampleError("malformed_answer", f"there is no JSON object in {text[:60]!r}{cut}")
+
+
+def _candidates(text: str, is_cut: bool) -> Iterator[object]:
+    """Objects that may be the one that was asked for.
+
+    Of a text that was cut off only what is whole counts, alone and together: mended, half a sentence would pass.
+    """
+    if not is_cut:
+        yield from _objects(text, mended=True)
+        return
+    whole = list(_objects(text, mended=False))
+    if len(whole) > 1:
+        yield whole
+    yield from whole
 
 
 def _objects(text: str, mended: bool) -> Iterator[object]:

@@ -119,6 +119,7 @@ HABITS: dict[str, Callable[[str], Fault]] = {
     "further keys": lambda said: shaped(json.dumps({"id": 1, "turns": [_turn(said) | {"topic": "bees"}]})),
     "too many turns": lambda said: shaped(json.dumps({"turns": [_turn(said), {"question": "And?", "answer": "So."}]})),
     "cut off after enough": lambda said: shaped(said[:-2] + ', {"question": "And', finish_reason="length"),
+    "cut off after more": lambda said: shaped(said[:-2] + f", {json.dumps(_turn(said))}, {{", finish_reason="length"),
 }
 """Shapes of a good answer, given as JSON with one turn, that servers and models have; each is understood at once."""
 

@@ -19,6 +19,7 @@ VOICES = {"question": ["hibari:heart"], "answer": "hibari:heart"}
 PAIR = [{"question": "What do bees make?", "answer": "Bees make honey."}]
 
 
+@pytest.mark.slow
 def test_a_better_whisper_judges_while_the_features_of_another_are_stored(
     fake_recipe, fake_sections, write_jsonl, tmp_path
 ):

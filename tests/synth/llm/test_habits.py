@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 from support.asking import ask, generated, good_answer
-from support.misbehaving import HABITS, Fault, serve
+from support.misbehaving import HABITS, Fault, serve, shaped
 
 from anytalk.synth.errors import SampleError
 from anytalk.synth.llm.cache import AnswerCache
@@ -45,6 +45,14 @@ def test_what_is_no_answer_is_not_mended_into_one(said):
     with serve(lambda body: said) as server:
         [outcome], _ = generated(server, 1, ask=ONE_TURN)
     assert (outcome.reason, outcome.said) == ("malformed_answer", said)
+
+
+def test_half_a_sentence_of_an_answer_that_was_cut_off_is_not_taken_for_a_whole_one():
+    cut = '{"turns": [{"question": "What is [it]?", "answer": "It is {one} of the'
+    with serve(lambda body: "", lambda number, body: shaped(cut, finish_reason="length")) as server:
+        [outcome], _ = generated(server, 1, ask=ONE_TURN)
+    assert outcome.reason == "malformed_answer"
+    assert "cut off after" in outcome.detail
 
 
 @pytest.mark.parametrize("status", [400, 422, 500])
