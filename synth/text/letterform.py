@@ -23,7 +23,7 @@ _BREAK = re.compile("[\u000b\u000c\u0085\u2028\u2029]")
 _SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _WITHIN_NUMBER = re.compile("(?<=\\d)[\u00a0\u2009\u202f](?=\\d{3}(?!\\d))")
 _HYPHEN = re.compile("[\u2010\u2011\ufe58\ufe63\uff0d]")
-_APOSTROPHE = re.compile("(?<=[^\\W\\d_])[`´\u02b9\u02bb\u02bc\uff07](?=[^\\W\\d_])|(?<=s)[´\u02bc](?=\\s|$)")
+_APOSTROPHE = re.compile("(?<=[^\\W\\d_])[`´\u02b9\u02bb\u02bc\u201b\uff07](?=[^\\W\\d_])|(?<=s)[´\u02bc](?=\\s|$)")
 _COMPATIBLE = re.compile(
     "[\ufb00-\ufb06\u0132\u0133\u01c4-\u01cc\u01f1-\u01f3\u2103\u2109\u2160-\u217f\u24b6-\u24e9\u3380-\u33df"
     "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
@@ -61,7 +61,7 @@ def unified(text: str) -> str:
         kept = _WITHIN_NUMBER.sub("\ue000", text)
         text = _SPACE.sub(" ", kept).replace("\ue000", "\u202f")
         text = _HYPHEN.sub("-", text)
-    return _APOSTROPHE.sub("'", text)
+    return _APOSTROPHE.sub("'", text.replace("\u266f", "#"))
 
 
 def _joiner(match: re.Match[str]) -> str:

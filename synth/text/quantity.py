@@ -34,6 +34,7 @@ SPACED_THOUSANDS = r"(?<![\w.,+-])(?<!\d )[1-9]\d{0,2}(?:(?: \d{3}){2,}| 000)(?!
 _DASH = re.compile(r"(?P<left>\s?)[-–—−](?P<right>\s?)")
 _POWER = r"(?:\^[-−]?\d{1,3}(?!\d)|[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 _TEN = re.compile(rf"[eE](?P<e>[-−+]?\d{{1,3}})(?!\w)|\s?[×x*·⋅]\s?10(?P<ten>{_POWER})")
+_POWER_OF_TEN = re.compile(rf"10(?P<ten>{_POWER})")
 _FRACTION = re.compile(
     rf"(?:(?P<whole>\d{{1,3}})(?P<join>[ -]?))?(?P<vulgar>[{VULGAR}])"
     r"|(?:(?P<first>\d{1,3})[ -])?(?P<top>\d{1,9})(?P<bar>[/⁄])(?P<bottom>\d{1,9})(?![\d/⁄]|[.,]\d)"
@@ -50,7 +51,7 @@ class Number(NamedTuple):
     top: str = ""
     bottom: str = ""
     power: str = ""
-    """Of ten, with its sign."""
+    """Of ten, with its sign; ten alone is raised where there is no whole part."""
 
     @property
     def value(self) -> float:
@@ -167,6 +168,8 @@ class Grammar:
             found = _fraction(fraction)
             if found is not None:
                 return found, fraction.end()
+        if ten := _POWER_OF_TEN.match(text, start):
+            return Number(power=str(_integer(ten["ten"]))), ten.end()
         match = self._number.match(text, start)
         if match is None:
             return None

@@ -90,7 +90,8 @@ def _inches(match: re.Match[str]) -> str | None:
 BEFORE_NUMBERS = [
     rule(rf"(?<=\d )([a-z]{{3,}})/({any_of(_DIVISORS)})(?![\w/])", lambda m: f"{m[1]} per {NAMES[m[2]][0]}"),
     rule(r"(?<=\d)\"", _inches),
-    rule(r"(?<=\d)['’](?= (?:tall|high|long|wide|deep)\b)", "′"),
+    rule(r"(?<=\d)['’](?= (?:tall|high|long|wide|deep)\b|\s?[x×]\s?\d)", "′"),
+    rule(r"(?:(?<=[′x×] \d)|(?<=[′x×] \d\d))['’](?!\w)", "′"),
     rule(r"(?<=[½¼¾⅛⅜⅝⅞])\s?[x×]\s?(?=\d)", " by "),
     rule(SPACED_THOUSANDS, lambda m: m[0].replace(" ", "\u202f")),
     rule(
@@ -98,7 +99,7 @@ BEFORE_NUMBERS = [
         lambda m: f"{DATE_NAMES[m[1]]} to {DATE_NAMES[m[2]]}",
     ),
     rule(rf"\b({any_of(list(BEFORE_NUMBER))})\.\s?(?=\d)", lambda m: f"{BEFORE_NUMBER[m[1]]} "),
-    rule(r"(?<=\d)(\s?[a-zA-Z″\"]{1,4}\.?)\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),
+    rule(r"(?<=\d)(\s?[a-zA-Z″′\"]{1,4}\.?)\s?[x×]\s?(?=\d)", lambda m: f"{m[1]} by "),
     rule(
         rf"\b({any_of(REGNAL)}) ([IVX]{{2,}}|[VX]|I(?=[.,;:)]|$| (?:was|ruled|died|became|of|had)\b))(?![\w'’])",
         _ruler,

@@ -7,7 +7,7 @@ from unicodedata import numeric
 
 from anytalk.synth.text import number
 from anytalk.synth.text.number import START
-from anytalk.synth.text.quantity import VULGAR, Grammar, Notation, Quantity, Unit
+from anytalk.synth.text.quantity import VULGAR, Grammar, Notation, Number, Quantity, Unit
 from anytalk.synth.text.rule import Reader, Rule, rule, text_after
 
 from .currency import CURRENCIES, SCALE_LETTERS, SCALES
@@ -56,6 +56,8 @@ def _quantity(text: str, start: int) -> tuple[str, int] | None:
     found = GRAMMAR.read(text, start)
     if found is None or _is_bare(found):
         return None
+    if found.low.number in (Number(power="2"), Number(power="3")) and not (found.high or found.low.unit):
+        return None  # Ten squared.
     end = found.end
     last = found.rates[-1] if found.rates else (found.high or found.low).unit
     if isinstance(last, Unit) and re.match(r"\.(?=[,;:)]|\s+[a-z0-9(])", text[end:]):

@@ -29,7 +29,8 @@ def say_number(found: Number) -> str:
     said = count(f"{found.whole}.{found.decimals}" if found.decimals else found.whole)
     if not found.power:
         return said
-    return f"{said} times ten to the {'minus ' if found.power[0] == '-' else ''}{count(found.power.lstrip('-'))}"
+    power = f"{'minus ' if found.power[0] == '-' else ''}{count(found.power.lstrip('-'))}"
+    return f"{said} times ten to the {power}" if said else f"ten to the power of {power}"
 
 
 def say_part(top: int, bottom: int, mixed: bool = False, of_unit: bool = False) -> str:

@@ -48,10 +48,15 @@ def say_number(found: Number) -> str:
         if (found.top, found.bottom) == ("1", "2"):
             return f"{whole}einhalb"
         return f"{whole} {say_part(int(found.top), int(found.bottom))}"
-    said = count(f"{found.whole or '0'},{found.decimals}" if found.decimals else found.whole)
+    said = (
+        count(f"{found.whole or '0'},{found.decimals}" if found.decimals else found.whole)
+        if found.whole or found.decimals
+        else ""
+    )
     if not found.power:
         return said
-    return f"{said} mal zehn hoch {'minus ' if found.power[0] == '-' else ''}{count(found.power.lstrip('-'))}"
+    power = f"zehn hoch {'minus ' if found.power[0] == '-' else ''}{count(found.power.lstrip('-'))}"
+    return f"{said} mal {power}" if said else power
 
 
 def say_unit(unit: Unit, singular: bool) -> str:
