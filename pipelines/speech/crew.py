@@ -184,10 +184,16 @@ class Crew:
             self._speaking.discard(engines)
             self._spoken += engines.spoken
 
-    async def probe(self, number: int, names: Sequence[str]) -> None:
-        """Make some rows of a unit and throw them away, to find out whether they can be made."""
+    async def probe(self, number: int, names: Sequence[str], engines_work: bool = False) -> None:
+        """Make some rows of a unit and throw them away, to find out whether they can be made.
+
+        Raises:
+            EnginesFailed: `engines_work` was to be found out, and engines failed on most of the rows.
+        """
         rows = [row for row in self.plan.units[number] if row.id in set(names)]
-        await self._made(number, rows, self.engines.another(), {})
+        outcome = await self._made(number, rows, self.engines.another(), {})
+        if engines_work:
+            _refuse_broken_engines(outcome, len(rows))
 
     async def _made(
         self, number: int, rows: Sequence[PlannedRow], engines: Engines, failed: Mapping[str, str]

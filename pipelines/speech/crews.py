@@ -36,7 +36,7 @@ class Crews(Protocol):
             CrewLost: its crew died meanwhile.
         """
 
-    async def probe(self, number: int, names: Sequence[str]) -> None:
+    async def probe(self, number: int, names: Sequence[str], engines_work: bool = False) -> None:
         """Have some rows of a unit made and thrown away; raises as `make` does."""
 
     async def passing(self) -> Passing:
@@ -58,9 +58,9 @@ class LocalCrews:
         """See `Crews`."""
         return await self.crew.make(number, failed)
 
-    async def probe(self, number: int, names: Sequence[str]) -> None:
+    async def probe(self, number: int, names: Sequence[str], engines_work: bool = False) -> None:
         """See `Crews`."""
-        await self.crew.probe(number, names)
+        await self.crew.probe(number, names, engines_work)
 
     async def passing(self) -> Passing:
         """See `Crews`."""
@@ -91,9 +91,9 @@ class CrewActor:
         """See `Crew.make`."""
         return await self.crew.make(number, failed)
 
-    async def probe(self, number: int, names: Sequence[str]) -> None:
+    async def probe(self, number: int, names: Sequence[str], engines_work: bool) -> None:
         """See `Crew.probe`."""
-        await self.crew.probe(number, names)
+        await self.crew.probe(number, names, engines_work)
 
     async def passing(self) -> Passing:
         """See `Crew.passing`."""

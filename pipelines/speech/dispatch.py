@@ -27,7 +27,10 @@ LOST_BEFORE_ALONE = 2
 """Crews that are lost with a unit before it is made alone."""
 
 PROGRESS_S = 0.5
-"""How often crews are asked how many rows have passed."""
+"""How often crews are asked how many rows have passed; less often where there are many, as each is asked."""
+
+SLOTS_AT_ONCE = 64
+"""Units under way that are asked after in that time."""
 
 
 NOTHING = Passing(0, 0)
@@ -144,11 +147,12 @@ async def make_units(
     told = asyncio.create_task(_tell(run, crews, progress))
     try:
         await _grouped(hire)
-        others_were_made = bool(run.made) or len(todo) < len(plan.units if share is None else share)
+        asks = bool(run.suspects) and not run.made and run.stopped is None
+        engines_work = not asks or await _engines_work(todo, share, plan, crews)
         for number in sorted(run.alone):
             if run.stopped is not None:
                 run.deferred[number] = run.suspects.get(number, run.stopped)
-            elif number in run.suspects and not others_were_made:
+            elif number in run.suspects and not engines_work:
                 run.deferred[number] = run.suspects[number]
             else:
                 await _make_alone(number, plan, crews, run, progress)
@@ -171,6 +175,19 @@ async def _grouped(begin: Callable[[asyncio.TaskGroup], None]) -> None:
             begin(group)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+
+
+async def _engines_work(todo: Sequence[int], share: Sequence[int] | None, plan: Plan, crews: Crews) -> bool:
+    """Whether a unit that need not be made could be; it is thrown away. Without one, nobody knows."""
+    units = range(len(plan.units)) if share is None else share
+    other = next(iter(set(units).difference(todo)), None)
+    if other is None:
+        return False
+    try:
+        await crews.probe(other, [row.id for row in plan.units[other]], engines_work=True)
+    except EngineError:
+        return False
+    return True
 
 
 async def _make_with_others(number: int, crews: Crews, run: Run, progress: Reporter) -> None:
@@ -230,7 +247,7 @@ async def _deadly(number: int, names: list[str], crews: Crews, cause: str) -> di
 async def _tell(run: Run, crews: Crews, progress: Reporter) -> None:
     """Tell of rows as they pass, until cancelled."""
     while True:
-        await asyncio.sleep(PROGRESS_S)
+        await asyncio.sleep(PROGRESS_S * max(1.0, crews.slots / SLOTS_AT_ONCE))
         _advance(run, await crews.passing(), progress)
 
 

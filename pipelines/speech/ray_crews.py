@@ -90,9 +90,9 @@ class RayCrews:
         """See `crews.Crews`."""
         return dict(await self._called("make", number, failed))
 
-    async def probe(self, number: int, names: Sequence[str]) -> None:
+    async def probe(self, number: int, names: Sequence[str], engines_work: bool = False) -> None:
         """See `crews.Crews`."""
-        await self._called("probe", number, names)
+        await self._called("probe", number, names, engines_work)
 
     async def passing(self) -> Passing:
         """See `crews.Crews`."""

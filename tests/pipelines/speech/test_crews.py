@@ -178,6 +178,17 @@ def test_a_unit_of_rows_that_an_engine_raises_on_is_committed_when_others_could_
     assert [row["reason"] for row in rows_of(tmp_path / "out", "rejects")] == ["engine_error"]
 
 
+def test_when_only_such_a_unit_is_left_another_one_shows_whether_engines_work(fake_recipe, write_jsonl, tmp_path):
+    loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS)), shards={"unit_rows": 1}), tmp_path / "out")
+    [left] = [number for number, [row] in enumerate(plan.units) if row.pair.question == "What is a fish?"]
+    broken = raising(loaded, "What is", RuntimeError("CUDA error"))
+    made, deferred, _ = run(loaded, plan, tmp_path / "out", engines=broken, todo=[left])
+    assert (made, list(deferred)) == ({}, [left])
+    sound = raising(loaded, "What is a fish?", ValueError("bad phoneme"))
+    made, deferred, _ = run(loaded, plan, tmp_path / "out", engines=sound, todo=[left])
+    assert (list(made), deferred) == ([left], {})
+
+
 def test_an_error_that_nobody_knows_of_defers_its_unit_in_one_line(fake_recipe, write_jsonl, tmp_path):
     loaded, plan = planned(fake_recipe(source=str(write_jsonl(PAIRS))), tmp_path / "out")
 
