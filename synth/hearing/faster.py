@@ -165,7 +165,7 @@ class FasterNetwork:
 def _states(model: ctranslate2.models.Whisper, mels_BMN: Mel) -> NDArray[np.float32]:
     # CTranslate2 has no way to take the first states of a window on a GPU, so they come here in between.
     states_BTD = model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mels_BMN)), to_cpu=True)
-    return np.array(states_BTD, dtype=np.float32)
+    return np.array(states_BTD.to(ctranslate2.DataType.float32), dtype=np.float32)  # numpy has no bfloat16
 
 
 def wheel_folder() -> Path | None:

@@ -13,11 +13,12 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError, SetupError
-from anytalk.synth.hearing import FakeWhisper, Heard, known_whispers, load_whisper
+from anytalk.synth.hearing import FakeWhisper, Heard, faster, known_whispers, load_whisper, openai
+from anytalk.synth.hearing import recogniser as batches
 from anytalk.synth.hearing.contract import feature_frames
 from anytalk.synth.hearing.mel import log_mel, mel_filters
 from anytalk.synth.hearing.openai import OpenaiNetwork
-from anytalk.synth.hearing.recogniser import ON_CPU, Recogniser
+from anytalk.synth.hearing.recogniser import ON_CPU, ON_GPU, Recogniser
 from anytalk.synth.hearing.window import cut_long, is_doubtful, window_samples
 from anytalk.synth.voice import SpeakRequest, load_voice
 
@@ -250,6 +251,23 @@ def test_speech_of_thirty_seconds_is_not_cut():
 def test_a_transcript_that_repeats_its_end_is_doubted(words: str, doubtful: bool):
     ids: dict[str, int] = {}
     assert is_doubtful([ids.setdefault(word, len(ids)) for word in words.split()]) is doubtful
+
+
+@pytest.mark.parametrize("name", ["tiny.en", "openai"])
+def test_batches_as_on_a_gpu_hear_what_each_hears_alone(
+    name: str, small_pt: Path, spoken: list[Waveform], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "TOKENS_PER_SECOND", 25 if name == "tiny.en" else 1)
+    name = str(small_pt) if name == "openai" else name
+    alone = load_whisper(name)
+    for engine in (faster, openai):
+        monkeypatch.setattr(engine, "batching_on", lambda device: ON_GPU)
+    together = load_whisper(name)
+    sounds = [spoken[0], spoken[1]]
+    for one, other in zip(alone.listen(sounds), together.listen(sounds), strict=True):
+        assert one.text == other.text
+        np.testing.assert_allclose(one.features.astype(np.float32), other.features.astype(np.float32), atol=0.02)
+    assert [heard.text for heard in alone.transcribe(sounds)] == [heard.text for heard in together.transcribe(sounds)]
 
 
 class LoopingNetwork:
