@@ -11,9 +11,9 @@ Fingerprint = Mapping[str, str]
 """Everything that can change a byte of what an engine gives, by name: engine and version, SHA-256 of its files,
 arithmetic, threads. Installed elsewhere, the same files give the same fingerprint: it holds no paths."""
 
-_NAMES_ONLY = frozenset({"model", "language", "engine", "text_compute_type", "cpu_threads", "device"})
+_NAMES_ONLY = frozenset({"model", "language", "engine", "text_compute_type", "cpu_threads", "device", "dtype"})
 """Of a feature model: what it was called, where it ran, and how its transcripts were made. Weights and arithmetic
-decide the rest."""
+decide the rest. Of a codec: where it ran, and the precision of its encoder, which a decoder has no part in."""
 
 _UNSAID = {"context": "full"}
 """What a fingerprint means that does not say it."""

@@ -77,7 +77,7 @@ def test_half_precision_on_a_cpu_is_refused():
 def test_a_gpu_stands_in_the_fingerprint_and_a_cpu_does_not(gpus):
     assert gpu_fingerprint("cpu") == {}
     assert gpu_fingerprint("cuda:1") == {"device": "NVIDIA Pretend sm_90"}
-    on_cpu, on_gpu = {"sha256": "1"}, {"sha256": "1", "device": "NVIDIA Pretend sm_90"}
+    on_cpu, on_gpu = {"sha256": "1"}, {"sha256": "1", "device": "NVIDIA Pretend sm_90", "dtype": "float16"}
     assert difference(on_cpu, on_gpu) == difference(on_gpu, on_cpu) == ""
 
 
