@@ -42,11 +42,10 @@ class Units:
         there = {path for paths in commit.sidecar_paths(self.store).values() for path in paths}
         commit.refuse_foreign(self.store, sorted(there.difference(self.paths)), self.judgement.number)
         known = known or {}
-        return {
-            number: known[number] if number in known else json.loads(self.store.read(path))
-            for number, path in enumerate(self.paths)
-            if path in there
-        }
+        new = [number for number, path in enumerate(self.paths) if path in there and number not in known]
+        read = map(json.loads, self.store.read_each([self.paths[number] for number in new]))
+        kept = {number: sidecar for number, sidecar in known.items() if self.paths[number] in there}
+        return dict(sorted((kept | dict(zip(new, read, strict=True))).items()))
 
     def torn(self, committed: Mapping[int, Mapping[str, Any]]) -> list[int]:
         """Units of which a file is missing, or of another size than its sidecar says; one listing tells."""

@@ -112,7 +112,10 @@ def latest_sidecar(store: Store, paths: Sequence[str], before: int | None = None
 
 def sidecars(store: Store) -> dict[int, dict[str, Any]]:
     """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
-    return {number: latest_sidecar(store, paths) for number, paths in sorted(sidecar_paths(store).items())}
+    every = sorted(path for paths in sidecar_paths(store).values() for path in paths)
+    found = [json.loads(content) for content in store.read_each(every)]
+    # In the order of their units, and of each the last judgement last.
+    return {one["unit"]: one for one in sorted(found, key=lambda one: (one["unit"], one["judgement"]))}
 
 
 def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:

@@ -7,7 +7,8 @@ first writer wins, everybody else is told so. Local files are written beside, sy
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,9 @@ PART = ".part"
 
 FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 """Errors that say what is there; another try would say the same."""
+
+READERS = 32
+"""Files of an object store that are read at once."""
 
 ResultT = TypeVar("ResultT")
 
@@ -66,6 +70,17 @@ class Store:
             FileNotFoundError: there is none.
         """
         return bytes(self._tried(f"read {path}", lambda: self.filesystem.cat_file(self.full(path))))
+
+    def read_each(self, paths: Sequence[str]) -> list[bytes]:
+        """Bytes of several files; from an object store several at once, since each takes a while to come.
+
+        Raises:
+            FileNotFoundError: one is not there.
+        """
+        if self.local or len(paths) < 2:
+            return [self.read(path) for path in paths]
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.read, paths))
 
     def write(self, path: str, content: bytes) -> None:
         """Write or overwrite a file that nothing refers to yet."""

@@ -29,6 +29,14 @@ def test_files_are_listed_relative_to_the_root_and_deleted(store):
     assert store.files() == ["b/2"]
 
 
+def test_several_files_come_in_the_order_that_they_were_asked_for(store):
+    for number in range(50):
+        store.write(f"units/{number}", str(number).encode())
+    assert store.read_each([f"units/{number}" for number in range(50)]) == [str(n).encode() for n in range(50)]
+    with pytest.raises(FileNotFoundError):
+        store.read_each(["units/1", "units/50"])
+
+
 def test_an_empty_store_lists_nothing(store):
     assert store.files() == []
     assert not store.exists("a")
