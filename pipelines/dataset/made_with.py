@@ -37,7 +37,6 @@ LIBRARIES = (
     "onnxruntime",
     "opencc",
     "pyarrow",
-    "pydub",
     "pyloudnorm",
     "rapidfuzz",
     "regex",

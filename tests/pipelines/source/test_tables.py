@@ -300,7 +300,7 @@ def outcome_of(path):
     return len(rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(
     rows=st.lists(
         st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), anything, max_size=6), min_size=1, max_size=4
@@ -312,7 +312,7 @@ def test_any_json_lines_give_a_row_or_a_reject_for_each_line(tmp_path_factory, r
     assert outcome_of(path) in (None, len(rows))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(
     content=st.binary(max_size=200)
     | st.text('ab",;\t|\r\n', max_size=60).map(lambda text: f"question,answer\n{text}".encode())
@@ -338,7 +338,7 @@ columns = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_parquet_gives_a_row_or_a_reject_for_each_row(tmp_path_factory, data):
     values = {
