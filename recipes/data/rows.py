@@ -7,10 +7,11 @@ Shapes: R = rows.
 """
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,12 +69,14 @@ class Rows:
         for number, path in enumerate(self.shards):
             table = _validated(path)
             places += [(number, row) for row in range(table.num_rows)]
-            self._questions += _tokens(table["question"], encode)
-            self._answers += _tokens(table["answer"], encode)
-            frames.append(_lengths(table, "question_features"))
-            codes.append(_lengths(table, "answer_codes"))
-            _check_codes(table, path, codebook_size, layers)
-            turns += _turn_keys(table, path.parent)
+            with _damage_named(path):
+                questions, answers = table["question"], table["answer"]
+                frames.append(_lengths(table, "question_features"))
+                codes.append(_lengths(table, "answer_codes"))
+                _check_codes(table, path, codebook_size, layers)
+                turns += _turn_keys(table, path.parent)
+            self._questions += _tokens(questions, encode)
+            self._answers += _tokens(answers, encode)
         self._places = np.array(places, np.int64).reshape(-1, 2)
         self.counts = Counts(
             np.array([len(tokens) for tokens in self._questions], np.int64),
@@ -178,13 +181,14 @@ def read_encoding(shards: Sequence[Path]) -> Encoding:
     codec = feature = width = None
     for path in shards:
         schema = mapped(path).schema
-        meta = _metadata(schema, path)
-        if "answer_codes" in schema.names:
-            codec = _joined("codec", codec, meta.get("codec", {}), path)
-        if "question_features" in schema.names:
-            here = schema.field("question_features").type.value_type.list_size
-            feature = _joined("feature model", feature, {**meta.get("features", {}), "width": here}, path)
-            width = here
+        with _damage_named(path):
+            meta = _metadata(schema, path)
+            if "answer_codes" in schema.names:
+                codec = _joined("codec", codec, meta.get("codec", {}), path)
+            if "question_features" in schema.names:
+                here = schema.field("question_features").type.value_type.list_size
+                feature = _joined("feature model", feature, {**meta.get("features", {}), "width": here}, path)
+                width = here
     return Encoding(codec, feature, width)
 
 
@@ -212,9 +216,20 @@ def mapped(path: Path) -> pa.Table:
     """
     try:
         with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_file(source).read_all()
+        table.schema.names  # noqa: B018 - raises for names that are no UTF-8
+        return table
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SetupError(f"{path} cannot be read: {error}; anytalk check names every damaged file") from error
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Say of a shard whose schema or metadata is not what this package writes that it is damaged."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise SetupError(f"{path} is damaged: {error}; anytalk check names every damaged file") from error
 
 
 def _validated(path: Path) -> pa.Table:

@@ -51,7 +51,8 @@ class ChannelJudge:
         """Take a block into account."""
         if self._channels == 1 or not len(samples_TC):
             return
-        samples = np.nan_to_num(samples_TC.astype(np.float64), posinf=0.0, neginf=0.0)
+        with np.errstate(invalid="ignore"):  # What is no number is refused later.
+            samples = np.nan_to_num(samples_TC.astype(np.float64), posinf=0.0, neginf=0.0)
         samples -= samples.mean(axis=0)
         frames = len(samples) // self._frame
         if frames:
@@ -115,7 +116,8 @@ def to_mono(samples_TC: NDArray[np.float32], choice: Channel | int) -> NDArray[n
             raise SampleError("no_such_channel", "one channel; there is no right one")
         return samples_TC[:, 0]
     if choice == "mix":
-        return samples_TC.mean(axis=1, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # As above.
+            return samples_TC.mean(axis=1, dtype=np.float32)
     return samples_TC[:, {"left": 0, "right": 1}.get(choice, 0) if isinstance(choice, str) else choice]
 
 
