@@ -293,4 +293,4 @@ def _death(error: BaseException) -> str:
     if IN_CREATION in lines[0]:
         return lines[-1][:300]
     _, _, detail = str(error).partition("Worker exit detail: ")
-    return f"{lines[0]} {detail.partition(chr(10))[0]}".strip()[:300]
+    return f"{lines[0]} {detail.partition(chr(10))[0].partition(' Some common causes')[0]}".strip()[:300]

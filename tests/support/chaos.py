@@ -68,7 +68,7 @@ class Chaos:
         self.out, self.rounds = out / "0", 0
         self.crews, self.lose_node = crews, lose_node
         self.units = len(list((whole / "units").iterdir()))
-        self.log = out / "log.txt"
+        self.logs = 0
         out.mkdir()
         (out / "parts").mkdir()
         self.done: Counter[str] = Counter()
@@ -83,18 +83,18 @@ class Chaos:
             started = time.monotonic()
             getattr(self, kind)()
             self.done[kind] += 1
-            with self.log.open("a") as log:
-                log.write(f"## {kind}: {time.monotonic() - started:.1f} s, {self.committed()} of {self.units} units\n")
+            told = f"## {kind}: {time.monotonic() - started:.1f} s, {self.committed()} of {self.units} units\n"
+            self.next_log().write_text(told)
         self.next_round()
 
     def next_round(self) -> None:
         """Finish the build, compare it with the undisturbed one, and begin another in a new folder."""
         process = self.start()
         self.wait(process)
-        assert process.exitcode == 0, self.log.read_text()[-3000:]
+        assert process.exitcode == 0, self.said()[-3000:]
         assert_same(self.out, self.whole)
-        assert "Traceback" not in self.log.read_text()
-        assert "ExceptionGroup" not in self.log.read_text()
+        assert "Traceback" not in self.said()
+        assert "ExceptionGroup" not in self.said()
         assert not any((self.folder / "parts").iterdir()) or self.done["driver"] or self.done["two"]
         self.rounds += 1
         self.out = self.folder / str(self.rounds)
@@ -119,14 +119,14 @@ class Chaos:
         processes = [self.start(), self.start(remote=True)]
         for process in processes:
             self.wait(process)
-        assert [process.exitcode for process in processes] == [0, 0], self.log.read_text()[-3000:]
+        assert [process.exitcode for process in processes] == [0, 0], self.said()[-3000:]
 
     def disk(self) -> None:
         """Let the disk take no file as large as a shard: the build stops, and says how to go on."""
         process = self.start(fsize=6000)
         self.wait(process)
-        assert process.exitcode == 1, self.log.read_text()[-3000:]
-        assert "File too large" in self.log.read_text()
+        assert process.exitcode == 1, self.said()[-3000:]
+        assert "File too large" in self.said()
 
     def cut(self) -> None:
         """Cut the network to the object store for a while, or for so long that the build gives up."""
@@ -141,7 +141,7 @@ class Chaos:
         else:
             self.wait(process)
             fence.unlink()
-            assert process.exitcode in (0, 1), self.log.read_text()[-3000:]
+            assert process.exitcode in (0, 1), self.said()[-3000:]
 
     def crew(self) -> None:
         """Kill a crew on Ray in the middle of a unit, and let the build go on a little."""
@@ -168,16 +168,25 @@ class Chaos:
         words = ["build", str(self.recipe), "--out", target, *([] if ray else ["--local"])]
         environment = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         environment |= {"FAULTY_SEED": str(self.draw.random()), "FAULTY_PARTS": str(self.folder / "parts")}
-        process = forks.Process(target=_command, args=(words, self.log, fsize, environment))
+        process = forks.Process(target=_command, args=(words, self.next_log(), fsize, environment))
         process.start()
         return process
+
+    def next_log(self) -> Path:
+        """A file of its own for what a build says: on a full disk, a long one could not be written on."""
+        self.logs += 1
+        return self.folder / f"log-{self.logs:04d}.txt"
+
+    def said(self) -> str:
+        """What all builds said."""
+        return "".join(log.read_text() for log in sorted(self.folder.glob("log-*.txt")))
 
     def until(self, process: Any, more: int) -> None:
         """Wait until so many more units are committed, or the process ends, and then a little."""
         wanted = min(self.units, self.committed() + more)
         deadline = time.monotonic() + DEADLINE_S
         while self.committed() < wanted and process.is_alive():
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.said()[-3000:]
             time.sleep(0.005)
         time.sleep(self.draw.uniform(0.0, 0.3))
 
@@ -190,7 +199,7 @@ class Chaos:
     def wait(self, process: Any) -> None:
         """Wait for a process to end."""
         process.join(DEADLINE_S)
-        assert not process.is_alive(), self.log.read_text()[-3000:]
+        assert not process.is_alive(), self.said()[-3000:]
 
     def committed(self) -> int:
         """How many units have a sidecar."""
