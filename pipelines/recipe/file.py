@@ -95,7 +95,7 @@ def resolve(
     """Apply overrides to a recipe that was read, and check it.
 
     Args:
-        tree: sections as they stand in the file; it is changed.
+        tree: sections as they stand in the file.
         name: of the recipe, for messages.
         model: what it must be.
         overrides: see `read_recipe`.
@@ -103,6 +103,7 @@ def resolve(
     Raises:
         SetupError: keys or values are wrong; one line for each problem.
     """
+    tree = _unshared(tree)
     for key, value in (overrides or {}).items():
         try:
             _set(tree, key.split("."), yaml.safe_load(value) if isinstance(value, str) else value)
@@ -113,6 +114,13 @@ def resolve(
         return model.model_validate(tree)
     except ValidationError as error:
         raise SetupError("\n".join(f"recipe {name}: {line}" for line in _problems(error, model))) from error
+
+
+def _unshared(tree: Any) -> Any:
+    """A copy in which no two keys hold the same mapping or list, as they do where a file has YAML's aliases."""
+    if isinstance(tree, dict):
+        return {key: _unshared(value) for key, value in tree.items()}
+    return [_unshared(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _yaml_problem(error: Exception) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from anytalk.synth.text.letterform import unified
 from anytalk.synth.text.rule import Reader, Rule, any_of, apply, scan, until_stable
 
-from .abbreviation import ABBREVIATED, BEFORE_NUMBERS
+from .abbreviation import ABBREVIATED, BEFORE_NUMBERS, PER_UNIT
 from .currency import CURRENCIES
 from .date import DATES, DATES_DAY_FIRST, DATES_MONTH_FIRST, MONTH, MONTH_FIRST, TIMES
 from .digits import DIGITS
@@ -28,7 +28,7 @@ _STARTS = re.compile(
     rf"|(?:[-−+±~≈<>]\s?)?[{_SIGNS}]|[-−+±~≈<>(#]\s?(?=[.\d½⅓⅔¼¾])|\.(?=\d)|[\^⁻]|['’](?=\d0)|[^\W_a-zA-Z]"
 )
 """Where something that is not words may begin; letters beyond ASCII are taken for it and turned down again."""
-_SPECIAL = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”…()—–.-]")
+_SPECIAL = re.compile(rf"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”…()—–.-]|{PER_UNIT}")
 _STOP = re.compile(r"\.\w|\w\.[\s,;:]+[\"“(]?[a-z]|\b[^\W\d_]++(?=\.)|\b(?:vs|aka)\b|[VX]\b|\wI\b|\b[A-Z][a-z]+ I\b")
 """What plain prose has none of: signs and digits, then full stops within a sentence, abbreviations, Roman numerals."""
 _SHORT = frozenset([*TITLES, *AFTER_NAME, *DATE_NAMES, "vs", "aka"]) | {

@@ -87,7 +87,40 @@ def _inches(match: re.Match[str]) -> str | None:
     return None if len(quotes) % 2 else "″"
 
 
+_UNITS = any_of(
+    [
+        "kg",
+        "g",
+        "mg",
+        "lb",
+        "lbs",
+        "oz",
+        "km",
+        "cm",
+        "mm",
+        "mi",
+        "ft",
+        "yd",
+        "ml",
+        "mL",
+        "gal",
+        "kWh",
+        "MB",
+        "GB",
+        "TB",
+        "sec",
+        "min",
+        "hr",
+        "wk",
+        "mo",
+        "yr",
+    ]
+)
+PER_UNIT = rf"\bper ({_UNITS})\b(?![/²³^-])"
+"""Units that need no number before them, behind a word that none but a unit follows."""
+
 BEFORE_NUMBERS = [
+    rule(PER_UNIT + r"(?:\.(?=[,;:)]| [a-z0-9(]))?", lambda m: f"per {NAMES[m[1]][0]}"),
     rule(rf"(?<=\d )([a-z]{{3,}})/({any_of(_DIVISORS)})(?![\w/])", lambda m: f"{m[1]} per {NAMES[m[2]][0]}"),
     rule(r"(?<=\d)\"", _inches),
     rule(r"(?<=\d)['’](?= (?:tall|high|long|wide|deep)\b|\s?[x×]\s?\d)", "′"),

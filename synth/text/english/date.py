@@ -189,6 +189,7 @@ TIMES = [
     rule(rf"{_HOURS} ?{_MINUTES} ?m(?:ins?)?(?: ?{_SECONDS} ?s(?:ecs?)?)?(?![\w:])", _duration),
     rule(rf"{_HOURS}{_MINUTES}(?P<seconds>)(?![\w:])", _duration),
     rule(rf"(?<![\w.,:])(?P<hours>)(?P<minutes>\d+) ?m(?:ins?)? ?{_SECONDS} ?s(?:ecs?)?(?![\w:])", _duration),
+    rule(rf"(?<![\w.,:])(?P<hours>)(?P<minutes>\d{{1,3}}):{_SECONDS} ?min(?:utes?|s)?\b", _duration),
     rule(r"(?<=\b(?:took|last) )(?P<hours>\d{1,2}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(?![:\d])", _duration),
     rule(r"\b(?P<hour>\d{1,2})(?:[:.](?P<minutes>\d\d))?\s?(?P<part>[AaPp])\.?[Mm]\b\.?", _half_day),
     rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?{END}(?: o['’]clock)?", _clock),

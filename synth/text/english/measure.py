@@ -155,6 +155,10 @@ MEASURES: list[Rule | Reader] = [
     rule(rf"{START}({N})(?:\s?÷\s?|\s/\s)(?={N})", lambda m: f"{count(m[1])} divided by "),
     rule(rf"{START}(\d+)/(?=(\d+)\s?=)", lambda m: f"{count(m[1])} divided by " if int(m[1]) > int(m[2]) else None),
     rule(
+        rf"{START}(\d+\.\d+)/(?=\d+(?![\d/]|\.\d))|{START}(\d+)/(?=\d+ stars?\b)",
+        lambda m: f"{count(m[1] or m[2])} out of ",
+    ),
+    rule(
         rf"(?<=\b[Ww]hat is )({N})\s?[-−]\s?(?={N})|(?<=\b[Ww]hat['’]s )({N})\s?[-−]\s?(?={N})",
         lambda m: f"{count(m[1] or m[2])} minus ",
     ),

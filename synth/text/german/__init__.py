@@ -10,7 +10,7 @@ import re
 from anytalk.synth.text.letterform import unified
 from anytalk.synth.text.rule import Reader, Rule, any_of, apply, scan, until_stable
 
-from .abbreviation import ABBREVIATED, BEFORE_NUMBERS, SHORT
+from .abbreviation import ABBREVIATED, BEFORE_NUMBERS, PER_UNIT, SHORT
 from .date import DATES, TIMES
 from .measure import DIGITS, MEASURES, NUMBERS
 from .symbol import ADDRESSES, SYMBOLS
@@ -22,7 +22,7 @@ _STARTS = re.compile(
     rf"(?<![^\W\d_])(?:(?:{_CODES})\s?(?=[-−\d])|[A-Za-zµμ]{{1,4}}(?=[²³/]|\^\d))|US\$|(?:[-−+±~≈<>]\s?)?[{_SIGNS}]"
     r"|[-−+±~≈<>(#]\s?(?=[,\d½⅓⅔¼¾])|,(?=\d)|['’](?=\d\der)|[\^⁻]|[^\W_a-zA-ZäöüÄÖÜß]"
 )
-_SPECIAL = re.compile(r"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”„…()—–.-]")
+_SPECIAL = re.compile(rf"[^A-Za-zÀ-ÖØ-öø-ž\s,!?;:'’\"“”„…()—–.-]|{PER_UNIT}")
 _STOP = re.compile(r"\.\w|\w\.[\s,;:]+[\"„(]?[a-zäöü]|\b[^\W\d_]++(?=\.)|[IVX]\b")
 """What plain prose has none of: signs and digits, then full stops within a sentence, abbreviations, Roman numerals."""
 _RULES: list[Rule | Reader] = [*DIGITS, *DATES, *TIMES, *MEASURES, *NUMBERS]

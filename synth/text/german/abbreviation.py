@@ -3,11 +3,11 @@
 import re
 
 from anytalk.synth.text import number
-from anytalk.synth.text.quantity import SPACED_THOUSANDS
+from anytalk.synth.text.quantity import SPACED_THOUSANDS, Factor, Unit
 from anytalk.synth.text.rule import any_of, rule, text_after
 
 from .date import DAY_RANGES
-from .number import count
+from .number import count, say_unit
 from .ordinal import ending
 from .table import ABBREVIATIONS, BEFORE_NUMBER, DAYS, ENDS_SENTENCE, REGNAL, STARTERS, TITLES
 
@@ -70,7 +70,14 @@ def _roman_ordinal(match: re.Match[str]) -> str | None:
     return number.ordinal(str(value), "de") + ending(before, after) if value else None
 
 
+_UNITS = any_of(["kg", "g", "mg", "km", "cm", "mm", "ml", "l", "kWh", "MB", "GB", "TB", "Std", "Min", "Sek", "h"])
+PER_UNIT = rf"\b(pro|je) ({_UNITS})\b(?![/²³^-])"
+"""Units that need no number before them, behind a word that none but a unit follows."""
+
 BEFORE_NUMBERS = [
+    rule(PER_UNIT + r"(?:\.(?=[,;:)]| [a-zäöüß0-9(]))?", lambda m: f"{m[1]} {say_unit(Unit((Factor(m[2]),)), True)}"),
+    rule(r"(?<=\d) ?f\.(?!\w)", lambda m: " folgende" + ("." if ends_sentence(text_after(m)) else "")),
+    rule(r"(?<=\d) ?ff\.(?!\w)", lambda m: " fortfolgende" + ("." if ends_sentence(text_after(m)) else "")),
     rule(r"(?:(?<=CHF )|(?<=Fr\. ))(\d+)\.(\d\d)(?!\d)", lambda m: f"{m[1]},{m[2]}"),
     rule(r"(?<![\d.,])(\d+)\.(\d\d)(?= ?(?:CHF|Fr\.|Franken)(?!\w))", lambda m: f"{m[1]},{m[2]}"),
     rule(SPACED_THOUSANDS, lambda m: m[0].replace(" ", "\u202f")),

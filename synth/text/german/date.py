@@ -68,7 +68,7 @@ def _ordinal(match: re.Match[str]) -> str | None:
 
 
 def _decade(match: re.Match[str]) -> str:
-    said = f"{year(match['tens'])}er"
+    said = f"{year(match['tens'])}er{match['dative']}"
     return said if re.match(r"[- ]Jahr", text_after(match)) or match["tens"][-1] != "0" else said.capitalize()
 
 
@@ -127,7 +127,7 @@ DATES = [
     ),
     rule(rf"\b({YEAR}|20\d\d){DASH}({YEAR}|20\d\d)\b(?![.,:]\d)", lambda m: f"{year(m[1])} bis {year(m[2])}"),
     rule(rf"\b({YEAR}|20\d\d)/(\d\d)\b(?![-/.,\d])", lambda m: f"{year(m[1])} {count(m[2])}"),
-    rule(r"(?<![\w.,])['’]?(?P<tens>\d+)er(?=\b)", _decade),
+    rule(r"(?<![\w.,])['’]?(?P<tens>\d+)er(?P<dative>n?)\b", _decade),
 ]
 TIMES = [
     rule(r"(?<![\w.,])(\d{1,2})h([0-5]\d)(?!\w)", lambda m: f"{_stunden(m[1])} {count(m[2])}"),
@@ -139,6 +139,7 @@ TIMES = [
     ),
     rule(rf"{START}(?P<hour>\d{{1,2}})(?:[:.](?P<minutes>\d\d))?\s?Uhr\b", _clock),
     rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d)\s?h\b", _clock),
+    rule(r"(?:(?<=\b[Uu]m )|(?<=\b[Aa]b )|(?<=\b[Bb]is )|(?<=\bgegen ))(?P<hour>\d{1,2})(?P<minutes>)\s?h\b", _clock),
     rule(rf"{START}(?P<hour>\d{{1,2}}):(?P<minutes>\d\d){END}(?!:)", _bare_clock),
     rule(rf"{START}(\d+):(\d{{1,3}}(?:\.\d{{3}})+|\d+){END}(?!:)", _ratio),
     rule(r"\b(?P<day>\d{1,3})\.(?=\s[A-ZÄÖÜa-zäöü])", _ordinal),

@@ -59,6 +59,12 @@ def test_an_override_reaches_into_a_list(path):
     assert "voices.question: must be a list, as in --set 'voices.question=[...]'" in line
 
 
+def test_an_override_of_one_alias_leaves_the_other_as_it_is(path):
+    path.write_text(RECIPE + "check: {question: &both {max_wer: 0.2}, answer: *both}\n")
+    check = load_recipe(path, {"check.answer.max_wer": 0.5}).check
+    assert (check.question.max_wer, check.answer.max_wer) == (0.2, 0.5)
+
+
 def test_a_key_without_its_section_is_told_where_it_stands(path):
     [line] = problems(path, attempts=3)
     assert line.endswith("unknown key attempts; did you mean check.attempts?")
