@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ["audio", "tables", "shards", "recipes", "checkpoints"]
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
 SEED = int(os.environ.get("FUZZ_SEED", time.time() if "FUZZ_SECONDS" in os.environ else 1))

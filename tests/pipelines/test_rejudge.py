@@ -20,6 +20,8 @@ from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.cli.main import app
 from anytalk.synth.errors import SetupError
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [{"question": f"Number {n}?", "answer": "Said" + " so" * (n % 5) + "."} for n in range(8)]
 SPEEDS = [0.6, 1.6]
 ANSWERS_UNDER = "check.answer.max_leading_silence_s"

@@ -9,6 +9,8 @@ from anytalk.pipelines import build, check, rejudge, repair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [{"question": f"Question number {n}?", "answer": "Said" + " so" * (n % 5) + "."} for n in range(12)]
 
 

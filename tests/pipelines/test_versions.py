@@ -9,6 +9,8 @@ from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import Store, made_with
 from anytalk.synth.errors import SetupError
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(12)]
 
 

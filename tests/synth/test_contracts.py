@@ -43,7 +43,7 @@ SCORERS = ["fake", "p808", "p835"]
 DETECTORS = ["fake", "silero"]
 
 # openai-whisper does not close the file of its tokenizer.
-pytestmark = pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")]
 
 
 @pytest.fixture(scope="module")

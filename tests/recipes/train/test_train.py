@@ -100,6 +100,7 @@ def test_the_loss_of_a_tiny_model_falls(write_dataset, tmp_path):
     assert {f"audio_{layer}" for layer in range(7)} | {"text", "positions_per_s", "share_of_peak"} <= lines[0].keys()
 
 
+@pytest.mark.slow
 def test_what_saves_memory_changes_no_loss(write_dataset, tmp_path):
     folder = write_dataset()
     ways = [{}, {"activation_checkpointing": True, "loss_chunk": 7}, {"precision": "bfloat16"}]
@@ -199,6 +200,7 @@ def test_another_recipe_or_other_rows_are_refused(write_dataset, tmp_path):
 # Starting points
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_checkpoint_of_another(write_dataset, tmp_path):
     folder = write_dataset()
     train(a_recipe(folder), tmp_path / "first")

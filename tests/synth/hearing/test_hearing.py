@@ -253,6 +253,7 @@ def test_a_transcript_that_repeats_its_end_is_doubted(words: str, doubtful: bool
     assert is_doubtful([ids.setdefault(word, len(ids)) for word in words.split()]) is doubtful
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny.en", "openai"])
 def test_batches_as_on_a_gpu_hear_what_each_hears_alone(
     name: str, small_pt: Path, spoken: list[Waveform], monkeypatch: pytest.MonkeyPatch
@@ -307,6 +308,7 @@ def test_a_loop_in_a_short_window_is_heard_again_in_thirty_seconds():
     assert recogniser.encoder_passes == 6
 
 
+@pytest.mark.slow
 def test_a_short_context_shows_the_encoder_the_window_that_fits(small_pt: Path, spoken: list[Waveform]):
     full, short = load_whisper(str(small_pt)), load_whisper(str(small_pt), context="short")
     network = OpenaiNetwork(str(small_pt))

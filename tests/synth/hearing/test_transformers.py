@@ -18,7 +18,7 @@ from anytalk.synth.hearing import transformers as engine
 from anytalk.synth.hearing.recogniser import ON_GPU
 
 # openai-whisper does not close the file of its tokenizer.
-pytestmark = pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")]
 
 RATE_HZ = 16_000
 

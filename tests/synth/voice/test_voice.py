@@ -310,6 +310,7 @@ def write_two_speakers(folder):
     return f"piper:{folder / 'two.onnx'}"
 
 
+@pytest.mark.slow
 def test_a_speaker_of_a_piper_voice_is_named_behind_its_file(tmp_path):
     name = write_two_speakers(tmp_path)
     ann, bob, second = (load_voice(f"{name}#{speaker}") for speaker in ("ann", "bob", "1"))
