@@ -33,7 +33,7 @@ from anytalk.recipes.train.workers import ProcessGroup
 from anytalk.synth.errors import MissingExtra, SetupError
 from anytalk.synth.seed import derive_seed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 ADAPTERS = ["whisper_adapter", "tts_adapter", "audio_head", "audio_embedding", "new_text_rows"]
 
