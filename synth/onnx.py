@@ -45,7 +45,7 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
         The session.
 
     Raises:
-        SetupError: it does not run on the GPU that was asked for.
+        SetupError: it is no ONNX model, or does not run on the GPU that was asked for.
     """
     import onnxruntime  # only here, so that an engine is known by its file without it
 
@@ -54,7 +54,11 @@ def open_session(model: Path | bytes, threads: int = 1, device: str = "cpu") -> 
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # the graphs' unused initialisers are not our user's concern
     source = model if isinstance(model, bytes) else str(model)
-    session = onnxruntime.InferenceSession(source, options, providers=_providers(device))
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=_providers(device))
+    except Exception as error:  # onnxruntime has no class of its own for what it cannot read
+        what = "an ONNX model in memory" if isinstance(model, bytes) else str(model)
+        raise SetupError(f"{what} cannot be opened: {str(error).splitlines()[0]}") from error
     # Where CUDA's libraries cannot be loaded, onnxruntime says so in its log and goes on without the GPU.
     if device != "cpu" and "CUDAExecutionProvider" not in session.get_providers():
         raise SetupError(

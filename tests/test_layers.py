@@ -28,6 +28,7 @@ ROOMS: dict[str, list[str]] = {
         "audio",
         "threads",
         "device",
+        "hub",
         "onnx",
         "http",
         "text",

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,6 +29,7 @@ from anytalk.synth.device import Dtype, gpu_fingerprint, torch_device, torch_dty
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
+from anytalk.synth.hub import hub_folder
 from anytalk.synth.threads import torch_threads
 
 from .contract import CodecEngine, CodecSettings
@@ -257,17 +257,9 @@ def find_folder(name: str) -> tuple[Path, str | None]:
     Raises:
         SetupError: it is no folder, and the hub does not give it.
     """
-    if Path(name).is_dir():
-        return Path(name), None
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=["config.json", *WEIGHT_FILES]))
-    except (OSError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise SetupError(
-            f"codec {name!r} is no folder, and the hub did not give it either ({first}); go online, set HF_ENDPOINT "
-            f"to a mirror, or name a folder with config.json and {' or '.join(WEIGHT_FILES)}"
-        ) from error
-    return folder, folder.name
+    needed = f"config.json and {' or '.join(WEIGHT_FILES)}"
+    folder = hub_folder("codec", name, ["config.json", *WEIGHT_FILES], needed)
+    return folder, None if Path(name).is_dir() else folder.name
 
 
 def weights_file(folder: Path) -> Path:

@@ -24,6 +24,7 @@ from anytalk.synth.device import check_dtype, gpu_fingerprint, torch_device, tor
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256, sha256
+from anytalk.synth.hub import hub_folder
 from anytalk.synth.threads import torch_threads
 
 from .contract import CONTEXT_FRAMES, Whisper, WhisperEngine, WhisperSettings
@@ -256,32 +257,9 @@ def _generation(folder: Path) -> dict[str, Any]:
     return found
 
 
-def model_folder(name: str) -> Path:
-    """Find a model on disk, or bring it from the hub.
-
-    Args:
-        name: a folder or a hub id.
-
-    Raises:
-        SetupError: it is no folder, and the hub does not give it.
-    """
-    from huggingface_hub import snapshot_download
-
-    if Path(name).is_dir():
-        return Path(name)
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(WANTED)))
-    except (OSError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise SetupError(
-            f"the Whisper {name!r} is no folder, and the hub did not give it either ({first}); go online, set "
-            f"HF_ENDPOINT to a mirror, or name a folder with config.json, tokenizer.json and {WEIGHTS}"
-        ) from error
-
-
 def _load(spec: str, settings: WhisperSettings) -> Whisper:
     network = TransformersNetwork(
-        model_folder(spec),
+        hub_folder("the Whisper", spec, WANTED, f"config.json, tokenizer.json and {WEIGHTS}"),
         compute_type=settings.compute_type,
         text_compute_type=settings.text_compute_type,
         cpu_threads=settings.cpu_threads,

@@ -43,12 +43,7 @@ class SpeakerNetwork:
         self._device = resolve(device, "onnxruntime")
         if not self._path.is_file():
             raise SetupError(f"speaker network {path} does not exist; name an ONNX file")
-        try:
-            self._session = open_session(self._path, threads, self._device)
-        except SetupError:
-            raise
-        except Exception as error:  # onnxruntime has no class of its own for what it cannot read
-            raise SetupError(f"speaker network {path} cannot be opened: {str(error).splitlines()[0]}") from error
+        self._session = open_session(self._path, threads, self._device)
         [taken, *others] = self._session.get_inputs()
         self._takes_bands = len(taken.shape) == 3
         if others or len(taken.shape) not in (2, 3) or (self._takes_bands and taken.shape[2] not in (BAND_COUNT, None)):

@@ -42,12 +42,7 @@ class Utmos:
     def __init__(self, path: str | Path, threads: int = 1, device: str = "cpu") -> None:
         self._path, self._threads = _file(Path(path)), threads
         self._device = resolve(device, "onnxruntime")
-        try:
-            self._session = open_session(self._path, threads, self._device)
-        except SetupError:
-            raise
-        except Exception as error:  # onnxruntime has no class of its own for what it cannot read
-            raise SetupError(f"UTMOS {self._path} cannot be opened: {str(error).splitlines()[0]}") from error
+        self._session = open_session(self._path, threads, self._device)
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         if len(taken) != 1 or len(taken[0].shape) != 2 or taken[0].type != "tensor(float)" or len(given) != 1:
             shapes = ", ".join(f"{each.name} {each.shape} {each.type}" for each in taken)

@@ -5,6 +5,7 @@ Only what it gets right in a language is asked of it: its decimals are wrong in 
 
 # ruff: noqa: RUF001  typographic dashes are what is looked for
 
+import re
 import unicodedata
 from functools import cache
 
@@ -68,3 +69,11 @@ def year(digits: str, language: str) -> str:
 def _words(said: str) -> str:
     """Without the commas of "one thousand, two hundred", at which a voice would pause."""
     return said.replace(",", "")
+
+
+def roman(digits: str) -> int | None:
+    """Value of a Roman numeral up to 39, None where it is none."""
+    if not re.fullmatch(r"X{0,3}(?:IX|IV|V?I{0,3})", digits):
+        return None
+    values = [{"I": 1, "V": 5, "X": 10}[digit] for digit in digits]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))

@@ -22,6 +22,7 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.device import gpu_fingerprint, resolve
 from anytalk.synth.errors import SampleError, SetupError, near_matches
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
+from anytalk.synth.hub import hub_folder
 from anytalk.synth.onnx import open_session
 
 from .engine import Servers, VoiceEngine, require
@@ -177,18 +178,7 @@ class KokoroVoice:
 
 def _files(place: str) -> tuple[Path, Path]:
     """The graph and the voices of a folder or a hub repository."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(place)
-    if not folder.is_dir():
-        try:
-            folder = Path(snapshot_download(place, allow_patterns=["*.onnx", "voices*.bin"]))
-        except (OSError, ValueError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise SetupError(
-                f"kokoro {place!r} is no folder, and the hub did not give it either ({first}); name a folder with "
-                "kokoro-v1.0.onnx and voices-v1.0.bin"
-            ) from error
+    folder = hub_folder("kokoro", place, ["*.onnx", "voices*.bin"], "kokoro-v1.0.onnx and voices-v1.0.bin")
     graphs, voices = sorted(folder.glob("*.onnx")), sorted(folder.glob("voices*.bin"))
     if len(graphs) != 1 or len(voices) != 1:
         raise SetupError(

@@ -49,26 +49,18 @@ def _date_name(match: re.Match[str]) -> str:
     return f"{words}." if re.match(r"[\"”)]*\s*$", text_after(match)) else words
 
 
-def _roman(digits: str) -> int | None:
-    """Value of a Roman numeral up to 39, None where it is none."""
-    if not re.fullmatch(r"X{0,3}(?:IX|IV|V?I{0,3})", digits):
-        return None
-    values = [{"I": 1, "V": 5, "X": 10}[digit] for digit in digits]
-    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
-
-
 def _ruler(match: re.Match[str]) -> str | None:
-    value = _roman(match[2])
+    value = number.roman(match[2])
     return f"{match[1]} the {number.ordinal(str(value), 'en').title()}" if value else None
 
 
 def _numbered(match: re.Match[str]) -> str | None:
-    value = _roman(match[2])
+    value = number.roman(match[2])
     return f"{match[1]} {count(str(value)).title()}" if value else None
 
 
 def _century(match: re.Match[str]) -> str | None:
-    value = _roman(match[1])
+    value = number.roman(match[1])
     return number.ordinal(str(value), "en") if value else None
 
 

@@ -41,16 +41,8 @@ def _street(match: re.Match[str]) -> str:
     return f"{match[1]}aße" + ("." if ends_sentence(text_after(match)) else "")
 
 
-def _roman(digits: str) -> int | None:
-    """Value of a Roman numeral up to 39, None where it is none."""
-    if not re.fullmatch(r"X{0,3}(?:IX|IV|V?I{0,3})", digits):
-        return None
-    values = [{"I": 1, "V": 5, "X": 10}[digit] for digit in digits]
-    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
-
-
 def _ruler(match: re.Match[str]) -> str | None:
-    value = _roman(match[2])
+    value = number.roman(match[2])
     if not value:
         return None
     dative = re.search(r"\b(?:[Vv]on|[Uu]nter|[Mm]it|[Bb]ei|[Nn]ach|[Zz]u|[Aa]us) $", match.string[: match.start()])
@@ -60,12 +52,12 @@ def _ruler(match: re.Match[str]) -> str | None:
 
 
 def _numbered(match: re.Match[str]) -> str | None:
-    value = _roman(match[2])
+    value = number.roman(match[2])
     return f"{match[1]} {count(str(value))}" if value else None
 
 
 def _roman_ordinal(match: re.Match[str]) -> str | None:
-    value = _roman(match[1])
+    value = number.roman(match[1])
     before, after = match.string[: match.start()], text_after(match)
     return number.ordinal(str(value), "de") + ending(before, after) if value else None
 
