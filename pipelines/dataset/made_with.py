@@ -95,8 +95,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 def libraries_of(recipe: Recipe) -> dict[str, str]:
     """Versions of the libraries, and of libsndfile, that shape the units of a recipe."""
-    used = [name.partition(":")[0] for name in (*recipe.voices.names(), recipe.features.model)]
-    used += ["openai"] if recipe.features.model.endswith(".pt") else []
+    whispers = [name for name in (recipe.features.model, recipe.check.recogniser) if name is not None]
+    used = [name.partition(":")[0] for name in (*recipe.voices.names(), *whispers)]
+    used += ["openai" for name in whispers if name.endswith(".pt")]
     extras = [library for engine in used for library in ENGINE_LIBRARIES.get(engine, ())]
     return {**versions([*LIBRARIES, *extras]), "libsndfile": soundfile.__libsndfile_version__}
 

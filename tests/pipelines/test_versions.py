@@ -7,6 +7,7 @@ import pytest
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import Store, made_with
+from anytalk.pipelines.recipe import load_recipe
 from anytalk.synth.errors import SetupError
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,15 @@ def test_other_versions_are_refused_before_the_first_row_and_named(recipe, half,
     with pytest.raises(SetupError, match=rf"2 units were made with {theirs}, this is {ours}.*--mixed.*another folder"):
         build(recipe, half, local=True)
     assert contents(half) == before
+
+
+@pytest.mark.parametrize("section", ["features.model", "check.recogniser"])
+def test_libraries_of_either_whisper_count(recipe, section):
+    without, used = load_recipe(recipe), load_recipe(recipe, {section: "openai:tiny"})
+    assert made_with.libraries_of(used).keys() - made_with.libraries_of(without).keys() >= {
+        "openai-whisper",
+        "tiktoken",
+    }
 
 
 def test_a_mixed_dataset_says_which_version_made_how_many_units_and_keeps_what_was_there(recipe, half):
