@@ -39,8 +39,9 @@ tests: $(VENV)/.test
 chaos: $(VENV)/.test  ## builds on several nodes, killed, cut off or out of disk more than fifty times
 	ANYTALK_CHAOS=1 $(BIN)/python -m pytest -s tests/pipelines/test_chaos.py
 
-fuzz: $(VENV)/.test  ## damaged files of every format, for SECONDS_ each: make fuzz SECONDS_=300
+fuzz: $(VENV)/.test  ## damaged files of every format, for SECONDS_ each, and new examples: make fuzz SECONDS_=300
 	FUZZ_SECONDS=$(or $(SECONDS_),60) $(PYTEST) tests/fuzz
+	$(PYTEST) --hypothesis-profile random tests/synth tests/pipelines/source tests/pipelines/likeness
 
 # Static tools run no import hooks: show them the packages under their installed name.
 typing:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from support.cluster import cluster
 
 from anytalk.pipelines.dataset import commit, schema
@@ -19,6 +20,11 @@ from anytalk.synth.threads import torch_threads
 # Ray asks for a token, and would write one into the home folder: give it one for these tests and what they start.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+# A suite that passed must pass again: the same examples every time. `--hypothesis-profile random` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random", derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_configure(config):

@@ -4,11 +4,12 @@
 
 import csv
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from anytalk.synth.errors import MissingExtra, SetupError
@@ -59,6 +60,7 @@ def test_english_leaves_no_digit(text):
 @ONE_CORE
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz  ,?!'\n\téß“”…—"), LANGUAGES)
 def test_text_without_anything_to_expand_keeps_its_bytes(text, language):
+    assume(not {"aka", "vs"} & set(re.findall(r"\w+", text)))
     assert normalise(text, language) == text
 
 
