@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.device import resolve
 from anytalk.synth.errors import AnyTalkError, EngineError, SampleError
+from anytalk.synth.memory import keep_freed_memory
 
 STAGES = ("voices", "hearing", "judging", "codec")
 
@@ -119,6 +120,7 @@ def engines_of(recipe: Recipe) -> Engines:
     # Here, since they bring torch along, which planning and finished datasets have no need of.
     from .engine import CodecEngine, JudgeEngine, RecogniserEngine, VoiceEngine
 
+    keep_freed_memory()
     r = recipe.resources
     # A GPU is kept busy by one recogniser with batches; several would each hold its weights.
     on_gpu = r.device != "cpu" and resolve("auto") != "cpu"

@@ -45,8 +45,9 @@ def bench(
     """Build a part of a recipe, and do the same rows one at a time."""
     loaded = load_recipe(find(recipe, "build"), {"source.limit": conversations, "resources.device": device})
     with tempfile.TemporaryDirectory() as folder:
-        summary = build(loaded, Path(folder) / "built", local=local, progress=progress)
+        # The plain script goes first: what a build sets in its process, it does not have.
         naive, naive_seconds = naive_rate(loaded, Store(Path(folder) / "planned"))
+        summary = build(loaded, Path(folder) / "built", local=local, progress=progress)
     assert summary.speech_hours_per_work_hour is not None
     speech_s = summary.speech_hours * 3600
     bound = speech_s / (sum(summary.seconds.values()) / (os.cpu_count() or 1))
