@@ -18,6 +18,7 @@ from .schema import (
 )
 from .store import StorageError, Store
 from .tally import Outcome
+from .where import Where, parse_where
 
 __all__ = [
     "ANSWER_RATE_HZ",
@@ -34,6 +35,7 @@ __all__ = [
     "Outcome",
     "StorageError",
     "Store",
+    "Where",
     "announce_judgement",
     "arrow_bytes",
     "commit",
@@ -47,6 +49,7 @@ __all__ = [
     "matrix",
     "may_be_rejudged",
     "opened",
+    "parse_where",
     "rows_of",
     "schema",
     "tally",
