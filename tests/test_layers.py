@@ -27,6 +27,7 @@ ROOMS: dict[str, list[str]] = {
         "recording",
         "audio",
         "threads",
+        "memory",
         "device",
         "hub",
         "onnx",
