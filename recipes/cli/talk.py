@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anytalk.model.layout import Task
 from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.wording import quantity
@@ -28,6 +29,8 @@ anytalk talk out/quickstart/talker --text 'Who are you?' --out answer.wav\n
 anytalk talk RUN question.mp3 --stream | ffplay -f s16le -ar 24000 -ch_layout mono -nodisp -autoexit -\n
 anytalk talk RUN question.wav --stream | aplay -f S16_LE -r 24000 -c 1\n
 anytalk talk RUN questions/ --out answers/ --json\n
+anytalk talk RUN speech.wav --task A1T1\n
+anytalk talk RUN --text 'Read this to me.' --task T1A1 --out read.wav\n
 anytalk talk RUN question.wav --device cuda --dtype bfloat16"""
 ANSWERS = "answers.jsonl"
 
@@ -43,6 +46,13 @@ def talk(
     out: Annotated[
         Path | None,
         typer.Option(help="A .wav file or a folder; QUESTION's name with -answer in the current folder by default."),
+    ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            case_sensitive=False,
+            help="A1T1 transcribes, T1A1 reads aloud, A1T2 and T1T2 answer in text only; text and speech by default.",
+        ),
     ] = None,
     stream: Annotated[
         bool,
@@ -84,17 +94,32 @@ def talk(
         raise SetupError("--int8 is for float32 weights on a CPU; leave it out, or --device and --dtype")
     if question is not None and question.is_dir() and stream:
         raise SetupError(f"{question} is a folder; --stream answers one question")
+    _check_task(task, is_written=question is None, to=out, stream=stream)
     drawn = (temperature, top_k, top_p)
     load = partial(_load, run, "cpu" if int8 else device, dtype, int8, codec, whisper, drawn, seed, max_frames)
     if question is None:
         from anytalk.recipes.talk import Text
 
         assert text is not None
-        _answer_one(load, Text(text), out, stream, as_json)
+        _answer_one(load, Text(text), task, out, stream, as_json)
     elif question.is_dir():
-        _answer_folder(load, question, out, batch, as_json)
+        _answer_folder(load, question, task, out, batch, as_json)
     else:
-        _answer_one(load, question, out, stream, as_json)
+        _answer_one(load, question, task, out, stream, as_json)
+
+
+def _check_task(task: Task | None, *, is_written: bool, to: Path | None, stream: bool) -> None:
+    """Refuse what a task cannot do, before anything is loaded.
+
+    Raises:
+        SetupError: it takes the other kind of question, or gives no speech where some is wanted.
+    """
+    if task is None:
+        return
+    if task.hears == is_written:
+        raise SetupError(f"--task {task.value} takes {'a recording, QUESTION' if task.hears else 'a text, --text'}")
+    if not task.speaks and (stream or (to is not None and to.suffix)):
+        raise SetupError(f"--task {task.value} gives text and no speech; leave out {'--stream' if stream else '--out'}")
 
 
 def _load(
@@ -126,13 +151,18 @@ def _load(
 
 
 def _answer_one(
-    load: "Callable[[], Talker]", question: "Path | Text", out: Path | None, stream: bool, as_json: bool
+    load: "Callable[[], Talker]",
+    question: "Path | Text",
+    task: Task | None,
+    out: Path | None,
+    stream: bool,
+    as_json: bool,
 ) -> None:
     target = None if stream and out is None else _wav(question, out)
     talker = load()
     from anytalk.recipes.talk import collect
 
-    shown = _shown(talker.talk(question), stream, aside=stream or as_json)
+    shown = _shown(talker.talk(question, task), stream, aside=stream or as_json)
     answer = collect(shown, talker.codec.sample_rate_hz)
     typer.echo(err=stream or as_json)
     audio = target if target is not None and len(answer.pcm) else None
@@ -141,7 +171,8 @@ def _answer_one(
     if not stream:
         asked = str(question) if isinstance(question, Path) else question.text
         limit = "--max-frames" if talker.max_frames else f"the model's {talker.max_positions} positions"
-        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio, limit))
+        speaks = task is None or task.speaks
+        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio, limit, speaks))
 
 
 def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Piece]":
@@ -202,10 +233,10 @@ def _facts(question: str, answer: "Answer", audio: Path | None) -> dict[str, Any
     }
 
 
-def _summary(answer: "Answer", audio: Path | None, limit: str) -> str:
-    if audio is None:
-        return f"  no speech in {quantity(answer.steps, 'step')}"
+def _summary(answer: "Answer", audio: Path | None, limit: str, speaks: bool) -> str:
     cut = f", truncated at {limit}" if answer.end == "limit" else ""
+    if audio is None:
+        return f"  {'no speech in ' if speaks else ''}{quantity(answer.steps, 'step')}{cut}"
     first_s, factor = answer.seconds_to_first_audio, answer.real_time_factor
     return f"  {audio}: {answer.speech_s:.1f} s{cut}; time to first audio {first_s:.2f} s, RTF {factor:.2f}"
 
@@ -213,7 +244,9 @@ def _summary(answer: "Answer", audio: Path | None, limit: str) -> str:
 # A folder
 
 
-def _answer_folder(load: "Callable[[], Talker]", folder: Path, out: Path | None, batch: int, as_json: bool) -> None:
+def _answer_folder(
+    load: "Callable[[], Talker]", folder: Path, task: Task | None, out: Path | None, batch: int, as_json: bool
+) -> None:
     from anytalk.pipelines.progress import reporter
 
     questions = _recordings(folder)
@@ -230,7 +263,7 @@ def _answer_folder(load: "Callable[[], Talker]", folder: Path, out: Path | None,
     target.mkdir(parents=True, exist_ok=True)
     try:
         with (target / ANSWERS).open("w", encoding="utf-8") as lines:
-            for question, answer in zip(questions, talker.answer_all(questions, batch), strict=True):
+            for question, answer in zip(questions, talker.answer_all(questions, batch, task), strict=True):
                 if isinstance(answer, SampleError):
                     facts.append({"question": str(question), "error": str(answer)})
                     progress.say(f"anytalk: {answer}")

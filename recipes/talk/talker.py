@@ -5,7 +5,8 @@
         play(piece.pcm)               # what is new of the sound: float32, mono, at codec.sample_rate_hz
 
 A spoken question is answered by batch-parallel decoding (https://arxiv.org/abs/2408.16725, section 3.3): its text comes
-from a second row that asks for text only. A written one takes one row, as in the original's `inference.py`.
+from a second row that asks for text only. A written one takes one row, as in the original's `inference.py`. With
+`task`, the same model transcribes a recording (A1T1), reads a text aloud (T1A1), or answers in text only (A1T2, T1T2).
 """
 
 import time
@@ -85,6 +86,7 @@ def talk(
     whisper: Whisper,
     question: Question,
     *,
+    task: Task | None = None,
     tokenizer: Tokenizer | None = None,
     text: Sampling = GREEDY,
     audio: Sampling = GREEDY,
@@ -94,13 +96,14 @@ def talk(
     """Answer one question, piece by piece; see `Talker` for the arguments and for many questions.
 
     Raises:
-        SetupError: the parts do not belong together, or there is no such file.
+        SetupError: the parts do not belong together, there is no such file, or the task takes the other kind of
+            question.
         SampleError: the question is too long, silent, empty, or no recording.
     """
     talker = Talker(
         model, codec, whisper, tokenizer=tokenizer, text=text, audio=audio, seed=seed, max_frames=max_frames
     )
-    return talker.talk(question)
+    return talker.talk(question, task)
 
 
 class Talker:
@@ -142,17 +145,21 @@ class Talker:
         longest = getattr(model.backbone.config, "max_position_embeddings", MAX_POSITIONS)
         self.max_positions = min(MAX_POSITIONS, longest)
 
-    def talk(self, question: Question) -> Iterator[Piece]:
+    def talk(self, question: Question, task: Task | None = None) -> Iterator[Piece]:
         """Answer a question, piece by piece. It is read now, and heard when the first piece is asked for.
 
+        Args:
+            question: spoken or written.
+            task: what is wanted of it; an answer in text and speech when None.
+
         Raises:
-            SetupError: there is no such file.
+            SetupError: there is no such file, or the task takes the other kind of question.
             SampleError: it is too long, silent, empty, or no recording.
         """
-        return self._speak(self._read(question))
+        return self._speak(self._read(question), _task_of(question, task))
 
-    def _speak(self, asked: Waveform | list[int]) -> Iterator[Piece]:
-        request = self._request(asked)
+    def _speak(self, asked: Waveform | list[int], task: Task) -> Iterator[Piece]:
+        request = self._request(asked, task)
         yield from stream(
             self.model,
             request,
@@ -164,25 +171,28 @@ class Talker:
             max_positions=self.max_positions,
         )
 
-    def answer_all(self, questions: Sequence[Question], batch: int = 8) -> Iterator[Answer | SampleError]:
+    def answer_all(
+        self, questions: Sequence[Question], batch: int = 8, task: Task | None = None
+    ) -> Iterator[Answer | SampleError]:
         """Answer many questions, some at a time.
 
         Args:
             questions: spoken and written ones, mixed.
             batch: how many are answered together.
+            task: what is wanted of all of them; answers in text and speech when None.
 
         Returns:
             One entry a question, in order; an error for one that cannot be heard.
 
         Raises:
-            SetupError: there is no such file.
+            SetupError: there is no such file, or the task takes the other kind of question.
         """
         for first in range(0, len(questions), batch):
-            yield from self._answer_batch(questions[first : first + batch])
+            yield from self._answer_batch(questions[first : first + batch], task)
 
-    def _answer_batch(self, questions: Sequence[Question]) -> list[Answer | SampleError]:
+    def _answer_batch(self, questions: Sequence[Question], task: Task | None) -> list[Answer | SampleError]:
         started_s = time.perf_counter()
-        requests = [self._request_or_error(question) for question in questions]
+        requests = [self._request_or_error(question, task) for question in questions]
         decoded = self._decode({n: x for n, x in enumerate(requests) if isinstance(x, Request)})
         aloud = [n for n, answer in decoded.items() if len(answer.codes)]
         sound = dict(zip(aloud, raise_first(self.codec.decode([decoded[n].codes for n in aloud])), strict=True))
@@ -222,9 +232,9 @@ class Talker:
 
     # Questions
 
-    def _request_or_error(self, question: Question) -> Request | SampleError:
+    def _request_or_error(self, question: Question, task: Task | None) -> Request | SampleError:
         try:
-            return self._request(self._read(question))
+            return self._request(self._read(question), _task_of(question, task))
         except SampleError as error:
             return error
 
@@ -237,15 +247,15 @@ class Talker:
         [tokens] = encoder(self.tokenizer)([question.text])
         return list(tokens)
 
-    def _request(self, asked: Waveform | list[int]) -> Request:
+    def _request(self, asked: Waveform | list[int], task: Task) -> Request:
         """Put a question as the model takes it; what is spoken is heard now."""
         features = []
         if isinstance(asked, list):
-            turn = Turn(Task.T1A2, question=asked)
+            turn = Turn(task, question=asked)
         else:
             [heard] = raise_first(self.whisper.features([asked]))
             features = [torch.from_numpy(heard)]
-            turn = Turn(Task.A1A2, positions=adapter_positions(len(features[0]), self.model.config.stack))
+            turn = Turn(task, positions=adapter_positions(len(features[0]), self.model.config.stack))
         if (length := self.model.layout.prompt_length(turn)) >= self.max_positions:
             raise SampleError("too_long", f"the question takes {length} of the model's {self.max_positions} positions")
         return Request([turn], features, self.seed, self.max_frames)
@@ -286,6 +296,21 @@ def pcm16(pcm: Waveform) -> NDArray[np.int16]:
     """Round samples to 16 bits, clipped at full scale."""
     steps = np.rint(pcm * np.float32(PCM16_SCALE))
     return np.clip(steps, -PCM16_SCALE, PCM16_SCALE - 1).astype(np.int16)
+
+
+def _task_of(question: Question, task: Task | None) -> Task:
+    """The task of a question: the one that is asked for, or else an answer in text and speech.
+
+    Raises:
+        SetupError: it takes the other kind of question.
+    """
+    hears = not isinstance(question, Text)
+    if task is None:
+        return Task.A1A2 if hears else Task.T1A2
+    if task.hears != hears:
+        takes = "a recording" if task.hears else "a text (Text(...), or --text on the command line)"
+        raise SetupError(f"task {task.value} takes {takes}, and got {'a recording' if hears else 'a text'}")
+    return task
 
 
 def _is_spoken(request: Request) -> bool:

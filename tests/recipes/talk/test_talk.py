@@ -154,6 +154,33 @@ def test_a_question_in_writing_is_answered_aloud_by_one_row(talker, model):
     np.testing.assert_array_equal(answer.codes, whole.codes)
 
 
+@pytest.mark.parametrize("task", Task)
+def test_every_task_is_what_the_decoder_gives_for_it(task, talker, model, question):
+    asked = str(question) if task.hears else Text("Who are you?")
+    [answer] = talker.answer_all([asked], task=task)
+    if task.hears:
+        [features] = talker.whisper.features([read_audio(question, 16_000)])
+        turn = Turn(task, positions=adapter_positions(len(features), 5))
+        request = decoding.Request([turn], [torch.from_numpy(features)], max_frames=FRAMES)
+    else:
+        turn = Turn(task, question=talker.tokenizer.encode("Who are you?", add_special_tokens=False).ids)
+        request = decoding.Request([turn], max_frames=FRAMES)
+    [expected] = decoding.generate(model, [request], parallel=task.hears)
+    assert answer.text == talker.tokenizer.decode(expected.text)
+    assert np.array_equal(answer.codes, expected.codes)
+    assert (len(answer.pcm) > 0) == task.speaks
+    assert same(collect(talker.talk(asked, task), RATE_HZ), answer)
+    if task is Task.T1A1:
+        assert "Who are you?".startswith(answer.text.strip())
+
+
+def test_a_task_refuses_the_other_kind_of_question(talker, question):
+    with pytest.raises(SetupError, match="task A1T1 takes a recording, and got a text"):
+        talker.talk(Text("Who?"), Task.A1T1)
+    with pytest.raises(SetupError, match="task T1A1 takes a text"):
+        list(talker.answer_all([question], task=Task.T1A1))
+
+
 def test_a_seed_repeats_and_another_one_does_not(model, codec):
     chance = {"text": Sampling(1.0), "audio": Sampling(1.0, top_k=50), "max_frames": 3}
     first, again, other = (
@@ -353,6 +380,18 @@ def test_the_answer_is_a_wav_beside_text_and_figures(anytalk, checkpoint, questi
     np.testing.assert_array_equal(pcm, pcm16(answer.pcm))
 
 
+def test_a_task_on_the_command_line_transcribes_or_reads_aloud(anytalk, checkpoint, question, talker, tmp_path):
+    code, out, _ = anytalk("talk", checkpoint, question, "--task", "A1T1", "--max-frames", FRAMES)
+    [heard] = talker.answer_all([question], task=Task.A1T1)
+    assert (code, out.decode()) == (0, f"{heard.text}\n  16 steps, truncated at --max-frames\n")
+    code, _, _ = anytalk(
+        "talk", checkpoint, "--text", "Who?", "--task", "t1a1", "--out", "read.wav", "--max-frames", FRAMES
+    )
+    assert code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"read.wav"}
+    assert soundfile.info(tmp_path / "read.wav").frames == SAMPLES
+
+
 def test_a_stream_is_the_wav_without_its_header_and_text_goes_aside(anytalk, checkpoint, question, talker, tmp_path):
     out_file = tmp_path / "new" / "said.wav"
     code, out, err = anytalk("talk", checkpoint, question, "--stream", "--out", out_file, "--max-frames", FRAMES)
@@ -432,6 +471,16 @@ def test_what_cannot_be_done_is_one_line_before_any_model_is_loaded(anytalk, que
         (
             ["RUN", question, "--int8", "--dtype", "bfloat16"],
             "--int8 is for float32 weights on a CPU; leave it out, or --device and --dtype",
+        ),
+        (["RUN", question, "--task", "T1A1"], "--task T1A1 takes a text, --text"),
+        (["RUN", "--text", "Who?", "--task", "A1T1"], "--task A1T1 takes a recording, QUESTION"),
+        (
+            ["RUN", question, "--task", "a1t1", "--stream"],
+            "--task A1T1 gives text and no speech; leave out --stream",
+        ),
+        (
+            ["RUN", question, "--task", "A1T2", "--out", "a.wav"],
+            "--task A1T2 gives text and no speech; leave out --out",
         ),
         (["RUN", question, "--out", "a.mp3"], "--out a.mp3: answers are wav files; name a .wav file or a folder"),
         (["RUN", question, "--out", question], f"--out {question} is the question itself; name another file"),
