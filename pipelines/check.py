@@ -17,6 +17,7 @@ import soundfile
 
 from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, made_with, schema
 from anytalk.pipelines.plan import Plan, load_committed
+from anytalk.pipelines.recipe import SPEAKER
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import derive_seed
@@ -87,7 +88,8 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
                 continue
             tables = _tables(store, sidecars[number])
             fingerprints = versions[sidecars[number]["made_with"][0]]["made_with"]["fingerprints"]
-            found = list(_unit_problems(unit, tables, manifest, fingerprints, sidecars[number]))
+            wanted = _schemas(manifest, fingerprints, plan)
+            found = list(_unit_problems(unit, tables, manifest, wanted, sidecars[number]))
             problems += found
             wrong_units += [number] if found else []
             rows += tables["shards"].num_rows if "shards" in tables else 0
@@ -150,23 +152,26 @@ def _tables(store: Store, sidecar: Mapping[str, Any]) -> dict[str, pa.Table]:
     }
 
 
+def _schemas(manifest: Mapping[str, Any], fingerprints: Mapping[str, Any], plan: Plan) -> dict[str, pa.Schema]:
+    """What the tables of a unit must look like, by folder."""
+    width = fingerprints["features"]["width"] if manifest["recipe"]["features"]["store"] else None
+    return {
+        "shards": schema.row_schema(width, fingerprints, plan.names_speakers),
+        "rejects": schema.reject_schema(fingerprints),
+        "attempts": schema.attempt_schema(fingerprints),
+    }
+
+
 def _unit_problems(
     unit: list[Any],
     tables: Mapping[str, pa.Table],
     manifest: Mapping[str, Any],
-    fingerprints: Mapping[str, Any],
+    wanted: Mapping[str, pa.Schema],
     sidecar: Mapping[str, Any],
 ) -> Iterator[str]:
     """The rows of a unit: right schema, every planned row once, and each row in itself."""
     planned = {row.id: row for row in unit}
     found: list[str] = []
-    stored = manifest["recipe"]["features"]["store"]
-    width = fingerprints["features"]["width"] if stored else None
-    wanted = {
-        "shards": schema.row_schema(width, fingerprints),
-        "rejects": schema.reject_schema(fingerprints),
-        "attempts": schema.attempt_schema(fingerprints),
-    }
     paths = {file["path"].partition("/")[0]: file["path"] for file in sidecar["files"]}
     for folder, table in tables.items():
         if not table.schema.equals(wanted[folder], check_metadata=True):
@@ -195,7 +200,10 @@ def _unit_problems(
 
 def _voice_problems(table: pa.Table, split: str, recipe: Mapping[str, Any], path: str) -> Iterator[str]:
     """Voices that are held out ask in their own split alone, and nobody else asks there."""
-    held_out: Mapping[str, list[str]] = recipe["split"].get("held_out_voices", {})
+    held_out = {
+        split: [name for name in names if not name.startswith(SPEAKER)]
+        for split, names in recipe["split"].get("held_out_voices", {}).items()
+    }
     elsewhere = {name for names in held_out.values() for name in names}
     for name, label in zip(table["id"].to_pylist(), table["question_voice"].to_pylist(), strict=True):
         voice = label.partition(" ")[0]

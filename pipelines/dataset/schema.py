@@ -80,13 +80,18 @@ AUGMENTED = (
 """What was done to a question that passed, as JSON, and how well it is understood since."""
 
 
-def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) -> pa.Schema:
+SPEAKERS = ("question_speaker", "answer_speaker")
+"""Who speaks in recordings, as the source names them; columns of datasets whose source does."""
+
+
+def row_schema(feature_width: int | None, fingerprints: Mapping[str, object], speakers: bool = False) -> pa.Schema:
     """Schema of an accepted row.
 
     Args:
         feature_width: width D of the Whisper states; None for a dataset without features.
         fingerprints: what the rows were encoded with, kept as metadata; JSON-serialisable. With `augment` among them,
             there are columns for what was done to questions.
+        speakers: whether the source names speakers; then there are columns for them.
     """
     fields = [
         *_KEYS,
@@ -104,6 +109,8 @@ def row_schema(feature_width: int | None, fingerprints: Mapping[str, object]) ->
         fields += [pa.field(f"{side}_{measure}", pa.float32()) for measure in MEASURES]
     if "augment" in fingerprints:
         fields += [pa.field(name, kind) for name, kind in AUGMENTED]
+    if speakers:
+        fields += [pa.field(name, pa.string()) for name in SPEAKERS]
     fields += [pa.field("attempts", pa.int8(), nullable=False), pa.field("seed", pa.uint64(), nullable=False)]
     return _with_metadata(fields, fingerprints)
 

@@ -1,6 +1,6 @@
 """Which split a conversation is in, and which work unit holds which rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from anytalk.pipelines.recipe import Recipe, Split
 from anytalk.pipelines.source import Pair
@@ -11,9 +11,20 @@ from .plan import PlannedRow, name_of
 SPLITS = ("train", "validation", "test")
 
 
-def split_of(pair: Pair, split: Split) -> str:
-    """Split of a pair: by the hash of its conversation alone, or of the recording that several were cut from."""
-    share = int(digest("split", pair.group or pair.conversation)[:12], 16) / 16**12
+def split_of(turns: Sequence[Pair], split: Split) -> str:
+    """Split of a conversation: that of a speaker who is held out, or else by a hash.
+
+    The hash is of its name alone, of the recording that several were cut from, or of its first speaker where splits are
+    by speaker.
+    """
+    held_out = split.held_out_speakers()
+    speakers = [name for pair in turns for name in (pair.question_speaker, pair.answer_speaker) if name is not None]
+    if reserved := {held_out[name] for name in speakers if name in held_out}:
+        return max(reserved, key=SPLITS.index)
+    group = turns[0].group or turns[0].conversation
+    if split.by == "speaker" and speakers:
+        group = f"speaker {speakers[0]}"
+    share = int(digest("split", group)[:12], 16) / 16**12
     if share < split.test:
         return "test"
     return "validation" if share < split.test + split.validation else "train"
@@ -25,7 +36,7 @@ def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[Planned
     for split in SPLITS:
         filled = 0
         for turns in conversations:
-            if split_of(turns[0], recipe.split) != split:
+            if split_of(turns, recipe.split) != split:
                 continue
             if filled == 0 or filled >= recipe.shards.unit_rows:
                 unit, filled = unit + 1, 0

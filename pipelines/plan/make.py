@@ -141,8 +141,9 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
     rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
     conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
     progress.phase("planning conversations", len(conversations))
+    _refuse_unknown_speakers(conversations, recipe)
     refuse_unheard((pair for turns in conversations for pair in turns), recipe)
-    refuse_unspoken(((split_of(turns[0], recipe.split), pair) for turns in conversations for pair in turns), recipe)
+    refuse_unspoken(((split_of(turns, recipe.split), pair) for turns in conversations for pair in turns), recipe)
     rows = list(arrange(conversations, recipe))
     files: dict[str, str] = {}
     content = commit.arrow_bytes(plan_table(rows), batch_rows=1024)
@@ -164,6 +165,18 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
         "libraries": made_with.versions(made_with.PLAN_LIBRARIES),
     }
     store.create(PLAN, commit.json_bytes(announcement))
+
+
+def _refuse_unknown_speakers(conversations: Iterable[Iterable[Pair]], recipe: Recipe) -> None:
+    """Raise for speakers that are held out and never speak."""
+    held_out = recipe.split.held_out_speakers()
+    if not held_out:
+        return
+    known = {name for turns in conversations for pair in turns for name in (pair.question_speaker, pair.answer_speaker)}
+    if unknown := sorted(held_out.keys() - known):
+        named = sorted(name for name in known if name is not None)
+        told = f"the source has: {', '.join(named[:12])}" if named else "the source names no speakers"
+        raise SetupError(f"split.held_out_voices: no row has the speaker {unknown[0]!r}; {told}")
 
 
 def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient) -> Iterator[SourceRow]:

@@ -57,6 +57,9 @@ _PLAN_SCHEMA = pa.schema(
         ("group", pa.string()),
     ]
 )
+_SPEAKERS = ("question_speaker", "answer_speaker")
+_PLAN_SCHEMA_WITH_SPEAKERS = pa.schema([*_PLAN_SCHEMA, *((name, pa.string()) for name in _SPEAKERS)])
+"""Where the source names speakers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +157,8 @@ class Plan:
     """What language models were sent and gave back when it was made; see `LlmClient.costs`."""
     libraries: dict[str, str]
     """Versions of the libraries that it was made with."""
+    names_speakers: bool = False
+    """Whether the source names who speaks in its recordings."""
 
     @property
     def sha256(self) -> str:
@@ -183,7 +188,7 @@ def load_committed(store: Store) -> Plan:
     if sha256(memoryview(content)) != announced["files"][path]:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
     reader = pa.ipc.open_file(content)
-    if reader.schema != _PLAN_SCHEMA:
+    if reader.schema not in (_PLAN_SCHEMA, _PLAN_SCHEMA_WITH_SPEAKERS):
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
     units = PlannedUnits(reader, store)
     return Plan(
@@ -193,6 +198,7 @@ def load_committed(store: Store) -> Plan:
         announced["files"],
         announced.get("asked", []),
         announced.get("libraries", {}),
+        reader.schema == _PLAN_SCHEMA_WITH_SPEAKERS,
     )
 
 
@@ -208,7 +214,8 @@ def plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
     for row in rows:
         flat = dataclasses.asdict(row.pair) | {"id": row.id, "first_id": row.first_id, "split": row.split}
         values.append(flat | {"unit": row.unit, "variant": row.variant})
-    return schema.table(values, _PLAN_SCHEMA)
+    named = any(value[name] is not None for value in values for name in _SPEAKERS)
+    return schema.table(values, _PLAN_SCHEMA_WITH_SPEAKERS if named else _PLAN_SCHEMA)
 
 
 def _planned(row: dict[str, Any], store: Store) -> PlannedRow:

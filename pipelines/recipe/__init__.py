@@ -1,7 +1,7 @@
 """The recipe of a dataset, checked: where pairs come from, who speaks them, what is kept."""
 
 from .augment import Augment
-from .clean import Clean, Decontaminate, Dedup, EvaluationSet, Split
+from .clean import SPEAKER, Clean, Decontaminate, Dedup, EvaluationSet, Split
 from .dataset import (
     KEPT_CODES,
     REJUDGED_KEYS,
@@ -19,8 +19,11 @@ from .llm import ENDPOINT_ACCESS_KEYS, ClusterModel, Llm, Reword, Rewrite
 from .source import (
     TABLE_SUFFIXES,
     Bundled,
+    Chats,
     Columns,
     Hub,
+    LjSpeech,
+    LjSpeechField,
     Mix,
     OneSource,
     Recordings,
@@ -36,11 +39,13 @@ __all__ = [
     "ENDPOINT_ACCESS_KEYS",
     "KEPT_CODES",
     "REJUDGED_KEYS",
+    "SPEAKER",
     "TABLE_SUFFIXES",
     "VOICE_TERMS_KEYS",
     "Audio",
     "Augment",
     "Bundled",
+    "Chats",
     "Check",
     "Clean",
     "ClusterModel",
@@ -51,6 +56,8 @@ __all__ = [
     "EvaluationSet",
     "Features",
     "Hub",
+    "LjSpeech",
+    "LjSpeechField",
     "Llm",
     "Mix",
     "OneSource",

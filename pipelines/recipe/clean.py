@@ -10,6 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from .file import Section, Shorthand
 from .source import Side
 
+SPEAKER = "speaker:"
+"""Before the name of a speaker of the source, in a list of voices."""
+
 
 class Clean(Section):
     """Which pairs are speakable at all. What fails is kept among the rejects with its reason."""
@@ -31,8 +34,12 @@ class Split(Section):
 
     validation: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
     test: float = Field(0.0, ge=0.0, lt=1.0, description="share of conversations")
+    by: Literal["conversation", "speaker"] = Field(
+        "conversation", description="what a split holds whole: conversations, or all that a speaker of the source asks"
+    )
     held_out_voices: dict[Literal["validation", "test"], tuple[str, ...]] = Field(
-        {}, description="voices reserved for one split; a list is for test"
+        {},
+        description="voices reserved for one split, and with speaker:NAME speakers of the source; a list is for test",
     )
 
     @field_validator("held_out_voices", mode="before")
@@ -45,7 +52,17 @@ class Split(Section):
 
     def voices_of(self, split: str) -> tuple[str, ...]:
         """Voices that are held out for a split."""
-        return next((voices for name, voices in self.held_out_voices.items() if name == split), ())
+        held_out = next((voices for name, voices in self.held_out_voices.items() if name == split), ())
+        return tuple(voice for voice in held_out if not voice.startswith(SPEAKER))
+
+    def held_out_speakers(self) -> dict[str, str]:
+        """Split of each speaker of the source that is held out."""
+        return {
+            voice.removeprefix(SPEAKER): split
+            for split, voices in self.held_out_voices.items()
+            for voice in voices
+            if voice.startswith(SPEAKER)
+        }
 
     @model_validator(mode="after")
     def leaves_training(self) -> "Split":
@@ -57,8 +74,8 @@ class Split(Section):
     @model_validator(mode="after")
     def holds_out_for_something(self) -> "Split":
         """Voices that are held out have conversations to ask, and each has one split to ask in."""
-        for split, voices in self.held_out_voices.items():
-            if voices and not getattr(self, split):
+        for split in self.held_out_voices:
+            if self.voices_of(split) and not getattr(self, split):
                 raise ValueError(f"held_out_voices ask the {split} split, whose share is 0; set split.{split}")
         names = [name for voices in self.held_out_voices.values() for name in set(voices)]
         if twice := sorted({name for name in names if names.count(name) > 1}):

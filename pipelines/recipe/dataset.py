@@ -198,7 +198,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def holds_out_question_voices(self) -> "Recipe":
         """Voices that are held out can ask, do not answer, and leave others to train on."""
-        held = {name for voices in self.split.held_out_voices.values() for name in voices}
+        held = {name for split in self.split.held_out_voices for name in self.split.voices_of(split)}
         question_voices = {choice.voice for choice in self.voices.question}
         answerers = {choice.voice for choice in self.voices.choices()[len(self.voices.question) :]}
         if unknown := sorted(held - question_voices):

@@ -34,6 +34,8 @@ class Columns(Section):
     language: str = Field("language", description="optional: BCP-47 tag")
     question_audio: str = Field("question_audio", description="optional: a recording, as a path or as bytes")
     answer_audio: str = Field("answer_audio", description="optional: a recording, as a path or as bytes")
+    question_speaker: str = Field("question_speaker", description="optional: who asks in the recording")
+    answer_speaker: str = Field("answer_speaker", description="optional: who answers in the recording")
 
 
 class _Rows(Section):
@@ -69,6 +71,10 @@ class Table(_Rows):
     channel: OneChannel = Field("auto", description=_CHANNEL)
 
 
+LjSpeechField = Literal["id", "speaker", "text", "normalised"]
+_WORDS = {"text", "normalised"}
+
+
 class Recordings(_Rows):
     """A folder of recordings, or a table that names them."""
 
@@ -87,6 +93,61 @@ class Recordings(_Rows):
         """One transcript cannot be that of two channels."""
         if self.channel == "split" and not self.transcribe:
             raise ValueError("channel: split needs transcribe: true")
+        return self
+
+
+class LjSpeech(_Rows):
+    """A folder as LJSpeech has it: recordings, and a table of their transcripts."""
+
+    kind: Literal["ljspeech"]
+    path: str = Field(description="folder with metadata.csv and wavs/")
+    metadata: str = Field("metadata.csv", description="the table, relative to the folder")
+    fields: tuple[LjSpeechField, ...] | None = Field(
+        None,
+        description="what the fields of a line are: id, speaker, text, normalised; by default id|text, "
+        "id|text|normalised or id|speaker|text|normalised",
+    )
+    channel: OneChannel = Field("auto", description=_CHANNEL)
+
+    @field_validator("fields")
+    @classmethod
+    def name_a_recording_and_its_text(cls, value: tuple[LjSpeechField, ...] | None) -> tuple[LjSpeechField, ...] | None:
+        """A line says which recording it is of, and what is said in it."""
+        if value is not None and (len(set(value)) < len(value) or "id" not in value or len({*value} & _WORDS) == 0):
+            raise ValueError("fields must hold id, and text or normalised, each once")
+        return value
+
+
+ChatKind = Literal["messages", "sharegpt", "ultrachat", "alpaca"]
+
+
+class ChatColumns(Section):
+    """Which columns of a set of chats hold what."""
+
+    turns: str | None = Field(
+        None, description="the turns; messages, conversations (sharegpt) or data (ultrachat) by default"
+    )
+    conversation: str = Field("id", description="optional: name of the chat")
+    split_name: str = Field("split_name", description="optional: label of the row's source")
+    language: str = Field("language", description="optional: BCP-47 tag")
+
+
+class Chats(_Rows):
+    """Chats as language models are trained on them, a whole one in a row."""
+
+    kind: ChatKind
+    path: str | None = Field(None, description="the file (json, jsonl, csv, parquet); either this or dataset")
+    dataset: str | None = Field(None, description="hub id, or a local copy; either this or path")
+    config: str | None = Field(None, description="configuration of the dataset, where it has several")
+    split: str = Field("train", description="split to read")
+    revision: str | None = Field(None, description="branch, tag or commit; the newest by default")
+    columns: ChatColumns = ChatColumns()
+
+    @model_validator(mode="after")
+    def is_in_one_place(self) -> "Chats":
+        """A file, or a dataset of the hub."""
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("name either path, a file, or dataset, a hub id")
         return self
 
 
@@ -148,7 +209,9 @@ def _from_short(value: Any) -> Any:
 
 
 OneSource = Annotated[
-    Bundled | Table | Recordings | Hub | VoiceAssistant | Llm, Field(discriminator="kind"), BeforeValidator(_from_short)
+    Bundled | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm,
+    Field(discriminator="kind"),
+    BeforeValidator(_from_short),
 ]
 """One place that pairs come from."""
 
@@ -195,7 +258,7 @@ class Mix(Section):
 
 
 Source = Annotated[
-    Bundled | Table | Recordings | Hub | VoiceAssistant | Llm | Mix,
+    Bundled | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm | Mix,
     Field(discriminator="kind"),
     BeforeValidator(_from_short),
 ]

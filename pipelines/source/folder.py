@@ -67,10 +67,10 @@ def _refuse_metadata(folder: Path) -> None:
     """Raise for the layout of LJSpeech and most sets of one voice, whose transcripts stand in one table."""
     for name in ("metadata.csv", "metadata.txt"):
         if (folder / name).is_file():
+            own = "" if name == "metadata.csv" else f", metadata: {name}"
             raise SetupError(
-                f"source.path: {folder} has no NAME.txt beside its recordings, but {name}, as LJSpeech has it: "
-                "write a table with the header question_audio|question and lines like wavs/A-001.wav|What is said., "
-                "and name it as the source"
+                f"source.path: {folder} has no NAME.txt beside its recordings, but {name}, so that it is of the kind "
+                f"ljspeech: --set 'source={{kind: ljspeech, path: {folder}{own}}}'"
             )
 
 

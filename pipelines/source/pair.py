@@ -53,6 +53,9 @@ class Pair:
     """Where in the source it stands."""
     group: str | None = None
     """What stays in one split together; the conversation where None."""
+    question_speaker: str | None = None
+    """Who asks in the recording, as the source names them."""
+    answer_speaker: str | None = None
 
     @property
     def is_answered(self) -> bool:

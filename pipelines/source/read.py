@@ -8,7 +8,9 @@ from typing import Any
 
 from anytalk.pipelines.recipe import (
     Bundled,
+    Chats,
     Hub,
+    LjSpeech,
     Llm,
     Mix,
     OneSource,
@@ -22,7 +24,9 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.recording import ChannelChoice
 
 from .attachment import Attachments
+from .chat import chat_pairs
 from .hub import hub_pairs, local_copy
+from .ljspeech import ljspeech_pairs
 from .llm import LlmClient, SourceRow, llm_pairs
 from .pair import Pair
 from .recordings import recording_pairs
@@ -83,6 +87,9 @@ def _local(source: OneSource) -> Path | None:
         return local_copy(source.dataset)
     if isinstance(source, Llm):
         return None if source.ask.templates is None else _existing("source.ask.templates", source.ask.templates)
+    if isinstance(source, Chats) and source.dataset is not None:
+        return local_copy(source.dataset)
+    assert source.path is not None
     return _existing("source.path", source.path)
 
 
@@ -101,6 +108,10 @@ def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient |
         return _with_channel(file_pairs(source, attachments), source.channel)
     if isinstance(source, Hub):
         return _with_channel(hub_pairs(source, attachments), source.channel)
+    if isinstance(source, LjSpeech):
+        return _with_channel(ljspeech_pairs(source), source.channel)
+    if isinstance(source, Chats):
+        return chat_pairs(source)
     if isinstance(source, VoiceAssistant):
         return voiceassistant_pairs(source, attachments)
     if isinstance(source, Llm):

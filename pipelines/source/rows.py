@@ -4,12 +4,13 @@ Whatever is wrong with one row makes a `BadPair` with its place; whatever is wro
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from anytalk.synth.errors import SetupError
 
@@ -50,6 +51,42 @@ def column_names(row: Mapping[str, Any]) -> str:
     names = [str(name)[:60] for name in list(row)[:NAMED_COLUMNS]]
     names = [name if name.isprintable() else ascii(name) for name in names]
     return ", ".join(names) + (f", and {len(row) - NAMED_COLUMNS} more" if len(row) > NAMED_COLUMNS else "")
+
+
+def chat_kind(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What reads a row that holds a whole chat, as keys of a source; None for any other row.
+
+    >>> chat_kind({"id": "c1", "conversations": [{"from": "human", "value": "Hello."}]})
+    {'kind': 'sharegpt'}
+    """
+    for name in ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "data"):
+        turns = row.get(name)
+        if not isinstance(turns, list | tuple) or not turns:
+            continue
+        kind = _kind_of_turns(turns)
+        if kind is not None:
+            return {"kind": kind} | ({} if CHAT_COLUMNS[kind] == name else {"columns": {"turns": name}})
+    return {"kind": "alpaca"} if {"instruction", "output"} <= row.keys() else None
+
+
+CHAT_COLUMNS = {"messages": "messages", "sharegpt": "conversations", "ultrachat": "data"}
+"""Column of the turns, by kind of chats."""
+
+
+def _kind_of_turns(turns: Sequence[Any]) -> str | None:
+    if all(isinstance(turn, str) for turn in turns):
+        return "ultrachat"
+    if all(isinstance(turn, Mapping) for turn in turns):
+        if all({"role", "content"} <= turn.keys() for turn in turns):
+            return "messages"
+        if all({"from", "value"} <= turn.keys() for turn in turns):
+            return "sharegpt"
+    return None
+
+
+def as_flow(value: Any) -> str:
+    """A value as one would write it after --set: `{kind: sharegpt, path: chats.json}`."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
 
 
 def _refused(path: Path, what: str) -> SetupError:

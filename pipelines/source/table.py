@@ -16,7 +16,7 @@ from anytalk.synth.seed import digest
 
 from .attachment import Attachments, of_file
 from .pair import BadPair, Pair, Recording
-from .rows import Row, column_names, json_lines, table_rows
+from .rows import Row, as_flow, chat_kind, column_names, json_lines, table_rows
 
 BUNDLED = {"en": "pairs.jsonl", "de": "pairs.de.jsonl"}
 """File of the corpus in each language."""
@@ -55,7 +55,10 @@ def file_pairs(source: Table | Recordings, attachments: Attachments) -> Iterator
     """
     path = Path(source.path)
     if path.is_dir():
-        raise SetupError(f"source.path: {path} is a folder; a {source.kind} source is a file")
+        raise SetupError(
+            f"source.path: {path} is a folder; a {source.kind} source is a file; a folder of recordings is of the kind "
+            "recordings, or ljspeech where it has a metadata.csv"
+        )
     kind = source.kind if isinstance(source, Table) else _kind_of(path)
     return table_pairs(source, table_rows(path, kind), attachments, path.parent, path.stem)
 
@@ -96,7 +99,7 @@ def table_pairs(
             yield row
             continue
         if not checked:
-            _check_columns(columns, row, name)
+            _check_columns(source, columns, row, name)
             checked = True
         try:
             yield _pair(source, columns, row, attachments, folder, name, place)
@@ -108,8 +111,8 @@ def table_pairs(
         raise SetupError(f"source: {name} holds no rows")
 
 
-def _check_columns(columns: Columns, row: Mapping[str, Any], name: str) -> None:
-    """Refuse a table without questions, and say what it is where that can be seen.
+def _check_columns(source: Mapped, columns: Columns, row: Mapping[str, Any], name: str) -> None:
+    """Refuse a table without questions, and name the kind that reads it where that can be seen.
 
     Raises:
         SetupError: it has no column that makes a question.
@@ -117,17 +120,10 @@ def _check_columns(columns: Columns, row: Mapping[str, Any], name: str) -> None:
     if {columns.question, columns.question_audio} & row.keys():
         return
     missing = f"source.columns.question: no column {columns.question!r} in {name}; it has: {column_names(row)}"
-    for chat in ("messages", "conversations", "conversation", "dialogue"):
-        if isinstance(row.get(chat), list | tuple):
-            raise SetupError(
-                f"{missing}; {chat!r} holds whole chats, which are not read: write a row for each turn, with the "
-                "columns question, answer, conversation and turn (0, 1, ...)"
-            )
-    if {"instruction", "output"} <= row.keys():
-        raise SetupError(
-            f"{missing}; this is the form of Alpaca: --set 'source.columns={{question: instruction, answer: output}}' "
-            "(an input is read with its instruction)"
-        )
+    if (chat := chat_kind(row)) is not None:
+        place = {"dataset": source.dataset} if isinstance(source, Hub) else {"path": getattr(source, "path", name)}
+        keys = {"kind": chat["kind"], **place, **chat}
+        raise SetupError(f"{missing}; these are chats of the kind {chat['kind']}: --set 'source={as_flow(keys)}'")
     raise SetupError(f"{missing}; name yours with --set source.columns.question=...")
 
 
@@ -144,8 +140,7 @@ def _pair(
     answer_recording = recording_in(row.get(columns.answer_audio), attachments, folder, place)
     question, answer = text_in(row, columns.question), text_in(row, columns.answer)
     if columns.question == "instruction" and (more := text_in(row, "input")):
-        # Alpaca parts a question into what to do and with what.
-        question = f"{question or ''} {more}".strip()
+        question = with_input(question or "", more)
     if isinstance(source, Recordings) and source.transcribe:
         question, answer = question or None, answer or None
         hears_question, hears_answer = question_recording is not None, answer_recording is not None
@@ -170,7 +165,18 @@ def _pair(
         question_recording=question_recording,
         answer_recording=answer_recording,
         source=place,
+        question_speaker=text_in(row, columns.question_speaker) or None,
+        answer_speaker=text_in(row, columns.answer_speaker) or None,
     )
+
+
+def with_input(instruction: str, more: str) -> str:
+    """What to do and with what, which Alpaca parts, as one question.
+
+    >>> with_input("Name the odd one out", "Twitter, Instagram, Telegram")
+    'Name the odd one out: Twitter, Instagram, Telegram'
+    """
+    return f"{instruction}{':' if instruction[-1:].isalnum() else ''} {more}".strip()
 
 
 def text_in(row: Mapping[str, Any], column: str) -> str | None:

@@ -239,7 +239,9 @@ class Crew:
         fingerprints = self._versions[facts["made_with"][0]]["made_with"]["fingerprints"]
         width = fingerprints["features"]["width"] if self.recipe.features.store else None
         tables = {
-            "accepted": schema.table(outcome.accepted, schema.row_schema(width, fingerprints)),
+            "accepted": schema.table(
+                outcome.accepted, schema.row_schema(width, fingerprints, self.plan.names_speakers)
+            ),
             "rejected": schema.table(outcome.rejected, schema.reject_schema(fingerprints)),
             "attempts": schema.table(outcome.attempts, schema.attempt_schema(fingerprints)),
         }

@@ -223,4 +223,6 @@ def _named(row: PlannedRow) -> dict[str, Any]:
         "question_written": pair.question_written or pair.question,
         "answer_written": pair.answer_written or pair.answer,
         "language": pair.language,
+        "question_speaker": pair.question_speaker,
+        "answer_speaker": pair.answer_speaker,
     }

@@ -332,7 +332,7 @@ def test_pieces_of_a_recording_are_rows_that_say_where_they_are_from(tmp_path, s
     assert all(piece.source.startswith("long.flac ") and piece.source.endswith(" s") for piece in pieces)
     assert {piece.question_recording.label() for piece in pieces} == {f"recording:{piece.source}" for piece in pieces}
     assert len({piece.conversation for piece in pieces}) == len(pieces)
-    assert len({split_of(piece, Split(validation=0.5)) for piece in pieces}) == 1
+    assert len({split_of([piece], Split(validation=0.5)) for piece in pieces}) == 1
 
 
 def test_without_a_transcript_the_row_says_what_was_heard(tmp_path, sentence, fake_recipe):

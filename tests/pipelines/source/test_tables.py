@@ -186,9 +186,6 @@ def test_a_broken_array_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"messages": [{"role": "user", "content": "Q?"}]}, r"'messages' holds whole chats.*a row for each turn"),
-        ({"id": "c", "conversations": [{"from": "human", "value": "Q?"}]}, r"'conversations' holds whole chats"),
-        ({"instruction": "Q?", "input": "", "output": "A."}, r"Alpaca: --set 'source.columns=\{question: instruction"),
         ({"prompt": "Q?"}, r"no column 'question' in a; it has: prompt; name yours"),
         ({f"c{n}": 1 for n in range(500)}, r"c10, c11, and 488 more; name yours"),
     ],

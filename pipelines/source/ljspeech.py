@@ -1,0 +1,168 @@
+"""A folder as LJSpeech has it: recordings in wavs/, and their transcripts in the lines of metadata.csv.
+
+The form: https://keithito.com/LJ-Speech-Dataset: `id|text|normalised text` without a header, and no quotation marks
+around fields. Others write `id|text`, or a speaker behind the id, or a header and another delimiter: read as well.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from anytalk.pipelines.recipe import LjSpeech, LjSpeechField
+from anytalk.synth.errors import SampleError, SetupError
+
+from .attachment import of_file
+from .delimited import DELIMITERS, read_csv
+from .encoding import lines_of
+from .folder import AUDIO_SUFFIXES, place_of
+from .pair import BadPair, Pair
+from .table import ROW_ERRORS, text_in
+
+BY_COUNT: dict[int, tuple[LjSpeechField, ...]] = {
+    2: ("id", "text"),
+    3: ("id", "text", "normalised"),
+    4: ("id", "speaker", "text", "normalised"),
+}
+"""What the fields of a line are, by their number."""
+
+HEADERS: dict[str, LjSpeechField] = {
+    **dict.fromkeys(("id", "file", "file_name", "filename", "audio", "audio_file", "wav", "path"), "id"),
+    **dict.fromkeys(("speaker", "speaker_name", "speaker_id"), "speaker"),
+    **dict.fromkeys(("text", "transcription", "transcript", "sentence"), "text"),
+    **dict.fromkeys(("normalised", "normalized", "normalized_text", "normalized_transcription"), "normalised"),
+}
+"""Names that columns have where the first line is a header."""
+
+LOOKED_AT = 50
+"""Lines that are looked at for a speaker in the place of the text."""
+
+Line = tuple[int, dict[str, str | None] | str]
+"""Number of a line, and its fields, or what is wrong with it."""
+
+
+def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
+    """Read the recordings of a folder as questions with their transcripts, and each that no line names as a reject.
+
+    Raises:
+        SetupError: the folder has no such table, or its lines are of another form.
+    """
+    folder = Path(source.path)
+    table = folder / source.metadata
+    if not table.is_file():
+        raise SetupError(
+            f"source.path: {folder} has no {source.metadata}, as an ljspeech source does; a folder of recordings with "
+            f"NAME.txt beside them is of the kind recordings: --set 'source={{kind: recordings, path: {folder}}}'"
+        )
+    named: set[Path] = set()
+    number = None
+    for number, fields in _lines(source, table):
+        place = f"{table.name}:{number}"
+        if isinstance(fields, str):
+            yield BadPair("malformed_row", fields, place)
+            continue
+        try:
+            yield _pair(source, folder, fields, place, named)
+        except SampleError as error:
+            yield BadPair(error.reason, error.detail, place)
+        except ROW_ERRORS as error:
+            yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
+    if number is None:
+        raise SetupError(f"source.path: {table} holds no rows")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in AUDIO_SUFFIXES and path not in named and path.is_file():
+            yield BadPair("unused_file", f"no line of {source.metadata} names it", place_of(path, folder))
+
+
+def _lines(source: LjSpeech, table: Path) -> Iterator[Line]:
+    first = next((line for _, line in lines_of(table) if line and line.strip()), "")
+    header = {name: HEADERS[name.lower()] for name in _header(first)}
+    if header and source.fields is None:
+        for number, row in read_csv(table):
+            yield number, row if isinstance(row, str) else {header[name]: row[name] for name in header}
+        return
+    fields = source.fields or _fields(table, first)
+    for number, text in lines_of(table):
+        if text is None:
+            yield number, "not in the encoding of the rest, or too long"
+        elif text.strip():
+            parts = text.split("|")
+            if len(parts) == len(fields):
+                yield number, dict(zip(fields, parts, strict=True))
+            else:
+                yield number, f"{len(parts)} fields between bars; {'|'.join(fields)} are {len(fields)}"
+
+
+def _header(line: str) -> list[str]:
+    """Names in a header; none for a line that is a row."""
+    for delimiter in DELIMITERS:
+        names = [name.strip() for name in line.split(delimiter)]
+        found = {HEADERS.get(name.lower()) for name in names}
+        if len(found) == len(names) > 1 and None not in found and "id" in found:
+            return names
+    return []
+
+
+def _fields(table: Path, first: str) -> tuple[LjSpeechField, ...]:
+    """What the fields of a line are.
+
+    Raises:
+        SetupError: that cannot be told.
+    """
+    count = first.count("|") + 1
+    if count not in BY_COUNT:
+        raise SetupError(
+            f"source.fields: the first line of {table} has {count} fields between bars; say what they are, such as "
+            "--set 'source.fields=[id, speaker, text, normalised]'"
+        )
+    rows = [line.split("|") for _, line in islice(lines_of(table), LOOKED_AT) if line and line.count("|") == count - 1]
+    seconds = [row[1] for row in rows]
+    # One word that comes again and again is no text, unless it is what is said.
+    if (
+        count == 3
+        and len(set(seconds)) < len(seconds)
+        and all(second and not any(map(str.isspace, second)) for second in seconds)
+        and not any(row[1] == row[2] for row in rows)
+    ):
+        raise SetupError(
+            f"source.fields: the second field of {table} looks like a speaker ({seconds[0][:40]!r}), not like a text; "
+            "say so: --set 'source.fields=[id, speaker, text]' (or [id, text, normalised] if it is one)"
+        )
+    return BY_COUNT[count]
+
+
+def _pair(source: LjSpeech, folder: Path, fields: Mapping[str, str | None], place: str, named: set[Path]) -> Pair:
+    name = text_in(fields, "id")
+    if not name:
+        raise ValueError("the line names no recording")
+    path = _recording(folder, name)
+    named.add(path)
+    written, spoken = text_in(fields, "text"), text_in(fields, "normalised")
+    question = spoken or written or ""
+    return Pair(
+        split_name=source.split_name or folder.name,
+        conversation=name,
+        turn=0,
+        question=question,
+        answer=None,
+        language=source.language,
+        question_recording=of_file(path),
+        question_written=written or question,
+        source=place,
+        question_speaker=text_in(fields, "speaker") or None,
+    )
+
+
+def _recording(folder: Path, name: str) -> Path:
+    """The recording of an id: a path, or a name in wavs/ with any suffix.
+
+    Raises:
+        SampleError: `missing_audio`.
+    """
+    for base in (folder / "wavs", folder):
+        exact = base / name
+        candidates = [exact, exact.with_name(f"{exact.name}.wav")]
+        candidates += (exact.with_name(f"{exact.name}{suffix}") for suffix in sorted(AUDIO_SUFFIXES))
+        for path in candidates:
+            if path.is_file():
+                return path
+    raise SampleError("missing_audio", f"there is no recording {name!r} in wavs/, nor in the folder itself")
