@@ -57,6 +57,7 @@ ROOMS: dict[str, list[str]] = {
         "rejudge",
         "check",
         "repair",
+        "export",
     ],
     "model": [],
     "recipes": [

@@ -136,7 +136,7 @@ def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
         retries=_retries(recipe["check"]["attempts"], rerolled),
         thresholds="\n".join(_thresholds(recipe["check"])) or "| none | | |",
         gates=_table(table(manifest["gates"])),
-        voices="\n".join(_voices(manifest)),
+        voices="\n".join(voices_table(manifest)),
         texts=_texts(_kinds(recipe["source"])),
     )
 
@@ -149,11 +149,11 @@ def _front_matter(manifest: Mapping[str, Any], splits: Mapping[str, int]) -> str
     # Names are written as JSON strings, which YAML reads as they are meant whatever is in them.
     lines = [
         f"pretty_name: {json.dumps(manifest['recipe']['name'])}",
-        *_listed("license", _licences(manifest)),
-        *_listed("language", sorted({json.dumps(primary(tag)) for tag in manifest["rows_by_language"]})),
-        *_listed("size_categories", [next((name for end, name in SIZES if rows < end), "n>10M")]),
-        *_listed("task_categories", tasks),
-        *_listed("tags", ["anytalk", "spoken-instructions", "snac"]),
+        *listed("license", licences_of(manifest)),
+        *listed("language", sorted({json.dumps(primary(tag)) for tag in manifest["rows_by_language"]})),
+        *listed("size_categories", [size_category(rows)]),
+        *listed("task_categories", tasks),
+        *listed("tags", ["anytalk", "spoken-instructions", "snac"]),
     ]
     if splits:
         lines += ["configs:", "- config_name: default", "  data_files:"]
@@ -161,11 +161,17 @@ def _front_matter(manifest: Mapping[str, Any], splits: Mapping[str, int]) -> str
     return "".join(f"{line}\n" for line in lines)
 
 
-def _listed(key: str, values: Sequence[str]) -> list[str]:
+def listed(key: str, values: Sequence[str]) -> list[str]:
+    """A key of the front matter with its values, as lines of YAML; none without values."""
     return [f"{key}:", *(f"- {value}" for value in values)] if values else []
 
 
-def _licences(manifest: Mapping[str, Any]) -> list[str]:
+def size_category(rows: int) -> str:
+    """How the hub names datasets of this size."""
+    return next((name for end, name in SIZES if rows < end), "n>10M")
+
+
+def licences_of(manifest: Mapping[str, Any]) -> list[str]:
     """Licences of the voices that spoke, as the hub calls them."""
     found = set()
     for name in manifest["utterances_by_voice"]:
@@ -207,8 +213,8 @@ def _thresholds(check: Mapping[str, Any]) -> Iterable[str]:
             yield f"| `{name}` | {cells} |"
 
 
-def _voices(manifest: Mapping[str, Any]) -> Iterable[str]:
-    """A line of the table for each voice that spoke, and for recordings and codes of the source."""
+def voices_table(manifest: Mapping[str, Any]) -> Iterable[str]:
+    """Licences: a line of the table for each voice that spoke, and for recordings and codes of the source."""
     kinds = {"recording": "recordings of the source", "codes": "SNAC codes of the source"}
     for name, utterances in manifest["utterances_by_voice"].items():
         terms = manifest["licences"].get(name)

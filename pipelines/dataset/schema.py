@@ -136,14 +136,18 @@ def attempt_schema(fingerprints: Mapping[str, object]) -> pa.Schema:
 
 
 def _with_metadata(fields: Sequence[pa.Field], fingerprints: Mapping[str, object]) -> pa.Schema:
+    return with_features(fields, {"anytalk": json.dumps({"schema": SCHEMA_VERSION, **fingerprints}, sort_keys=True)})
+
+
+def with_features(fields: Sequence[pa.Field], metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """Make a schema whose metadata say to `datasets` of which types its columns are, audio among them.
+
+    Args:
+        fields: the columns; those of type `AUDIO` become `Audio`.
+        metadata: what else the metadata hold.
+    """
     features = {field.name: _huggingface_type(field.type, field.name) for field in fields}
-    return pa.schema(
-        fields,
-        metadata={
-            "huggingface": json.dumps({"info": {"features": features}}),
-            "anytalk": json.dumps({"schema": SCHEMA_VERSION, **fingerprints}, sort_keys=True),
-        },
-    )
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}}), **(metadata or {})})
 
 
 def _huggingface_type(kind: pa.DataType, name: str) -> dict[str, Any]:

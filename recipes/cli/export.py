@@ -1,0 +1,171 @@
+"""`anytalk export FORMAT DATASET OUT`: a dataset in the format of another tool."""
+
+import dataclasses
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anytalk.synth.wording import quantity
+
+from .console import Json, emit, interrupted
+
+if TYPE_CHECKING:
+    from anytalk.pipelines.export import Format
+
+app = typer.Typer()
+formats = typer.Typer(
+    no_args_is_help=True,
+    help="Export a dataset to the format of another tool; an export that was interrupted goes on.",
+    epilog="Example:  anytalk export hf out/quickstart/dataset out/hf",
+)
+app.add_typer(formats, name="export")
+
+
+class TextForm(StrEnum):
+    """Which text of a row."""
+
+    spoken = "spoken"
+    written = "written"
+
+
+class Side(StrEnum):
+    """Which side of a row."""
+
+    question = "question"
+    answer = "answer"
+
+
+class Base(StrEnum):
+    """Bases of Orpheus-style models whose ids are known."""
+
+    orpheus = "orpheus"
+    qwen3 = "qwen3"
+    lfm2 = "lfm2"
+
+
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder or object-store URL to write.")]
+Split = Annotated[
+    list[str] | None, typer.Option("--split", help="train, validation or test; all by default. Repeatable.")
+]
+PartRows = Annotated[int, typer.Option("--part-rows", min=1, help="Rows of a file, a few more or less.")]
+Text = Annotated[TextForm, typer.Option("--text", help="The text as spoken, or as the source has it (with digits).")]
+Speaker = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Speaker of all rows; each row's own by default, '' for none."),
+]
+AnyCodec = Annotated[bool, typer.Option("--any-codec", help="Export codes of another codec than SNAC.")]
+DEFAULT_ROWS = 500
+
+
+@formats.command(epilog="Example:  anytalk export orpheus DATASET OUT --tokenizer canopylabs/orpheus-3b-0.1-ft")
+def orpheus(
+    dataset: Dataset,
+    out: Out,
+    tokenizer: Annotated[str, typer.Option(help="Hub id or folder of the tokenizer of the model that you finetune.")],
+    source: Speaker = None,
+    text: Text = TextForm.spoken,
+    mask_prompt: Annotated[bool, typer.Option("--mask-prompt", help="No loss on the prompt (labels -100).")] = False,
+    base: Annotated[
+        Base, typer.Option(help="Whose ids: orpheus (Llama 3), or VyvoTTS's qwen3 or lfm2.")
+    ] = Base.orpheus,
+    base_offset: Annotated[
+        int | None, typer.Option(min=1, help="Size of another base's vocabulary; codes begin 10 after it.")
+    ] = None,
+    end_of_text: Annotated[int | None, typer.Option(min=0, help="Id that ends the text, for another base.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Leave longer rows out, and count them.")] = None,
+    any_codec: AnyCodec = False,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Tokens for Orpheus-style finetuning: input_ids, labels, attention_mask in Parquet."""
+    from anytalk.pipelines.export import BASES, Orpheus
+    from anytalk.synth.errors import SetupError
+
+    ids = BASES[base.value]
+    if base_offset is not None:
+        if end_of_text is None:
+            raise SetupError("--base-offset needs --end-of-text, the id that ends the text for that base")
+        ids = dataclasses.replace(ids, tokens=base_offset, first_token=None)
+    if end_of_text is not None:
+        ids = dataclasses.replace(ids, end_of_text=end_of_text)
+    form = Orpheus(tokenizer, ids, source, text.value, mask_prompt, max_tokens, any_codec)
+    _export(form, dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export tts-parquet out/quickstart/dataset out/tts --source heart")
+def tts_parquet(
+    dataset: Dataset,
+    out: Out,
+    side: Annotated[Side, typer.Option(help="Whose speech.")] = Side.answer,
+    source: Speaker = None,
+    text: Text = TextForm.spoken,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Text, audio and source (the speaker) in Parquet, for notebooks that finetune text to speech."""
+    from anytalk.pipelines.export import TtsParquet
+
+    _export(TtsParquet(side.value, source, text.value), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export hf out/quickstart/dataset out/hf --split train")
+def hf(
+    dataset: Dataset,
+    out: Out,
+    features: Annotated[bool, typer.Option("--features", help="Keep the Whisper features, most of the bytes.")] = False,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """All columns as Parquet, which `datasets` loads and the hub's viewer shows with players."""
+    from anytalk.pipelines.export import HubParquet
+
+    _export(HubParquet(features), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(
+    name="voiceassistant-400k",
+    epilog="Example:  anytalk export voiceassistant-400k out/quickstart/dataset out/va --any-codec",
+)
+def voiceassistant(
+    dataset: Dataset,
+    out: Out,
+    text: Text = TextForm.spoken,
+    any_codec: AnyCodec = False,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """The seven columns of VoiceAssistant-400K, for Mini-Omni and SLAM-LLM."""
+    from anytalk.pipelines.export import VoiceAssistant400k
+
+    _export(VoiceAssistant400k(text.value, any_codec), dataset, out, split, part_rows, as_json)
+
+
+def _export(form: "Format", dataset: str, out: str, split: list[str] | None, part_rows: int, as_json: bool) -> None:
+    from anytalk.pipelines import export
+    from anytalk.pipelines.progress import reporter
+
+    try:
+        found = export.export(dataset, form, out, splits=split or (), part_rows=part_rows, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted(f"what is finished is kept in {out}; the same command goes on from there")
+    emit(dataclasses.asdict(found), as_json, _text(found))
+
+
+def _text(found: Any) -> str:
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in found.splits.items())
+    left_out = ", ".join(f"{reason} {rows:,}" for reason, rows in found.left_out.items())
+    return "\n".join(
+        [
+            f"{found.out}: {found.format}, complete",
+            f"  written    {quantity(found.rows, 'row')} ({splits}) in {quantity(found.files, 'file')}, "
+            f"{found.bytes / 1e6:,.1f} MB",
+            *([f"  left out   {left_out}; left_out.jsonl names them"] if left_out else []),
+            *([f"  kept       {quantity(found.parts_kept, 'part')} of an earlier run"] if found.parts_kept else []),
+        ]
+    )
