@@ -3,9 +3,9 @@
 if __name__ == "pipelines":
     raise ImportError("import anytalk.pipelines (pip install -e .), not the bare folder name")
 
-from .build import Summary, build
+from .build import Summary, build, recipe_of
 from .check import Report, check
 from .rejudge import Rejudged, rejudge
 from .repair import repair
 
-__all__ = ["Rejudged", "Report", "Summary", "build", "check", "rejudge", "repair"]
+__all__ = ["Rejudged", "Report", "Summary", "build", "check", "recipe_of", "rejudge", "repair"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
 from anytalk.pipelines.plan import Plan, load_or_make
-from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError
 
 from .close import CHECKSUMS, MANIFEST, close, stored_recipe, totals_of
@@ -104,6 +104,19 @@ def build(
         return _build(units, share, progress, local=local or part is not None, mixed=mixed)
     finally:
         progress.stop()
+
+
+def recipe_of(dataset: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """The recipe that a dataset is built by, finished or not, with values overridden.
+
+    Raises:
+        SetupError: there is no dataset, another version of anytalk planned it, or a value is not in order.
+    """
+    store = Store(dataset)
+    if not store.exists(PLAN):
+        raise SetupError(f"{store} holds no anytalk dataset")
+    tree = current_judgement(store).recipe.model_dump(mode="json")
+    return resolve(tree, f"of {store}", Recipe, both_sides(overrides))
 
 
 def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed: bool) -> Summary:

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import settings
 from support.cluster import cluster
 
+from anytalk.pipelines import build
 from anytalk.pipelines.dataset import commit, schema
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.threads import torch_threads
@@ -91,6 +92,39 @@ def fake_recipe(tmp_path):
         return path
 
     return write
+
+
+HOSTILE = '</script><img src=x onerror="document.title=1"> & "quotes"'
+"""Text of a row that must stay text wherever it is shown."""
+
+
+@pytest.fixture(scope="session")
+def mixed_dataset(tmp_path_factory, fake_sections):
+    """A finished dataset, not to be changed: rows that pass at once, on retry, never, and one that the plan rejects.
+
+    Tones are no speech, so all of one is silence: the gate is for its length, which changes from attempt to attempt.
+    """
+    folder = tmp_path_factory.mktemp("mixed")
+    pairs = [{"question": f"Number {n}?", "answer": "Said" + " so" * (n % 5) + "."} for n in range(8)]
+    pairs.append({"question": f"What is this? {HOSTILE}", "answer": "No idea."})
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    speeds = [0.6, 1.6]
+    sections = fake_sections | {
+        "source": str(folder / "pairs.jsonl"),
+        "voices": {
+            "question": [{"voice": "fake:ann", "speed": speeds}, {"voice": "fake:bob", "speed": speeds}],
+            "answer": {"voice": "fake:eve", "speed": speeds},
+        },
+        "check": {
+            "attempts": 3,
+            "mos": "fake",
+            "question": ANYTHING,
+            "answer": ANYTHING | {"max_leading_silence_s": 0.5},
+        },
+    }
+    (folder / "mixed.yaml").write_text(yaml.safe_dump(sections))
+    build(folder / "mixed.yaml", folder / "mixed", local=True)
+    return folder / "mixed"
 
 
 @pytest.fixture(scope="module")

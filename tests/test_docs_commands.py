@@ -78,6 +78,7 @@ NOT_RUN = {
     r".* --device cuda": "takes a GPU; recipes/cli/test_devices.py looks at the option",
     r"push": "sends to the hub",
     r"serve": "does not end",
+    r"(show|explain) \S+ ID": "the id of one of the reader's rows; recipes/cli/test_show.py asks for real ones",
 }
 """Commands that are parsed and validated, but not run, and why."""
 

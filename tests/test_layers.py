@@ -50,6 +50,7 @@ ROOMS: dict[str, list[str]] = {
         "likeness",
         "plan",
         "speech",
+        "report",
         "close",
         "part",
         "units",

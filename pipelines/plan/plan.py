@@ -126,6 +126,14 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
         """BCP-47 tags of all rows."""
         return {tag for batch in self._batches for tag in pc.unique(batch.column("language")).to_pylist()}
 
+    def named(self, beginning: str) -> list[tuple[str, int]]:
+        """Rows whose ids begin with some characters, each with its unit, in plan order."""
+        found: list[tuple[str, int]] = []
+        for batch in self._batches:
+            chosen = batch.filter(pc.starts_with(batch.column("id"), beginning))
+            found += zip(chosen.column("id").to_pylist(), chosen.column("unit").to_pylist(), strict=True)
+        return found
+
     def _bounds(self, number: int) -> tuple[int, int]:
         number = range(len(self))[number]
         return int(self._starts[number]), int(self._starts[number + 1])

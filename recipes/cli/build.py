@@ -1,13 +1,14 @@
 """`anytalk build` and `anytalk check`: a dataset from a recipe, and whether its files are in order, or mended."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from anytalk.synth.wording import quantity
 
-from .console import Json, Mixed, RecipeName, Set, emit, interrupted, overrides
+from .console import Json, Mixed, Set, emit, interrupted, overrides
 
 app = typer.Typer()
 
@@ -22,7 +23,9 @@ SHOWN = 20
     epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
 )
 def build(
-    recipe: RecipeName,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, a YAML file, or an unfinished dataset.")
+    ],
     out: Annotated[str | None, typer.Option(help="Folder or object-store URL; out/NAME by default.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Run in this process instead of on Ray.")] = False,
     part: Annotated[
@@ -33,18 +36,20 @@ def build(
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Build a dataset from a recipe, or go on with one that was interrupted."""
+    """Build a dataset from a recipe, or go on with one that was interrupted: by its recipe, or by its folder."""
     from anytalk.recipes.shipped import find
     from anytalk.synth.errors import EngineError
 
-    path = find(recipe, "build")
+    goes_on = "://" in recipe or (Path(recipe) / "plan" / "plan.json").is_file()
+    path = None if goes_on else find(recipe, "build")
     typer.echo("starting ...", err=True)  # What follows imports much, which takes seconds.
     from anytalk import pipelines
     from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.recipe import load_recipe
 
-    loaded = load_recipe(path, overrides(settings))
-    target = out or f"out/{loaded.name}"
+    changed = overrides(settings)
+    loaded = pipelines.recipe_of(recipe, changed) if path is None else load_recipe(path, changed)
+    target = out or (recipe if goes_on else f"out/{loaded.name}")
     try:
         summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 Measures are stored, verdicts follow from them: another policy can judge the same rows again.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .measure import Measures
@@ -96,16 +97,15 @@ class FailedCheck:
         return f"{self.measure} {self.value:g} is {side} {self.bound:g}"
 
 
-def first_failure(measures: Measures, policy: Policy) -> FailedCheck | None:
-    """Find the first gate that an utterance fails.
+def failures(measures: Measures, policy: Policy) -> Iterator[FailedCheck]:
+    """Find every gate that an utterance fails, in the order of `GATES`.
 
     Args:
         measures: of the utterance.
         policy: the bounds.
 
-    Returns:
-        The gate; None if the utterance passes. A measure that is not a number fails its gate, one that is not known
-        passes it.
+    Yields:
+        The gates. A measure that is not a number fails its gate, one that is not known passes it.
     """
     for reason, measure, name in GATES:
         value, bound = getattr(measures, measure), getattr(policy, name)
@@ -113,8 +113,12 @@ def first_failure(measures: Measures, policy: Policy) -> FailedCheck | None:
             continue
         passes = value <= bound if name.startswith("max_") else value >= bound
         if not passes:
-            return FailedCheck(reason, measure, value, bound)
-    return None
+            yield FailedCheck(reason, measure, value, bound)
+
+
+def first_failure(measures: Measures, policy: Policy) -> FailedCheck | None:
+    """Find the first gate that an utterance fails, which names it; None if it passes. See `failures`."""
+    return next(failures(measures, policy), None)
 
 
 def verdict(measures: Measures, policy: Policy) -> str | None:

@@ -1,0 +1,116 @@
+"""Rows that a person asks for: of an outcome, for a reason, that meet a condition, the worst or best of a measure."""
+
+import dataclasses
+import heapq
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anytalk.pipelines.dataset import SIDES, Store, Where, parse_where
+from anytalk.synth.errors import SetupError, near_matches
+from anytalk.synth.judge.policy import GATES, REASONS
+
+from .rows import FLAT, flat_tables
+
+LOW_IS_WORSE = {measure for _, measure, bound in GATES if bound.startswith("min_")} - {
+    measure for _, measure, bound in GATES if bound.startswith("max_")
+}
+"""Measures that have only a lower bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Which rows are wanted, and in which order.
+
+    Attributes:
+        outcome: accepted or rejected; None for both.
+        reason: of rejected rows.
+        where: a condition over the columns of `FLAT`; see `dataset.parse_where`.
+        by: column by which the worst or best are chosen; None for plan order.
+        worst: whether the worst come first, else the best.
+        limit: most rows.
+    """
+
+    outcome: str | None = None
+    reason: str | None = None
+    where: str | None = None
+    by: str | None = None
+    worst: bool = True
+    limit: int = 20
+
+
+def select(dataset: str, wanted: Selection) -> tuple[list[dict[str, Any]], int]:
+    """Read the rows that are wanted; no more than `limit` are in memory, and those of a unit.
+
+    Returns:
+        The rows (`FLAT`), and how many there are in all.
+
+    Raises:
+        SetupError: there is no dataset, or the selection names a column or a reason that is not there.
+    """
+    store = Store(dataset)
+    where = None if wanted.where is None else parse_where(wanted.where, FLAT)
+    if wanted.by is not None:
+        _check_ordered(wanted.by)
+    tables, reasons = _matching(store, wanted, where), set[str]()
+    found, count = list[dict[str, Any]](), 0
+    heap = list[tuple[float, int, dict[str, Any]]]()
+    for table in tables:
+        if wanted.by is None:
+            found += table.slice(0, wanted.limit - len(found)).to_pylist()
+        else:
+            _push(heap, table, wanted, count)
+        count += table.num_rows
+        reasons.update(pc.unique(table["reason"]).to_pylist())
+    if wanted.reason is not None and not count:
+        _check_reason(store, wanted.reason)
+    if wanted.by is not None:
+        found = [row for _, _, row in sorted(heap, key=lambda one: (-one[0], -one[1]))]
+    return found, count
+
+
+def is_low_worse(column: str) -> bool:
+    """Whether low values of a column are the bad ones."""
+    return any(column == f"{side}_{measure}" for side in SIDES for measure in LOW_IS_WORSE)
+
+
+def _matching(store: Store, wanted: Selection, where: Where | None) -> Iterator[pa.Table]:
+    for table, _ in flat_tables(store):
+        for column, value in (("outcome", wanted.outcome), ("reason", wanted.reason)):
+            if value is not None:
+                table = table.filter(pc.equal(table[column], value))
+        yield table if where is None or not table.num_rows else where.kept(table)
+
+
+def _push(heap: list[tuple[float, int, dict[str, Any]]], table: pa.Table, wanted: Selection, before: int) -> None:
+    """Keep the rows of the highest keys; rows without a value are none of the best and none of the worst."""
+    assert wanted.by is not None
+    upside = wanted.worst != is_low_worse(wanted.by)
+    for place, value in enumerate(pc.cast(table[wanted.by], pa.float64(), safe=False).to_pylist()):
+        if value is None or not wanted.limit:
+            continue
+        key = (value if upside else -value, -(before + place))
+        if len(heap) < wanted.limit:
+            heapq.heappush(heap, (*key, table.slice(place, 1).to_pylist()[0]))
+        elif key > heap[0][:2]:
+            heapq.heapreplace(heap, (*key, table.slice(place, 1).to_pylist()[0]))
+
+
+def _check_ordered(column: str) -> None:
+    if column not in FLAT.names:
+        raise SetupError(f"--by {column}: there is no such column{near_matches(column, FLAT.names)}")
+    kind = FLAT.field(column).type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise SetupError(f"--by {column}: it holds {kind}, and rows are ordered by a number, such as answer_wer")
+
+
+def _check_reason(store: Store, reason: str) -> None:
+    """Tell a reason that no row has from one that does not exist."""
+    there: set[str] = set()
+    for table, _ in flat_tables(store):
+        there.update(one for one in pc.unique(table["reason"]).to_pylist() if one is not None)
+    if reason not in {*there, *REASONS}:
+        raise SetupError(f"no row was rejected as {json.dumps(reason)}{near_matches(reason, there or REASONS)}")
