@@ -238,6 +238,8 @@ def _kinds(source: Mapping[str, Any]) -> set[str]:
 def _texts(kinds: set[str]) -> str:
     if kinds == {"bundled"}:
         return "the texts are anytalk's own corpus, under Apache-2.0."
+    if kinds == {"grammar"}:
+        return "the texts were drawn from a grammar; that of the package is under Apache-2.0."
     return "the texts have the licence of their source, which anytalk does not know: add it before you publish."
 
 

@@ -58,6 +58,14 @@ class Bundled(_Rows):
     language: str = Field("en", description="which corpus: en (298 pairs) or de (36)")
 
 
+class GrammarSource(_Rows):
+    """Questions and answers drawn from a grammar."""
+
+    kind: Literal["grammar"]
+    path: str = Field("household", description="YAML file of a grammar, or household, the one that ships")
+    seed: int = Field(1, ge=0, lt=2**63, description="of the draws")
+
+
 OneChannel = Literal["auto", "left", "right", "mix"]
 _CHANNEL = "channel of recordings: left, right, mix, or auto, which refuses two talkers"
 
@@ -209,7 +217,7 @@ def _from_short(value: Any) -> Any:
 
 
 OneSource = Annotated[
-    Bundled | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm,
+    Bundled | GrammarSource | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm,
     Field(discriminator="kind"),
     BeforeValidator(_from_short),
 ]
@@ -258,7 +266,7 @@ class Mix(Section):
 
 
 Source = Annotated[
-    Bundled | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm | Mix,
+    Bundled | GrammarSource | Table | Recordings | LjSpeech | Chats | Hub | VoiceAssistant | Llm | Mix,
     Field(discriminator="kind"),
     BeforeValidator(_from_short),
 ]

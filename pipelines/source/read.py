@@ -9,6 +9,7 @@ from typing import Any
 from anytalk.pipelines.recipe import (
     Bundled,
     Chats,
+    GrammarSource,
     Hub,
     LjSpeech,
     Llm,
@@ -25,6 +26,7 @@ from anytalk.synth.recording import ChannelChoice
 
 from .attachment import Attachments
 from .chat import chat_pairs
+from .grammar import grammar_pairs, grammar_path
 from .hub import hub_pairs, local_copy
 from .ljspeech import ljspeech_pairs
 from .llm import LlmClient, SourceRow, llm_pairs
@@ -89,6 +91,8 @@ def _local(source: OneSource) -> Path | None:
         return None if source.ask.templates is None else _existing("source.ask.templates", source.ask.templates)
     if isinstance(source, Chats) and source.dataset is not None:
         return local_copy(source.dataset)
+    if isinstance(source, GrammarSource):
+        return _existing("source.path", str(grammar_path(source)))
     assert source.path is not None
     return _existing("source.path", source.path)
 
@@ -104,6 +108,8 @@ def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient |
     _local(source)
     if isinstance(source, Bundled):
         return bundled_pairs(source, attachments)
+    if isinstance(source, GrammarSource):
+        return grammar_pairs(source)
     if isinstance(source, Table):
         return _with_channel(file_pairs(source, attachments), source.channel)
     if isinstance(source, Hub):

@@ -24,6 +24,7 @@ from anytalk.synth.voice import SpeakRequest, load_voice
 ENDPOINT = {"base_url": "http://localhost:1/v1", "model": "tiny"}
 LACKING = {
     "quickstart": {},
+    "household": {},
     "voiceassistant-400k": {},
     "voiceassistant-regenerated": {"source.endpoint": ENDPOINT},
     "own-voice": {"voices.answer": "piper:joe"},
