@@ -4,15 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := out/quickstart
+HOUSEHOLD := out/household
 ENGINES := piper,espeak
 # Tests run side by side, one a core: make tests JOBS=8
 JOBS ?= 2
 PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: quickstart test check check-fast format lint types tests chaos fuzz typing wheel clean
+.PHONY: quickstart household test check check-fast format lint types tests chaos fuzz typing wheel clean
 
 quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
+
+household: $(VENV)/.engines  ## the same with a model that answers what it never heard: about an hour
+	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.household --out $(HOUSEHOLD)
 
 test: $(VENV)/.test  ## from nothing: environment, lint, types, tests
 	$(MAKE) check

@@ -72,7 +72,9 @@ ROOMS: dict[str, list[str]] = {
         "evaluate",
         "bench",
         "cli",
+        "steps",
         "quickstart",
+        "household",
     ],
 }
 """Rooms of a layer, and files that stand beside them, in the order in which they may import each other."""

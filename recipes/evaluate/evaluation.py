@@ -33,7 +33,17 @@ from anytalk.synth.wording import quantity
 
 SPEED_MARGIN = 1.08
 """How much faster than the fastest training variant a question is spoken again, or slower than the slowest."""
-COLUMNS = ("id", "conversation", "turn", "language", "question", "answer", "question_audio", "answer_codes")
+COLUMNS = (
+    "id",
+    "split_name",
+    "conversation",
+    "turn",
+    "language",
+    "question",
+    "answer",
+    "question_audio",
+    "answer_codes",
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,6 +72,8 @@ class EvaluatedAnswer:
     """What came of it; word error rates are between 0 and 1 or above, and None where there is nothing to compare."""
 
     kind: str
+    split_name: str
+    """Label of the row's source."""
     voice: str
     question: str
     reference: str
@@ -240,6 +252,7 @@ def _ask(
         soundfile.write(out / answer_audio, pcm16(answer.pcm), rate_hz, subtype="PCM_16")
     return EvaluatedAnswer(
         kind=asked.kind,
+        split_name=asked.row["split_name"],
         voice=asked.voice,
         question=asked.row["question"],
         reference=asked.row["answer"],

@@ -15,6 +15,7 @@ from anytalk.recipes import quickstart
 from anytalk.recipes.cli import main
 from anytalk.recipes.evaluate.evaluation import EvaluatedAnswer, _wrong, figures, pick, unheard
 from anytalk.recipes.evaluate.page import TERMS, answer_page, measured
+from anytalk.recipes.steps import Step
 from anytalk.recipes.train.recipe import load_training_recipe
 from anytalk.recipes.train.run import train
 from anytalk.synth.errors import SetupError
@@ -47,6 +48,7 @@ TINY = {
 
 def told(kind="exact", **changes):
     values = {
+        "split_name": "pairs",
         "voice": "as recorded",
         "question": "Who?",
         "reference": "Me.",
@@ -236,7 +238,7 @@ def test_a_missed_goal_is_called_missed(tmp_path):
 
 
 def test_a_step_that_fails_stops_with_a_line_and_keeps_its_seconds(tmp_path, monkeypatch, capfd):
-    step = quickstart.Step("check", ("check", str(tmp_path / "nothing")))
+    step = Step("check", ("check", str(tmp_path / "nothing")))
     monkeypatch.setattr(quickstart, "steps", lambda out: [step])
     assert quickstart.run(tmp_path / "out") == 1
     printed = capfd.readouterr()
@@ -250,9 +252,9 @@ def test_a_step_that_fails_stops_with_a_line_and_keeps_its_seconds(tmp_path, mon
 @pytest.mark.parametrize("changed", [False, True], ids=["seen again", "made anew"])
 def test_seconds_are_those_of_the_work_and_not_of_seeing_that_it_is_done(changed, tmp_path, monkeypatch):
     result = tmp_path / "out.txt"
-    step = quickstart.Step("convert", ("convert", "--help"), result)
+    step = Step("convert", ("convert", "--help"), result)
     monkeypatch.setattr(quickstart, "steps", lambda out: [step])
-    monkeypatch.setattr(quickstart, "summarise", lambda out, seconds, peak_gib: SUMMARY | {"seconds": dict(seconds)})
+    monkeypatch.setattr(quickstart, "summarise", lambda out, spent: SUMMARY | {"seconds": dict(spent.seconds)})
     seen = []
     for _ in range(2):
         assert quickstart.run(tmp_path) == 0
@@ -265,7 +267,7 @@ def test_seconds_are_those_of_the_work_and_not_of_seeing_that_it_is_done(changed
 
 def test_a_result_younger_than_its_source_is_not_made_again(tmp_path):
     result, source = tmp_path / "result", tmp_path / "source"
-    step = quickstart.Step("answer", ("eval",), result, source)
+    step = Step("answer", ("eval",), result, source)
     source.write_text("")
     assert not step.is_done
     result.write_text("")
