@@ -71,9 +71,9 @@ def test_nothing_that_the_household_is_tested_on_is_in_its_training_split(househ
     recipe = load_recipe(find("household", "build"))
     splits = collections.defaultdict(set)
     for pair in household:
-        splits[split_of(pair, recipe.split)].add(pair.answer)
+        splits[split_of([pair], recipe.split)].add(pair.answer)
     assert not splits["train"] & splits["test"]
-    asked = collections.Counter(p.split_name for p in household if split_of(p, recipe.split) == "test")
+    asked = collections.Counter(p.split_name for p in household if split_of([p], recipe.split) == "test")
     assert all(asked[kind] >= 20 for kind in ("reminders", "switches", "timers", "sums"))
 
 
@@ -93,7 +93,7 @@ def test_every_word_that_is_tested_is_heard_in_training(household):
     recipe = load_recipe(find("household", "build"))
     words = collections.defaultdict(set)
     for pair in household:
-        words[split_of(pair, recipe.split)] |= set(re.findall(r"[\w']+", pair.answer.lower()))
+        words[split_of([pair], recipe.split)] |= set(re.findall(r"[\w']+", pair.answer.lower()))
     assert words["test"] <= words["train"]
 
 
@@ -123,5 +123,5 @@ def test_a_split_by_combination_is_the_same_for_every_wording(household):
     split = Split(test=0.5)
     splits = collections.defaultdict(set)
     for pair in household:
-        splits[pair.answer].add(split_of(pair, split))
+        splits[pair.answer].add(split_of([pair], split))
     assert {len(found) for found in splits.values()} == {1}
