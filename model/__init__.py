@@ -6,6 +6,7 @@
     loss        cross-entropy of each stream
     sampling    choosing the next id
     decoding    the loop: one request or many, any task
+    continuous  the loop for requests that come and go
     streaming   sound and text while they are made
     int8        a fast copy for a processor
     convert     checkpoints of the original Mini-Omni, both ways
@@ -22,6 +23,7 @@ if __name__ == "model":
 if TYPE_CHECKING:
     from .checkpoint import CONFIG_FILE, read_config, write_checkpoint
     from .config import MiniOmniConfig, backbone_fields
+    from .continuous import ContinuousDecoding, Prefix
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
     from .decoding import Answer, End, Request, Step, decode, generate
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .loss import OnHost, StreamLoss, label_counts, weighted_mean
     from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b
     from .sampling import GREEDY, Sampling
-    from .streaming import Codec, Piece, StreamingDecoder, StreamingText, stream
+    from .streaming import Codec, Piece, StreamingAnswer, StreamingDecoder, StreamingText, stream
 
 __all__ = [
     "CONFIG_FILE",
@@ -39,6 +41,7 @@ __all__ = [
     "ORIGINAL_WEIGHTS",
     "Answer",
     "Codec",
+    "ContinuousDecoding",
     "End",
     "Example",
     "Hidden",
@@ -48,6 +51,7 @@ __all__ = [
     "MiniOmniOutput",
     "OnHost",
     "Piece",
+    "Prefix",
     "Prompt",
     "QuantisedBlock",
     "QuantisedLinear",
@@ -55,6 +59,7 @@ __all__ = [
     "Sampling",
     "Step",
     "StreamLoss",
+    "StreamingAnswer",
     "StreamingDecoder",
     "StreamingText",
     "Task",
@@ -84,6 +89,10 @@ _HOME = {
     "config": (
         "MiniOmniConfig",
         "backbone_fields",
+    ),
+    "continuous": (
+        "ContinuousDecoding",
+        "Prefix",
     ),
     "convert": (
         "ORIGINAL_WEIGHTS",
@@ -133,6 +142,7 @@ _HOME = {
     "streaming": (
         "Codec",
         "Piece",
+        "StreamingAnswer",
         "StreamingDecoder",
         "StreamingText",
         "stream",

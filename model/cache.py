@@ -1,8 +1,9 @@
-"""The key/value memory of decoding, allocated once.
+"""The key/value memory of decoding: of a batch that begins together, and of rows that come and go.
 
 Shapes: B = rows, H = key/value heads, T = positions, D = head width.
 """
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -118,3 +119,152 @@ class _PreallocatedLayer(CacheLayerMixin):
         rows, heads, _, width = like.shape
         # Zeros: with fixed shapes attention multiplies what is not filled by 0, which must be a number.
         return like.new_zeros(rows, heads, self.positions, width)
+
+
+RowMemory = list[tuple[Tensor, Tensor] | None]
+"""Keys and values of one row, each (H, T, D), a block at a time; None for a block that never ran."""
+
+
+class RowsCache:
+    """Keys and values of rows that join and leave while others go on, each filled to a length of its own.
+
+    A row joins at the end and is read alone, its prompt at once; then all rows take steps of one column together.
+    When one leaves, the last row takes its place, so that the rows stay side by side and attention reads a view.
+
+    Args:
+        backbone_layers: blocks of the backbone.
+        tts_adapter_layers: blocks of the TTS adapter, or 0.
+        positions: how many positions fit into a row.
+    """
+
+    def __init__(self, backbone_layers: int, tts_adapter_layers: int, positions: int) -> None:
+        self.positions = positions
+        self.filled: list[int] = []
+        """Positions filled so far, of each row."""
+        self._layers = [_RowsLayer(positions) for _ in range(backbone_layers + tts_adapter_layers)]
+        self.backbone = Cache(layers=[*self._layers[:backbone_layers]])
+        self.tts_adapter = Cache(layers=[*self._layers[backbone_layers:]])
+
+    def add(self, memory: RowMemory | None = None, positions: int = 0) -> int:
+        """Add a row and give its place, which is the last one.
+
+        Args:
+            memory: what `memory_of` gave.
+            positions: how many positions of it to take.
+        """
+        row = len(self.filled)
+        self.filled.append(positions)
+        for layer, kept in zip(self._layers, memory or [None] * len(self._layers), strict=True):
+            layer.rows = row + 1
+            if kept is not None:
+                layer.put(row, kept[0][:, :positions], kept[1][:, :positions])
+        return row
+
+    def read_alone(self, row: int, positions: int) -> None:
+        """Let the next call of the network fill one row with that many positions."""
+        self._check_room(row, positions)
+        for layer in self._layers:
+            layer.alone = (row, self.filled[row])
+        self.filled[row] += positions
+
+    def read_together(self) -> Tensor:
+        """Let the next call of the network give each row one column.
+
+        Returns:
+            Bool of shape (B, T): what each row sees, its new column included.
+        """
+        for row in range(len(self.filled)):
+            self._check_room(row, 1)
+        device = next((layer.device for layer in self._layers if layer.device is not None), None)
+        at_B = torch.tensor(self.filled, device=device)
+        self.filled = [length + 1 for length in self.filled]
+        seen = max(self.filled)
+        for layer in self._layers:
+            layer.alone, layer.at_B, layer.seen = None, at_B, seen
+        return torch.arange(seen, device=device) <= at_B[:, None]
+
+    def remove(self, row: int) -> None:
+        """Remove a row; the last one, if it is another, takes its place."""
+        last = len(self.filled) - 1
+        if row != last:
+            for layer, kept in zip(self._layers, self.memory_of(last, copied=False), strict=True):
+                if kept is not None:
+                    layer.put(row, *kept)
+            self.filled[row] = self.filled[last]
+        self.filled.pop()
+        for layer in self._layers:
+            layer.rows = last
+
+    def memory_of(self, row: int, *, copied: bool = True) -> RowMemory:
+        """Give what a row holds: a copy, or views that the next call of the network may change."""
+        return [layer.get(row, self.filled[row], copied) for layer in self._layers]
+
+    def _check_room(self, row: int, positions: int) -> None:
+        if (end := self.filled[row] + positions) > self.positions:
+            raise ValueError(f"the cache holds {self.positions} positions a row; {end} are needed")
+
+
+class _RowsLayer(CacheLayerMixin):
+    """One block's keys and values, each (rows, H, positions, D); there is room for twice the rows when it runs out."""
+
+    is_sliding = False
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.positions = positions
+        self.rows = 0
+        self.alone: tuple[int, int] | None = None
+        """The row that is read alone, and where; None where all take a step."""
+        self.at_B: Tensor | None = None
+        self.seen = 0
+        self.device: torch.device | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        # Zeros: attention multiplies what a row does not see by 0, which must be a number.
+        shape = (max(2, self.rows), key_states.shape[-3], self.positions)
+        self._key_memory = key_states.new_zeros(*shape, key_states.shape[-1])
+        self._value_memory = value_states.new_zeros(*shape, value_states.shape[-1])
+        self.device = key_states.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        if self.alone is not None:
+            row, start = self.alone
+            self.put(row, key_states[0], value_states[0], start)
+            end = start + key_states.shape[2]
+            return self._key_memory[row : row + 1, :, :end], self._value_memory[row : row + 1, :, :end]
+        self._make_room(key_states, value_states)
+        rows_B = torch.arange(len(key_states), device=key_states.device)
+        self._key_memory[rows_B, :, self.at_B] = key_states[:, :, 0]
+        self._value_memory[rows_B, :, self.at_B] = value_states[:, :, 0]
+        return self._key_memory[: self.rows, :, : self.seen], self._value_memory[: self.rows, :, : self.seen]
+
+    def put(self, row: int, keys_HTD: Tensor, values_HTD: Tensor, start: int = 0) -> None:
+        self._make_room(keys_HTD, values_HTD)
+        self._key_memory[row, :, start : start + keys_HTD.shape[1]] = keys_HTD
+        self._value_memory[row, :, start : start + keys_HTD.shape[1]] = values_HTD
+
+    def get(self, row: int, positions: int, copied: bool) -> tuple[Tensor, Tensor] | None:
+        if not self.is_initialized or row >= len(self._key_memory):
+            return None
+        kept = self._key_memory[row, :, :positions], self._value_memory[row, :, :positions]
+        return (kept[0].clone(), kept[1].clone()) if copied else kept
+
+    def _make_room(self, keys: Tensor, values: Tensor) -> None:
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+        if self.rows > (had := len(self._key_memory)):
+            more = max(self.rows, 2 * had) - had
+            grown = [torch.cat((x, x.new_zeros(more, *x.shape[1:]))) for x in (self._key_memory, self._value_memory)]
+            self._key_memory, self._value_memory = grown
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.seen - 1 if self.alone is None else self.alone[1]
+
+    def get_max_length(self) -> int:
+        return self.positions

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .fixed_step import FixedStep
-from .layout import Layout, Task, Turn, adapter_positions
+from .layout import Layout, Prompt, Task, Turn, adapter_positions
 from .network import MiniOmni
 from .sampling import GREEDY, Sampling, choose
 
@@ -170,123 +170,75 @@ class _Progress:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One row of the batch: whose it is, and whether it is the second one, which brings text only."""
 
     request: int
     text_only: bool
 
 
-class _Decoding:
-    """The state of the loop: what the requests said so far, and the rows that are still needed."""
+class Batch:
+    """What the requests of a batch said so far, which rows they need, and what each of them says next.
 
-    def __init__(
-        self,
-        model: MiniOmni,
-        requests: Sequence[Request],
-        text: Sampling,
-        audio: Sampling,
-        parallel: bool,
-        max_positions: int,
-        fixed_shapes: bool,
-    ) -> None:
-        self.model = model
-        self.fixed_shapes = fixed_shapes
-        self.fixed: FixedStep | None = None
-        self.layout = model.layout
+    Args:
+        model: in eval mode.
+        text: how text is chosen.
+        audio: how codes are chosen.
+        max_positions: prompt and answer together, for each request.
+    """
+
+    def __init__(self, model: MiniOmni, text: Sampling, audio: Sampling, max_positions: int) -> None:
+        self.model, self.layout, self.max_positions = model, model.layout, max_positions
         self.text_sampling, self.audio_sampling = text, audio
         self.device = model.audio_embedding.weight.device
-        self.prompts = [self.layout.request(request.turns) for request in requests]
-        self.features = []
-        self.progress = []
-        for request, prompt in zip(requests, self.prompts, strict=True):
-            self.features.append(_placed(request, prompt.feature_starts, model.config.stack))
-            self.progress.append(self._begin(request, prompt.streams, max_positions))
-        self.two_rows = [parallel and p.task.speaks and p.task.writes for p in self.progress]
-        self.rows = [_Row(i, False) for i in range(len(requests))]
-        self.rows += [_Row(i, True) for i, two in enumerate(self.two_rows) if two]
+        self.progress: dict[int, _Progress] = {}
+        self.two_rows: dict[int, bool] = {}
+        self.rows: list[Row] = []
 
-    def _begin(self, request: Request, streams: list[list[int]], max_positions: int) -> _Progress:
-        turn, length = request.turns[-1], len(streams[0])
-        if length >= max_positions:
-            raise ValueError(f"the prompt has {length} positions and the limit is {max_positions}: no room to answer")
-        limit = max_positions - length
+    def begin(self, number: int, request: Request, parallel: bool) -> Prompt:
+        """Take a request, whose rows are then to be added, and lay out its prompt.
+
+        Raises:
+            ValueError: see `decode`.
+        """
+        layout, prompt = self.layout, self.layout.request(request.turns)
+        turn, length = request.turns[-1], len(prompt.streams[0])
+        if length >= self.max_positions:
+            raise ValueError(
+                f"the prompt has {length} positions and the limit is {self.max_positions}: no room to answer"
+            )
+        limit = self.max_positions - length
         if request.max_frames is not None:  # a frame is complete as many steps later as there are layers
-            limit = min(limit, request.max_frames + self.layout.layers)
+            limit = min(limit, request.max_frames + layout.layers)
         generator = torch.Generator(self.device).manual_seed(request.seed)
-        given = [*turn.question, self.layout.eot] if turn.task is Task.T1A1 else None
-        return _Progress(turn.task, length, limit, generator, given)
+        given = [*turn.question, layout.eot] if turn.task is Task.T1A1 else None
+        self.progress[number] = _Progress(turn.task, length, limit, generator, given)
+        self.two_rows[number] = parallel and turn.task.speaks and turn.task.writes
+        return prompt
 
-    # The network
+    def forget(self, number: int) -> None:
+        """Let go of a request."""
+        del self.progress[number], self.two_rows[number]
 
-    @torch.inference_mode()
-    def read_prompts(self) -> tuple[Tensor, Tensor | None]:
-        """Read all prompts, padded on the left so that they end in one column."""
-        longest = max(p.length for p in self.progress)
-        room = max(p.limit for p in self.progress)
-        self.cache = self.model.new_cache(longest + room)
-        pads = torch.tensor([longest - self.progress[row.request].length for row in self.rows])
-        self.pads, self.padded = pads.to(self.device), bool(pads.any())
-        streams = torch.tensor([self._prompt(row, longest) for row in self.rows], device=self.device)
-        return self._hidden(streams, [self.features[row.request] for row in self.rows])
-
-    @torch.inference_mode()
-    def advance(self) -> tuple[Tensor, Tensor | None]:
-        """Read the column that was said last."""
-        columns = [self._column(row) for row in self.rows]
-        streams_BK1 = torch.tensor(columns, device=self.device)[:, :, None]
-        if not self.fixed_shapes:
-            return self._hidden(streams_BK1, None)
-        audio = any(p.speaks for p in self.progress)
-        if self.fixed is None or self.fixed.audio != audio:
-            self.fixed = FixedStep(self.model, self.cache, self.pads, audio=audio)
-        hidden = self.fixed(streams_BK1)
-        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
-
-    def _hidden(
-        self, streams_BKT: Tensor, features: list[list[tuple[int, Tensor]]] | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Give each row's newest hidden states, (B, D), for text and for audio."""
-        end = self.cache.length + streams_BKT.shape[2]
-        columns_T = torch.arange(end, device=self.device)
-        mask_BT = columns_T >= self.pads[:, None]
-        positions_BT = (columns_T - self.pads[:, None]).clamp(min=0)[:, -streams_BKT.shape[2] :]
-        hidden = self.model.hidden(
-            streams_BKT,
-            features,
-            attention_mask_BT=mask_BT if self.padded else None,
-            position_ids_BT=positions_BT,
-            cache=self.cache,
-            audio=any(p.speaks for p in self.progress),
-        )
-        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
-
-    def _prompt(self, row: _Row, longest: int) -> list[list[int]]:
-        streams = self.prompts[row.request].streams
-        if row.text_only:  # asks for text only, in the last column
-            last = [[x] for x in self.layout.column(self.layout.pad_a, streams[-1][-1])]
-            streams = [stream[:-1] + x for stream, x in zip(streams, last, strict=True)]
-        missing = longest - len(streams[0])
-        return [[pad] * missing + stream for pad, stream in zip(self.layout.padding, streams, strict=True)]
-
-    def _column(self, row: _Row) -> list[int]:
+    def last_column(self, row: Row) -> list[int]:
+        """Give the column that a row reads next: what its request said last."""
         progress, layout = self.progress[row.request], self.layout
         text = progress.text[-1]
         if row.text_only or not progress.task.speaks:
             return layout.column(layout.pad_a, text)
         return [layout.shift(x, i) for i, x in enumerate(progress.columns[-1])] + [text]
 
-    # Choices
-
     @torch.inference_mode()
     def choose(self, text_BD: Tensor, audio_BD: Tensor | None) -> list[Step]:
-        """Let every request choose its next column, and drop the rows that are needed no more."""
-        waiting = [i for i, p in enumerate(self.progress) if p.end is None]
+        """Let every request choose its next column."""
+        waiting = [i for i, p in self.progress.items() if p.end is None]
         texts = self._choose_text(text_BD)
         columns = self._choose_audio(audio_BD)
-        steps = [self._say(i, texts.get(i), columns.get(i)) for i in waiting]
-        self._drop_rows()
-        return steps
+        return [self._say(i, texts.get(i), columns.get(i)) for i in waiting]
+
+    def is_needed(self, row: Row) -> bool:
+        """Tell whether somebody will read a row's logits again."""
+        return self._brings_text(row) or self._brings_audio(row)
 
     def _choose_text(self, text_BD: Tensor) -> dict[int, int]:
         rows = [n for n, row in enumerate(self.rows) if self._brings_text(row)]
@@ -311,10 +263,10 @@ class _Decoding:
             chosen[self.rows[n].request] = column
         return chosen
 
-    def _brings_text(self, row: _Row) -> bool:
+    def _brings_text(self, row: Row) -> bool:
         return self.progress[row.request].chooses_text and row.text_only == self.two_rows[row.request]
 
-    def _brings_audio(self, row: _Row) -> bool:
+    def _brings_audio(self, row: Row) -> bool:
         return self.progress[row.request].speaks and not row.text_only
 
     def _say(self, i: int, text: int | None, column: list[int] | None) -> Step:
@@ -339,9 +291,84 @@ class _Decoding:
             return "eot"
         return "limit" if p.steps == p.limit else None
 
-    def _drop_rows(self) -> None:
-        """Let go of rows whose logits nobody reads again; rows do not see each other, so no answer changes."""
-        kept = [n for n, row in enumerate(self.rows) if self._brings_text(row) or self._brings_audio(row)]
+
+class _Decoding(Batch):
+    """A batch that begins together and only shrinks: padded on the left, all rows end in one column."""
+
+    def __init__(
+        self,
+        model: MiniOmni,
+        requests: Sequence[Request],
+        text: Sampling,
+        audio: Sampling,
+        parallel: bool,
+        max_positions: int,
+        fixed_shapes: bool,
+    ) -> None:
+        super().__init__(model, text, audio, max_positions)
+        self.fixed_shapes = fixed_shapes
+        self.fixed: FixedStep | None = None
+        self.prompts = [self.begin(i, request, parallel) for i, request in enumerate(requests)]
+        self.features = [
+            placed(request, prompt.feature_starts, model.config.stack)
+            for request, prompt in zip(requests, self.prompts, strict=True)
+        ]
+        self.rows = [Row(i, False) for i in range(len(requests))]
+        self.rows += [Row(i, True) for i, two in self.two_rows.items() if two]
+
+    @torch.inference_mode()
+    def read_prompts(self) -> tuple[Tensor, Tensor | None]:
+        """Read all prompts, padded on the left so that they end in one column."""
+        longest = max(p.length for p in self.progress.values())
+        room = max(p.limit for p in self.progress.values())
+        self.cache = self.model.new_cache(longest + room)
+        pads = torch.tensor([longest - self.progress[row.request].length for row in self.rows])
+        self.pads, self.padded = pads.to(self.device), bool(pads.any())
+        streams = torch.tensor([self._prompt(row, longest) for row in self.rows], device=self.device)
+        return self._hidden(streams, [self.features[row.request] for row in self.rows])
+
+    @torch.inference_mode()
+    def advance(self) -> tuple[Tensor, Tensor | None]:
+        """Read the column that was said last."""
+        columns = [self.last_column(row) for row in self.rows]
+        streams_BK1 = torch.tensor(columns, device=self.device)[:, :, None]
+        if not self.fixed_shapes:
+            return self._hidden(streams_BK1, None)
+        audio = any(p.speaks for p in self.progress.values())
+        if self.fixed is None or self.fixed.audio != audio:
+            self.fixed = FixedStep(self.model, self.cache, self.pads, audio=audio)
+        hidden = self.fixed(streams_BK1)
+        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
+
+    def _hidden(
+        self, streams_BKT: Tensor, features: list[list[tuple[int, Tensor]]] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Give each row's newest hidden states, (B, D), for text and for audio."""
+        end = self.cache.length + streams_BKT.shape[2]
+        columns_T = torch.arange(end, device=self.device)
+        mask_BT = columns_T >= self.pads[:, None]
+        positions_BT = (columns_T - self.pads[:, None]).clamp(min=0)[:, -streams_BKT.shape[2] :]
+        hidden = self.model.hidden(
+            streams_BKT,
+            features,
+            attention_mask_BT=mask_BT if self.padded else None,
+            position_ids_BT=positions_BT,
+            cache=self.cache,
+            audio=any(p.speaks for p in self.progress.values()),
+        )
+        return hidden.text[:, -1], None if hidden.audio is None else hidden.audio[:, -1]
+
+    def _prompt(self, row: Row, longest: int) -> list[list[int]]:
+        streams = self.prompts[row.request].streams
+        if row.text_only:
+            streams = asking_for_text(self.layout, streams)
+        missing = longest - len(streams[0])
+        return [[pad] * missing + stream for pad, stream in zip(self.layout.padding, streams, strict=True)]
+
+    def choose(self, text_BD: Tensor, audio_BD: Tensor | None) -> list[Step]:
+        """See `Batch.choose`; lets go of rows that are needed no more, which changes no answer."""
+        steps = super().choose(text_BD, audio_BD)
+        kept = [n for n, row in enumerate(self.rows) if self.is_needed(row)]
         if 0 < len(kept) < len(self.rows):
             at = torch.tensor(kept, device=self.device)
             self.cache.keep_rows(at)
@@ -349,9 +376,16 @@ class _Decoding:
             self.padded = bool(self.pads.any())
             self.fixed = None
         self.rows = [self.rows[n] for n in kept]
+        return steps
 
 
-def _placed(request: Request, starts: list[int], stack: int) -> list[tuple[int, Tensor]]:
+def asking_for_text(layout: Layout, streams: list[list[int]]) -> list[list[int]]:
+    """Give a prompt's streams with a last column that asks for text only, as the second row's."""
+    last = [[x] for x in layout.column(layout.pad_a, streams[-1][-1])]
+    return [stream[:-1] + x for stream, x in zip(streams, last, strict=True)]
+
+
+def placed(request: Request, starts: list[int], stack: int) -> list[tuple[int, Tensor]]:
     """Pair features with the positions where they start, and see that they fill what the prompt keeps for them."""
     kept = [turn.positions for turn in request.turns if turn.task.hears]
     given = [adapter_positions(len(features_NF), stack) for features_NF in request.features]

@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.initialization import no_init_weights
 
 from .adapter import WhisperAdapter, tts_adapter
-from .cache import DecodingCache
+from .cache import DecodingCache, RowsCache
 from .checkpoint import check_fits, read_config, read_weights, write_checkpoint
 from .config import MiniOmniConfig, backbone_fields
 from .layout import MINI_OMNI
@@ -177,7 +177,7 @@ class MiniOmni(nn.Module):
         *,
         attention_mask_BT: Tensor | None = None,
         position_ids_BT: Tensor | None = None,
-        cache: DecodingCache | None = None,
+        cache: DecodingCache | RowsCache | None = None,
         audio: bool = True,
     ) -> Hidden:
         """Run the blocks, and no head.
@@ -221,6 +221,10 @@ class MiniOmni(nn.Module):
         """Make an empty cache for `positions` positions."""
         layers = self.backbone.config.num_hidden_layers
         return DecodingCache(layers, self.config.tts_adapter_layers, positions)
+
+    def new_rows_cache(self, positions: int) -> RowsCache:
+        """Make an empty cache for rows that join and leave, each of `positions` positions."""
+        return RowsCache(self.backbone.config.num_hidden_layers, self.config.tts_adapter_layers, positions)
 
     # Heads
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import End, Request, decode
+from .decoding import End, Request, Step, decode
 from .network import MiniOmni
 from .sampling import GREEDY, Sampling
 
@@ -142,6 +142,36 @@ class Piece:
     """Set on the last piece."""
 
 
+class StreamingAnswer:
+    """Turns the steps of one request into pieces.
+
+    Args:
+        words: makes text of tokens.
+        sound: makes sound of frames.
+    """
+
+    def __init__(self, words: StreamingText, sound: StreamingDecoder) -> None:
+        self._words, self._sound = words, sound
+        self._frames: list[tuple[int, ...]] = []
+        self._steps = 0
+
+    def push(self, step: Step) -> Piece | None:
+        """Take a step; give the piece that it completes, None where there is neither text nor sound yet."""
+        self._steps += 1
+        said = self._words.push(step.text) if step.text is not None else ""
+        pcm = np.zeros(0, np.float32)
+        if step.frame is not None:
+            self._frames.append(step.frame)
+            pcm = self._sound.push(step.frame)
+        if step.end is not None:
+            said, pcm = said + self._words.flush(), np.concatenate([pcm, self._sound.flush()])
+        if not said and not len(pcm) and step.end is None:
+            return None
+        codes = np.array(self._frames, dtype=np.uint16).reshape(-1, len(step.column) - 1)
+        self._frames = []
+        return Piece(said, pcm, codes, self._steps, step.end)
+
+
 def stream(
     model: MiniOmni,
     request: Request,
@@ -170,18 +200,9 @@ def stream(
         max_positions: see `decode`.
         largest_frames: see `StreamingDecoder`.
     """
-    words, sound = StreamingText(detokenise), StreamingDecoder(codec, largest_frames=largest_frames)
     steps = decode(model, [request], text=text, audio=audio, parallel=parallel, max_positions=max_positions)
-    frames: list[tuple[int, ...]] = []
-    for done, step in enumerate(steps, 1):
-        said = words.push(step.text) if step.text is not None else ""
-        pcm = np.zeros(0, np.float32)
-        if step.frame is not None:
-            frames.append(step.frame)
-            pcm = sound.push(step.frame)
-        if step.end is not None:
-            said, pcm = said + words.flush(), np.concatenate([pcm, sound.flush()])
-        if said or len(pcm) or step.end is not None:
-            codes = np.array(frames, dtype=np.uint16).reshape(-1, model.layout.layers)
-            yield Piece(said, pcm, codes, done, step.end)
-            frames = []
+    answer = StreamingAnswer(StreamingText(detokenise), StreamingDecoder(codec, largest_frames=largest_frames))
+    for step in steps:
+        piece = answer.push(step)
+        if piece is not None:
+            yield piece

@@ -66,19 +66,49 @@ class SileroVad:
         Returns:
             float32 of shape (N,), N = ceil(samples / 512).
         """
-        count = -(-len(waveform_16k) // FRAME_SAMPLES)
-        padded = np.zeros(CONTEXT_SAMPLES + count * FRAME_SAMPLES, dtype=np.float32)
-        padded[CONTEXT_SAMPLES : CONTEXT_SAMPLES + len(waveform_16k)] = waveform_16k
-        width = CONTEXT_SAMPLES + FRAME_SAMPLES
+        return self.stream().push(waveform_16k, last=True)
+
+    def stream(self) -> "VadStream":
+        """Begin with sound that comes in pieces."""
+        return VadStream(self._session)
+
+
+class VadStream:
+    """Silero on sound that comes in pieces: the probabilities of the whole, whatever the pieces are.
+
+    Args:
+        session: of the model; streams may share it.
+    """
+
+    def __init__(self, session: InferenceSession) -> None:
+        self._session = session
+        self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
+        self._rest = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+        """The context of the next frame, and what there is of it."""
+
+    def push(self, waveform_16k: Waveform, *, last: bool = False) -> NDArray[np.float32]:
+        """Take a piece.
+
+        Args:
+            waveform_16k: float32 at 16 kHz, of any length.
+            last: nothing follows; silence fills the last frame up.
+
+        Returns:
+            The probability of speech in each frame of 512 samples that is complete, float32.
+        """
+        sound = np.concatenate([self._rest, waveform_16k])
+        count, left = divmod(len(sound) - CONTEXT_SAMPLES, FRAME_SAMPLES)
+        if last and left:
+            count, sound = count + 1, np.pad(sound, (0, FRAME_SAMPLES - left))
+        self._rest = sound[count * FRAME_SAMPLES :]
         if count == 0:
             return np.zeros(0, dtype=np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::FRAME_SAMPLES]
-        hidden = cell = np.zeros((1, 1, 128), dtype=np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(sound, CONTEXT_SAMPLES + FRAME_SAMPLES)[::FRAME_SAMPLES]
         found = []
         for first in range(0, count, BLOCK_FRAMES):
-            block = np.ascontiguousarray(frames[first : first + BLOCK_FRAMES])
-            values, hidden, cell = self._session.run(
-                ["speech_probs", "hn", "cn"], {"input": block, "h": hidden, "c": cell}
+            block = np.ascontiguousarray(frames[first : min(count, first + BLOCK_FRAMES)])
+            values, self._hidden, self._cell = self._session.run(
+                ["speech_probs", "hn", "cn"], {"input": block, "h": self._hidden, "c": self._cell}
             )
             found.append(np.asarray(values, dtype=np.float32).reshape(-1))
         return np.concatenate(found)
