@@ -70,6 +70,7 @@ ROOMS: dict[str, list[str]] = {
         "codec",
         "talk",
         "evaluate",
+        "serve",
         "bench",
         "cli",
         "steps",

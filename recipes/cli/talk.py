@@ -134,15 +134,10 @@ def _load(
     max_frames: int | None,
 ) -> "Talker":
     require_run(run)
-    from anytalk.model import Sampling, quantise
+    from anytalk.model import Sampling
     from anytalk.recipes.talk import Talker, load_engines, load_model
 
-    model, sampling = load_model(run, device, dtype), Sampling(*drawn)
-    if int8:
-        try:
-            quantise(model)
-        except ValueError as error:
-            raise SetupError(f"--int8: {error}") from error
+    model, sampling = load_model(run, device, dtype, int8=int8), Sampling(*drawn)
     engines = load_engines(model, codec, whisper, device)
     return Talker(model, *engines, text=sampling, audio=sampling, seed=seed, max_frames=max_frames)
 

@@ -1,7 +1,7 @@
 """Talk with a trained model: a question spoken or written in, text and speech out."""
 
 from .load import load_engines, load_model
-from .talker import Answer, Question, Talker, Text, collect, pcm16, talk
+from .talker import Answer, Question, Talker, Text, collect, pcm16, refuse_silence, talk
 
 __all__ = [
     "Answer",
@@ -12,5 +12,6 @@ __all__ = [
     "load_engines",
     "load_model",
     "pcm16",
+    "refuse_silence",
     "talk",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni
+from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni, quantise
 from anytalk.recipes.train import BEST
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.device import Dtype, check_dtype, torch_device, torch_dtype
@@ -13,13 +13,14 @@ from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper, load_whisper
 
 
-def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32") -> MiniOmni:
+def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32", *, int8: bool = False) -> MiniOmni:
     """Read a model, in eval mode.
 
     Args:
         run: a checkpoint's folder, or the folder of a training run, whose best checkpoint is meant.
         device: where it computes; see `synth.device.resolve`.
         dtype: precision of its weights.
+        int8: quantise it, which takes float32 weights on the CPU.
 
     Raises:
         SetupError: it is neither, the checkpoint is not in order, or the device or precision cannot be had.
@@ -32,9 +33,15 @@ def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32") -> Mini
             raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
         raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG_FILE} and no {BEST}")
     try:
-        return MiniOmni.from_pretrained(folder, dtype=torch_dtype(dtype), device=str(on))
+        model = MiniOmni.from_pretrained(folder, dtype=torch_dtype(dtype), device=str(on))
     except ValueError as error:
         raise SetupError(str(error)) from error
+    if not int8:
+        return model
+    try:
+        return quantise(model)
+    except ValueError as error:
+        raise SetupError(f"--int8: {error}") from error
 
 
 def load_engines(

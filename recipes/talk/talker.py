@@ -326,7 +326,7 @@ def _read_sound(question: str | Path | tuple[Waveform, int], rate_hz: int) -> Wa
             f"{path} is no file; a question is a recording, or in writing Text(...), --text on the command line"
         )
     try:
-        return _not_silent(read_audio(path, rate_hz, max_s=MAX_QUESTION_S))
+        return refuse_silence(read_audio(path, rate_hz, max_s=MAX_QUESTION_S))
     except SampleError as error:
         raise SampleError(error.reason, f"{path}: {error.detail}") from error
 
@@ -335,10 +335,16 @@ def _checked_sound(waveform: Waveform, from_hz: int, to_hz: int) -> Waveform:
     check_waveform(waveform)
     if (seconds := len(waveform) / from_hz) > MAX_QUESTION_S:
         raise SampleError("too_long", f"the question lasts {seconds:.1f} s; the limit is {MAX_QUESTION_S:g} s")
-    return _not_silent(resample(waveform, from_hz, to_hz))
+    return refuse_silence(resample(waveform, from_hz, to_hz))
 
 
-def _not_silent(waveform: Waveform) -> Waveform:
+def refuse_silence(waveform: Waveform) -> Waveform:
+    """Give a question's sound back, unless nobody could hear it.
+
+    Raises:
+        SampleError: `silent_audio`, or `empty_audio`.
+    """
+    check_waveform(waveform)
     if np.abs(waveform).max() < 10.0 ** (SILENT_PEAK_DB / 20.0):
         raise SampleError("silent_audio", f"no sample is louder than {SILENT_PEAK_DB:g} dB of full scale")
     return waveform

@@ -9,6 +9,7 @@ Shapes: N = frames of 512 samples.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.onnx import onnx_fingerprint, open_session, wheel_file
 
 from .contract import SAMPLE_RATE_HZ, SHORTEST_SPEECH_S, JudgeEngine, Span, check_judged
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
@@ -80,7 +84,7 @@ class VadStream:
         session: of the model; streams may share it.
     """
 
-    def __init__(self, session: InferenceSession) -> None:
+    def __init__(self, session: "InferenceSession") -> None:
         self._session = session
         self._hidden = self._cell = np.zeros((1, 1, 128), dtype=np.float32)
         self._rest = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)

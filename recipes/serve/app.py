@@ -1,0 +1,159 @@
+"""The server as one ASGI application: the page, the Realtime WebSocket, the HTTP endpoints, health and metrics."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from .engine import Full
+from .guard import Guard
+from .outbox import Stalled
+from .protocol import ProtocolError, error_body
+from .realtime import House, Session
+
+OPEN_PATHS = ("/health", "/favicon.ico")
+"""Without a token, beside the page: what is under /v1 and /metrics takes one."""
+
+TRY_AGAIN_LATER, GOING_AWAY, POLICY = 1013, 1001, 1008
+"""Close codes of WebSockets (https://www.iana.org/assignments/websocket)."""
+
+
+def application(house: House, guard: Guard) -> Starlette:
+    """Make the application.
+
+    Args:
+        house: what its sessions share; its engine is closed when the application shuts down.
+        guard: decides who may connect.
+    """
+
+    async def health(request: Request) -> Response:
+        engine = house.engine
+        return JSONResponse(
+            {
+                "status": "ok",
+                "model": house.model,
+                "sessions": guard.sessions,
+                "most_sessions": guard.most_sessions,
+                "running": engine.running,
+                "waiting": engine.queued,
+            }
+        )
+
+    async def models(request: Request) -> Response:
+        model = {"id": house.model, "object": "model", "created": 0, "owned_by": "anytalk"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def realtime(socket: WebSocket) -> None:
+        offered = socket.scope.get("subprotocols", [])
+        await socket.accept("realtime" if "realtime" in offered else None)
+        beta = "openai-beta" in socket.headers or "openai-beta.realtime-v1" in offered
+        try:
+            with guard.session():
+                await converse(house, socket, beta=beta)
+        except Full as error:
+            await socket.send_json({"type": "error", "error": error_body(error)})
+            await socket.close(TRY_AGAIN_LATER, "server full")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(house.engine.close)
+
+    routes = [
+        Route("/health", health),
+        Route("/v1/models", models),
+        WebSocketRoute("/v1/realtime", realtime),
+        Mount("/", StaticFiles(directory=Path(str(files("anytalk.recipes.serve") / "page")), html=True)),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.add_middleware(Checked, guard=guard)
+    return app
+
+
+class Checked:
+    """Middleware: refuses what the guard refuses.
+
+    Args:
+        app: answers the rest.
+        guard: decides.
+    """
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app, self._guard = app, guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it pass."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        connection = Request(scope) if scope["type"] == "http" else WebSocket(scope, receive, send)
+        refusal = self._guard.refusal(connection)
+        takes_token = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
+        if refusal is None and takes_token and self._guard.lacks_token(connection):
+            refusal = 401, "give the server's token: Authorization: Bearer TOKEN"
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        status, message = refusal
+        error = {"type": "invalid_request_error", "code": "refused", "message": message, "param": None}
+        response = JSONResponse({"error": error}, status)
+        if isinstance(connection, WebSocket):
+            await connection.send_denial_response(response)
+        else:
+            await response(scope, receive, send)
+
+
+async def converse(house: House, socket: WebSocket, *, beta: bool) -> None:
+    """Talk with one client until it goes, its time is over, or it reads nothing any more."""
+    session = Session(house, socket.send_text, beta=beta)
+    session.begin()
+    writing = asyncio.create_task(session.outbox.run())
+    reading = asyncio.create_task(_read(house, socket, session))
+    try:
+        await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+        goodbye = None if writing.done() else reading.result()
+        if goodbye is not None:  # the client is still there: it is told why this ends
+            session.fail(goodbye)
+            session.end()
+            session.outbox.close()
+            await asyncio.wait_for(writing, house.limits.stalled_s)
+            await socket.close(POLICY, goodbye.code)
+    except (Stalled, TimeoutError):
+        pass
+    finally:
+        session.end()
+        for task in (writing, reading):
+            task.cancel()
+        await asyncio.gather(writing, reading, return_exceptions=True)
+
+
+async def _read(house: House, socket: WebSocket, session: Session) -> ProtocolError | None:
+    """Take a client's messages until it is gone, or until its time is over: then say so."""
+    limits = house.limits
+    ends_s = time.monotonic() + limits.session_s
+    while True:
+        left_s = ends_s - time.monotonic()
+        try:
+            message = await asyncio.wait_for(socket.receive(), min(limits.idle_s, left_s))
+        except TimeoutError:
+            if left_s <= limits.idle_s:
+                return ProtocolError(
+                    f"a session lasts {limits.session_s:g} s at most; connect again", "session_expired"
+                )
+            return ProtocolError(f"nothing was heard for {limits.idle_s:g} s; connect again", "session_idle")
+        if message["type"] == "websocket.disconnect":
+            return None
+        if message.get("text") is None:
+            session.fail(ProtocolError("messages are JSON text, not bytes", "invalid_event"))
+        else:
+            await session.receive(message["text"])

@@ -1,0 +1,353 @@
+"""Answers for many clients at once: one thread owns the model and steps a batch that questions join and leave.
+
+A client asks with `Engine.ask` and gets pieces through a callback, from the engine's thread. Questions whose features
+are ready join in the order in which they became so; those that find the batch full wait, a bounded number of them.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from anytalk.model import (
+    ContinuousDecoding,
+    Piece,
+    Prefix,
+    Request,
+    StreamingAnswer,
+    StreamingDecoder,
+    StreamingText,
+    Task,
+    Turn,
+    adapter_positions,
+)
+from anytalk.recipes.data import encoder
+from anytalk.recipes.talk import Talker
+from anytalk.synth.errors import AnyTalkError, SampleError
+
+from .listening import Listener
+
+LOG = logging.getLogger("anytalk.serve")
+
+Deliver = Callable[[Piece | AnyTalkError], None]
+"""Takes each piece of an answer, the last one with an end; or the error that the answer ends with."""
+
+
+class Full(AnyTalkError):
+    """As many questions wait as may."""
+
+
+class Closed(AnyTalkError):
+    """The server stops."""
+
+
+@dataclass(eq=False)
+class Conversation:
+    """What was said so far, for a model that learned to answer with earlier turns before it.
+
+    Args:
+        context_turns: most earlier turns that a question gets; with 0 each question stands alone.
+    """
+
+    context_turns: int = 0
+    turns: list[Turn] = field(default_factory=list)
+    features: list[Tensor] = field(default_factory=list)
+    """Of the spoken questions among the turns, in order."""
+    prefix: Prefix | None = None
+    """What the model has read of it, which is not read again."""
+
+    def remember(self, turn: Turn, features: Sequence[Tensor], prefix: Prefix | None) -> None:
+        """Take a turn that was answered, and let go of what is too old."""
+        self.turns.append(turn)
+        self.features += features
+        self.prefix = prefix
+        while len(self.turns) > self.context_turns:
+            self.forget_first()
+
+    def forget_first(self) -> None:
+        """Let go of the oldest turn; what was read began with it, and is read again."""
+        if self.turns.pop(0).task.hears:
+            self.features.pop(0)
+
+    def truncate(self, frames: int) -> None:
+        """Keep so many codec frames of the last answer: the rest was not heard."""
+        if self.turns:
+            last = self.turns[-1]
+            self.turns[-1] = Turn(last.task, last.positions, last.question, last.answer, last.codes[:frames])
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a client asks.
+
+    Args:
+        task: what for.
+        text: the question in writing, for tasks that do not hear.
+        features: of the spoken question, maybe still on their way.
+        conversation: what was said before; a question at a time asks in one.
+        max_frames: codec frames that the answer may have.
+    """
+
+    task: Task
+    text: str = ""
+    features: "Future[Tensor] | None" = None
+    conversation: Conversation | None = None
+    max_frames: int | None = None
+
+
+class Answering:
+    """An answer on its way. `cancel` may be called from any thread, and again."""
+
+    def __init__(self, engine: "Engine", question: Question, deliver: Deliver) -> None:
+        self.question = question
+        self.asked_s = time.perf_counter()
+        self.first_sound_s: float | None = None
+        """Seconds from the question to its first sound."""
+        self.speech_samples = 0
+        self._engine, self._deliver = engine, deliver
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Stop: no piece comes any more, but one that is on its way."""
+        self.cancelled = True
+        self._engine.send(lambda: self._engine.drop(self))
+
+    def give(self, piece: Piece | AnyTalkError) -> None:
+        """Hand a piece or an error to whoever asked, unless it cancelled."""
+        if isinstance(piece, Piece) and len(piece.pcm):
+            self.speech_samples += len(piece.pcm)
+            if self.first_sound_s is None:
+                self.first_sound_s = time.perf_counter() - self.asked_s
+        if not self.cancelled:
+            self._deliver(piece)
+
+
+@dataclass(eq=False)
+class _Running:
+    """An answer that is in the batch."""
+
+    answering: Answering
+    request: Request
+    pieces: StreamingAnswer
+    text: list[int] = field(default_factory=list)
+    frames: list[tuple[int, ...]] = field(default_factory=list)
+
+
+class Engine:
+    """Owns a talker.
+
+    Args:
+        talker: model, codec, recogniser and tokenizer.
+        answers: questions that are answered at once.
+        waiting: questions that may wait beside them.
+        finished: told of every answer that left, and why: an end, `cancelled` or `failed`. From the engine's thread.
+    """
+
+    def __init__(
+        self,
+        talker: Talker,
+        *,
+        answers: int = 8,
+        waiting: int = 32,
+        finished: Callable[[Answering, str], None] = lambda answering, end: None,
+    ) -> None:
+        self.talker, self.answers, self.waiting = talker, answers, waiting
+        self.listener = Listener(talker.whisper)
+        self._encode = encoder(talker.tokenizer)
+        self._finished = finished
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._asked: set[Answering] = set()
+        """Every answer on its way: heard, waiting or running."""
+        self._lock = threading.Lock()
+        self._closed = False
+        self._ready: deque[Answering] = deque()
+        self._running: dict[int, _Running] = {}
+        self._decoding = self._new_decoding()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def _new_decoding(self) -> ContinuousDecoding:
+        talker = self.talker
+        return ContinuousDecoding(
+            talker.model, text=talker.text_sampling, audio=talker.audio_sampling, max_positions=talker.max_positions
+        )
+
+    # For any thread
+
+    @property
+    def running(self) -> int:
+        """Questions that are being answered."""
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        """Questions that wait to be heard, or for their turn."""
+        return max(0, len(self._asked) - len(self._running))
+
+    def ask(self, question: Question, deliver: Deliver) -> Answering:
+        """Ask; the answer comes through `deliver`, from the engine's thread.
+
+        Raises:
+            Full: as many questions wait as may.
+            Closed: the engine stops.
+        """
+        answering = Answering(self, question, deliver)
+        with self._lock:
+            if self._closed:
+                raise Closed("the server stops")
+            if len(self._asked) >= self.answers + self.waiting:
+                raise Full(f"{len(self._asked)} questions are being answered or wait; ask again later")
+            self._asked.add(answering)
+        if question.features is None:
+            self.send(lambda: self._ready.append(answering))
+        else:
+            question.features.add_done_callback(lambda _: self.send(lambda: self._ready.append(answering)))
+        return answering
+
+    def send(self, message: Callable[[], None]) -> None:
+        """Have something done in the engine's thread, between two steps."""
+        self._inbox.put(message)
+
+    def close(self) -> None:
+        """End every answer with `Closed`, and the thread."""
+        with self._lock:
+            self._closed = True
+        self.send(lambda: None)
+        self._thread.join()
+        self.listener.close()
+
+    # In the engine's thread
+
+    def _run(self) -> None:
+        while not self._closed:
+            if not self._running and not self._ready:
+                self._inbox.get()()
+            while not self._inbox.empty():
+                self._inbox.get()()
+            self._admit()
+            self._step()
+        for answering in list(self._asked):
+            answering.give(Closed("the server stops"))
+
+    def drop(self, answering: Answering) -> None:
+        """Take out an answer that was cancelled; what was said of it is kept in its conversation."""
+        for number, running in list(self._running.items()):
+            if running.answering is answering:
+                self._take_out(number)
+        if answering in self._ready:
+            self._ready.remove(answering)
+        if answering in self._asked:
+            self._finish(answering, "cancelled")
+
+    def _finish(self, answering: Answering, end: str) -> None:
+        with self._lock:
+            self._asked.discard(answering)
+        self._finished(answering, end)
+
+    def _fail(self, answering: Answering, error: Exception) -> None:
+        if not isinstance(error, AnyTalkError):
+            LOG.error("an answer failed", exc_info=error)
+            error = AnyTalkError(f"the answer failed: {type(error).__name__}")
+        answering.give(error)
+        self._finish(answering, "failed")
+
+    def _admit(self) -> None:
+        while self._ready and len(self._running) < self.answers:
+            answering = self._ready.popleft()
+            if answering not in self._asked:  # cancelled while it was being heard
+                continue
+            try:
+                self._join(answering)
+            except Exception as error:  # noqa: BLE001 one question's failure is nobody else's
+                self._fail(answering, error)
+
+    def _join(self, answering: Answering) -> None:
+        question, talker = answering.question, self.talker
+        request = self._request(question)
+        try:
+            number = self._decoding.join(
+                request,
+                parallel=question.task.hears,
+                prefix=question.conversation.prefix if question.conversation else None,
+            )
+        except ValueError as error:
+            raise SampleError("too_long", str(error)) from error
+        words = StreamingText(talker.tokenizer.decode)
+        self._running[number] = _Running(answering, request, StreamingAnswer(words, StreamingDecoder(talker.codec)))
+
+    def _request(self, question: Question) -> Request:
+        """Lay a question out, after as much of its conversation as leaves half of the positions for the rest."""
+        talker, layout = self.talker, self.talker.model.layout
+        if question.features is not None:
+            heard = [question.features.result().to(talker.model.audio_embedding.weight.device)]
+            turn = Turn(question.task, positions=adapter_positions(len(heard[0]), talker.model.config.stack))
+        else:
+            if not question.text.strip():
+                raise SampleError("empty_text", "the question holds no words")
+            [tokens] = self._encode([question.text])
+            heard, turn = [], Turn(question.task, question=[*tokens])
+        room = talker.max_positions - layout.prompt_length(turn)
+        if room < 1:
+            raise SampleError(
+                "too_long", f"the question takes {layout.prompt_length(turn)} of {talker.max_positions} positions"
+            )
+        before = question.conversation
+        while before and before.turns and _positions(talker, before.turns) > room // 2:
+            before.forget_first()
+        turns, features = (before.turns, before.features) if before else ([], [])
+        return Request([*turns, turn], [*features, *heard], talker.seed, question.max_frames or talker.max_frames)
+
+    def _step(self) -> None:
+        if not self._running:
+            return
+        try:
+            steps = self._decoding.step()
+        except Exception as error:  # the thread must live on for those who come next
+            LOG.error("a step failed; all answers end", exc_info=error)
+            failed, self._running, self._decoding = [*self._running.values()], {}, self._new_decoding()
+            for running in failed:
+                self._fail(running.answering, error)
+            return
+        for step in steps:
+            running = self._running[step.request]
+            if step.text is not None:
+                running.text.append(step.text)
+            if step.frame is not None:
+                running.frames.append(step.frame)
+            try:
+                piece = running.pieces.push(step)
+            except Exception as error:  # noqa: BLE001 one answer's failure is nobody else's
+                self._running.pop(step.request)
+                self._decoding.leave(step.request)
+                self._fail(running.answering, error)
+                continue
+            if step.end is not None:  # before the last piece is given: a client may ask on at once
+                self._take_out(step.request)
+            if piece is not None:
+                running.answering.give(piece)
+            if step.end is not None:
+                self._finish(running.answering, step.end)
+
+    def _take_out(self, number: int) -> None:
+        """Take an answer out of the batch, and keep what was said in its conversation."""
+        running = self._running.pop(number)
+        question = running.answering.question
+        before = question.conversation
+        keeps = before is not None and before.context_turns > 0
+        prefix = self._decoding.leave(number, keep=keeps)
+        if before is not None and keeps:
+            asked = running.request.turns[-1]
+            codes = running.frames if question.task.speaks else []
+            turn = Turn(question.task, asked.positions, asked.question, running.text, codes)
+            before.remember(turn, running.request.features[len(before.features) :], prefix)
+
+
+def _positions(talker: Talker, turns: Sequence[Turn]) -> int:
+    layout = talker.model.layout
+    return sum(layout.prompt_length(turn) + layout.answer_length(turn) for turn in turns)

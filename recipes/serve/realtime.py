@@ -1,0 +1,356 @@
+"""One client's conversation over a WebSocket, in the words of OpenAI's Realtime API (see `protocol`)."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from anytalk.model import Piece, Task
+from anytalk.synth.audio import Waveform
+from anytalk.synth.errors import AnyTalkError, SampleError
+from anytalk.synth.judge.vad import SileroVad
+
+from .archive import Archive
+from .ear import Ear
+from .engine import Answering, Conversation, Engine, Question
+from .limits import Limits
+from .outbox import Outbox
+from .protocol import BETA_NAMES, Event, ProtocolError, SessionSettings, error_body, new_id
+from .reply import Reply
+from .sound import HEARING_RATE_HZ, Incoming, decoded, samples_of
+from .turns import Paused, Started
+
+
+@dataclass(frozen=True)
+class House:
+    """What all sessions of a server share.
+
+    Args:
+        engine: answers.
+        vad: finds speech.
+        limits: of each session.
+        model: its name.
+        context_turns: earlier turns that a question gets; what the model was trained with.
+        archive: where turns are saved; None for nowhere.
+    """
+
+    engine: Engine
+    vad: SileroVad
+    limits: Limits
+    model: str
+    context_turns: int = 0
+    archive: Archive | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A user's item that can be answered."""
+
+    item_id: str
+    asked: Waveform | str
+    features: "Future[Tensor] | None" = None
+
+
+class Session:
+    """A client that is connected.
+
+    Args:
+        house: what it shares with others.
+        send: sends a text.
+        beta: whether it speaks the API's beta dialect.
+    """
+
+    def __init__(self, house: House, send: Callable[[str], Awaitable[None]], *, beta: bool = False) -> None:
+        self.id = new_id("sess")
+        self._house, self._beta = house, beta
+        self._settings = SessionSettings()
+        self._conversation_id = new_id("conv")
+        self._conversation = Conversation(house.context_turns)
+        self.outbox = Outbox(send, house.limits.unsent_bytes, house.limits.stalled_s)
+        self._loop = asyncio.get_running_loop()
+        self._ear = Ear(house.vad, house.limits.turn_s)
+        self._ear.detect(self._settings.detection)
+        self._item_id = new_id("item")
+        """Of the user's turn that comes next."""
+        self._asked: _Asked | None = None
+        self._early: tuple[Waveform, Future[Tensor]] | None = None
+        """A turn that may be over, and its features."""
+        self._reply: Reply | None = None
+        self._answering: Answering | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, Callable[[Event], Awaitable[None]]] = {
+            "session.update": self._update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+            "conversation.item.create": self._create_item,
+            "conversation.item.truncate": self._truncate_item,
+            "response.create": self._create_response,
+            "response.cancel": self._cancel_response,
+        }
+
+    def begin(self) -> None:
+        """Greet the client."""
+        self._send({"type": "session.created", "session": self._described()})
+        if self._beta:
+            conversation = {"id": self._conversation_id, "object": "realtime.conversation"}
+            self._send({"type": "conversation.created", "conversation": conversation})
+
+    async def receive(self, message: str) -> None:
+        """Do what a message says; what is wrong with it is told in an `error` event."""
+        event: Any = None
+        try:
+            try:
+                event = json.loads(message)
+            except (ValueError, RecursionError) as error:
+                raise ProtocolError(f"the message is not JSON: {error}", "invalid_json") from error
+            if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+                raise ProtocolError("a message must be a JSON object with a type", "invalid_event", "type")
+            handler = self._handlers.get(event["type"])
+            if handler is None:
+                known = ", ".join(self._handlers)
+                raise ProtocolError(
+                    f"{event['type'][:80]!r} is not known here; known: {known}", "unknown_event", "type"
+                )
+            await handler(event)
+        except AnyTalkError as error:
+            self.fail(error, event.get("event_id") if isinstance(event, dict) else None)
+
+    def fail(self, error: AnyTalkError, event_id: Any = None) -> None:
+        """Tell the client of an error."""
+        told = event_id if isinstance(event_id, str) else None
+        self._send({"type": "error", "error": {**error_body(error), "event_id": told}})
+
+    def end(self) -> None:
+        """Let everything go that works for this client."""
+        self._stop_reply(None)
+        for task in self._tasks:
+            task.cancel()
+        if self._early is not None:
+            self._early[1].cancel()
+
+    def _send(self, event: Event) -> None:
+        if self._beta:
+            if event["type"] == "conversation.item.done":
+                return
+            event = {**event, "type": BETA_NAMES.get(event["type"], event["type"])}
+        self.outbox.put(event)
+
+    def _described(self) -> dict[str, Any]:
+        return self._settings.describe(self.id, self._house.model, self._beta)
+
+    # The client's events
+
+    async def _update(self, event: Event) -> None:
+        self._settings = self._settings.updated(_object(event, "session"))
+        await asyncio.to_thread(self._ear.detect, self._settings.detection)
+        self._send({"type": "session.updated", "session": self._described()})
+
+    async def _append(self, event: Event) -> None:
+        samples = samples_of(decoded(_text(event, "audio")))
+        for found in await asyncio.to_thread(self._ear.append, samples):
+            if isinstance(found, Started):
+                self._speech_started(found)
+            elif isinstance(found, Paused):
+                self._listen_early(found.sound)
+            else:
+                stopped = {"audio_end_ms": round(1000 * found.at_s), "item_id": self._item_id}
+                self._send({"type": "input_audio_buffer.speech_stopped", **stopped})
+                self._turn_is_over(found.sound)
+
+    def _speech_started(self, found: Started) -> None:
+        started = {"audio_start_ms": round(1000 * found.at_s), "item_id": self._item_id}
+        self._send({"type": "input_audio_buffer.speech_started", **started})
+        if self._settings.detection and self._settings.detection.interrupts_response:
+            self._stop_reply("turn_detected")
+
+    def _listen_early(self, sound: Waveform) -> None:
+        """Begin with a turn that may be over, where the recogniser has nothing better to do."""
+        if self._early is not None:
+            self._early[1].cancel()
+        self._early = None
+        if self._house.engine.listener.is_idle:
+            self._early = sound, self._house.engine.listener.features(sound)
+
+    def _turn_is_over(self, sound: Waveform) -> None:
+        self._take_sound(sound)
+        detection = self._settings.detection
+        if detection is not None and detection.creates_response:
+            try:
+                self._respond(self._settings, None)
+            except AnyTalkError as error:
+                self.fail(error)
+
+    def _take_sound(self, sound: Waveform) -> None:
+        """Make a turn an item, and begin to listen to it."""
+        item_id, self._item_id = self._item_id, new_id("item")
+        early, self._early = self._early, None
+        if early is not None and len(early[0]) == len(sound):
+            features = early[1]
+        else:
+            features = self._house.engine.listener.features(sound)
+        previous = self._asked.item_id if self._asked else None
+        self._send({"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item_id})
+        self._add_item(_Asked(item_id, sound, features))
+
+    def _add_item(self, asked: _Asked) -> None:
+        previous, self._asked = self._asked.item_id if self._asked else None, asked
+        spoken = not isinstance(asked.asked, str)
+        content = {"type": "input_audio", "transcript": None} if spoken else {"type": "input_text", "text": asked.asked}
+        self._acknowledge(_item(asked.item_id, "user", [content]), previous)
+        if self._settings.transcribes and not isinstance(asked.asked, str):
+            task = self._loop.create_task(self._transcribe(asked.item_id, asked.asked))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _acknowledge(self, item: dict[str, Any], previous: str | None) -> None:
+        self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
+        self._send({"type": "conversation.item.done", "previous_item_id": previous, "item": item})
+
+    async def _transcribe(self, item_id: str, sound: Waveform) -> None:
+        at = {"item_id": item_id, "content_index": 0}
+        kind = "conversation.item.input_audio_transcription"
+        try:
+            text = await asyncio.wrap_future(self._house.engine.listener.transcript(sound))
+        except SampleError as error:
+            self._send({"type": f"{kind}.failed", **at, "error": error_body(error)})
+            return
+        usage = {"type": "duration", "seconds": round(len(sound) / HEARING_RATE_HZ, 3)}
+        self._send({"type": f"{kind}.completed", **at, "transcript": text, "usage": usage})
+
+    async def _commit(self, event: Event) -> None:
+        self._take_sound(await asyncio.to_thread(self._ear.commit))
+
+    async def _clear(self, event: Event) -> None:
+        self._ear.clear()
+        self._send({"type": "input_audio_buffer.cleared"})
+
+    async def _create_item(self, event: Event) -> None:
+        given = _object(event, "item")
+        item_id = given.get("id") if isinstance(given.get("id"), str) else new_id("item")
+        if given.get("role") in ("assistant", "system") and given.get("type", "message") == "message":
+            # The model has no place for them: they are acknowledged, and not answered to.
+            self._acknowledge(_item(item_id, given["role"], given.get("content") or []), None)
+            return
+        self._add_item(await self._read_item(item_id, given))
+
+    async def _read_item(self, item_id: str, given: Mapping[str, Any]) -> _Asked:
+        """Read a user's message: its text, or else its sound.
+
+        Raises:
+            ProtocolError: it is another kind of item, or holds neither.
+        """
+        if given.get("type", "message") != "message" or given.get("role") != "user":
+            raise ProtocolError(
+                "an item must be a message of the user; tools are not known to this model", param="item.type"
+            )
+        parts = [part for part in given.get("content") or [] if isinstance(part, dict)]
+        texts = [str(part.get("text") or "") for part in parts if part.get("type") in ("input_text", "text")]
+        sounds = [part for part in parts if part.get("type") == "input_audio"]
+        if len(sounds) == 1 and not texts:
+            samples = samples_of(decoded(_text(sounds[0], "audio")))
+            if len(samples) > self._house.limits.turn_s * 24_000:
+                raise SampleError("too_long", f"a question lasts {self._house.limits.turn_s:g} s at most")
+            sound = await asyncio.to_thread(Incoming().push, samples, last=True)
+            return _Asked(item_id, sound, self._house.engine.listener.features(sound))
+        if sounds or not any(text.strip() for text in texts):
+            raise ProtocolError("an item must hold input_text or one input_audio", param="item.content")
+        return _Asked(item_id, "\n".join(texts))
+
+    async def _truncate_item(self, event: Event) -> None:
+        heard_ms = event.get("audio_end_ms")
+        if not isinstance(heard_ms, int) or heard_ms < 0:
+            raise ProtocolError("audio_end_ms must be a whole number of milliseconds", param="audio_end_ms")
+        codec = self._house.engine.talker.codec
+        frames = -(-heard_ms * codec.sample_rate_hz // (1000 * codec.frame_samples))
+        if self._reply is not None and event.get("item_id") == self._reply.item_id:
+            self._house.engine.send(lambda: self._conversation.truncate(frames))
+        told = {"item_id": event.get("item_id"), "content_index": event.get("content_index", 0)}
+        self._send({"type": "conversation.item.truncated", **told, "audio_end_ms": heard_ms})
+
+    async def _create_response(self, event: Event) -> None:
+        given = _object(event, "response", needed=False)
+        asked = self._asked
+        if isinstance(given.get("input"), list):
+            messages = [x for x in given["input"] if isinstance(x, dict) and x.get("role") == "user"]
+            asked = await self._read_item(new_id("item"), messages[-1]) if messages else None
+        metadata = given.get("metadata") if isinstance(given.get("metadata"), dict) else None
+        self._respond(self._settings.overridden(given), metadata, asked)
+
+    async def _cancel_response(self, event: Event) -> None:
+        if self._reply is None or self._reply.is_over:
+            raise ProtocolError("there is no response to cancel", "response_cancel_not_active")
+        self._stop_reply("client_cancelled")
+
+    # Answers
+
+    def _respond(
+        self, settings: SessionSettings, metadata: Mapping[str, Any] | None, asked: _Asked | None = None
+    ) -> None:
+        asked = asked or self._asked
+        if asked is None:
+            raise ProtocolError("there is nothing to answer; send input_audio or input_text first", "nothing_to_answer")
+        if self._reply is not None and not self._reply.is_over:
+            raise ProtocolError("a response is on its way; cancel it first", "conversation_already_has_active_response")
+        spoken, written = (Task.A1A2, Task.T1A2) if settings.modality == "audio" else (Task.A1T2, Task.T1T2)
+        task = written if asked.features is None else spoken
+        text = asked.asked if isinstance(asked.asked, str) else ""
+        question = Question(task, text, asked.features, self._conversation, settings.max_output_tokens)
+        reply = Reply(self._send, settings, self._conversation_id, asked.item_id, metadata)
+
+        def deliver(piece: Piece | AnyTalkError) -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._take_piece, reply, asked, piece)
+
+        self._answering = self._house.engine.ask(question, deliver)
+        self._reply = reply
+        reply.begin()
+
+    def _take_piece(self, reply: Reply, asked: _Asked, piece: Piece | AnyTalkError) -> None:
+        if reply.is_over:  # cancelled while the piece was on its way
+            return
+        if isinstance(piece, AnyTalkError):
+            self.fail(piece)
+            reply.finish("failed", error=piece)
+            return
+        reply.push(piece)
+        if reply.is_over and self._house.archive is not None:
+            self._loop.run_in_executor(None, self._house.archive.save, asked.asked, reply.text, reply.sound)
+
+    def _stop_reply(self, reason: str | None) -> None:
+        """Cancel the answer that is on its way, if there is one."""
+        if self._reply is None or self._reply.is_over or self._answering is None:
+            return
+        self._answering.cancel()
+        self._reply.finish("cancelled", reason=reason)
+
+
+def _object(event: Event, key: str, *, needed: bool = True) -> dict[str, Any]:
+    value = event.get(key)
+    if value is None and not needed:
+        return {}
+    if not isinstance(value, dict):
+        raise ProtocolError(f"{event['type']} needs {key}, an object", "missing_required_parameter", key)
+    return value
+
+
+def _text(event: Event, key: str) -> str:
+    value = event.get(key)
+    if not isinstance(value, str):
+        raise ProtocolError(f"{key} must be a string of base64", "missing_required_parameter", key)
+    return value
+
+
+def _item(item_id: Any, role: str, content: Any) -> dict[str, Any]:
+    return {
+        "id": item_id,
+        "object": "realtime.item",
+        "type": "message",
+        "status": "completed",
+        "role": role,
+        "content": content,
+    }

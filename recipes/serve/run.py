@@ -1,0 +1,99 @@
+"""Starting a server: what it needs is loaded, its socket bound, and uvicorn runs it until it is told to stop."""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from anytalk.recipes.talk import Talker
+from anytalk.recipes.train.folder import RECIPE
+from anytalk.synth.errors import SetupError
+from anytalk.synth.judge.vad import SileroVad
+
+from .archive import Archive
+from .engine import Engine
+from .limits import Limits
+from .realtime import House
+
+STOP_S = 5
+"""For which a stopping server waits for requests that are being answered."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, but a client that does not read cannot keep its connection once its session is over."""
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """Close without waiting for a buffer that does not empty."""
+        super().on_task_complete(task)
+        if not self.writable.is_set():
+            self.transport.abort()
+
+
+def open_house(talker: Talker, limits: Limits, *, name: str, context_turns: int = 0, save: Path | None = None) -> House:
+    """Start what the sessions of a server share.
+
+    Args:
+        talker: answers.
+        limits: of sessions and answers.
+        name: the model's, as clients see it.
+        context_turns: earlier turns that a question gets.
+        save: folder to write what is said to; None for nowhere.
+
+    Raises:
+        SetupError: the folder cannot be made, or this model cannot be served.
+    """
+    archive = Archive(save) if save is not None else None
+    try:
+        engine = Engine(talker, answers=limits.sessions, waiting=limits.waiting)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    return House(engine, SileroVad(), limits, name, context_turns, archive)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Bind and listen.
+
+    Raises:
+        SetupError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise SetupError(f"cannot listen on {host}:{port}: {error.strerror}; give another --host or --port") from error
+
+
+def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+    """Make a server; `run(sockets=[...])` runs it until a signal, or until its `should_exit` is set."""
+    config = uvicorn.Config(
+        app,
+        ws=WebSocketProtocol,
+        ws_max_size=limits.message_bytes,
+        ws_per_message_deflate=False,  # base64 of sound gains a fifth, and costs more time than it saves
+        limit_concurrency=None,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=STOP_S,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+def address(listening: socket.socket) -> str:
+    """Give a socket's URL."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def context_turns(run: Path) -> int:
+    """Find how many earlier turns a model was trained with: in its run's recipe; 0 where there is none."""
+    for folder in (run, run.parent):
+        if (folder / RECIPE).is_file():
+            recipe = json.loads((folder / RECIPE).read_text())
+            return int(recipe["identity"]["data"].get("context_turns", 0))
+    return 0
