@@ -62,11 +62,11 @@ $(VENV)/.made:
 	touch $@
 
 $(VENV)/.engines: $(VENV)/.made pyproject.toml requirements/constraints.txt
-	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES)]"
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES),serve]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml requirements/constraints.txt
-	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES),openai-whisper,test]"
+	$(PIP) install --quiet -c requirements/constraints.txt -e ".[$(ENGINES),openai-whisper,serve,test]"
 	touch $@ $(VENV)/.engines
 
 clean:

@@ -8,21 +8,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from .engine import Full
+from .errors import Full, ProtocolError, error_body
 from .guard import Guard
-from .outbox import Stalled
-from .protocol import ProtocolError, error_body
-from .realtime import House, Session
-
-OPEN_PATHS = ("/health", "/favicon.ico")
-"""Without a token, beside the page: what is under /v1 and /metrics takes one."""
+from .house import House
+from .http import Endpoints
+from .metrics import CONTENT_TYPE
+from .realtime import Session, Stalled
 
 TRY_AGAIN_LATER, GOING_AWAY, POLICY = 1013, 1001, 1008
 """Close codes of WebSockets (https://www.iana.org/assignments/websocket)."""
@@ -53,6 +53,9 @@ def application(house: House, guard: Guard) -> Starlette:
         model = {"id": house.model, "object": "model", "created": 0, "owned_by": "anytalk"}
         return JSONResponse({"object": "list", "data": [model]})
 
+    async def metrics(request: Request) -> Response:
+        return Response(house.metrics.text(), media_type=CONTENT_TYPE)
+
     async def realtime(socket: WebSocket) -> None:
         offered = socket.scope.get("subprotocols", [])
         await socket.accept("realtime" if "realtime" in offered else None)
@@ -69,14 +72,24 @@ def application(house: House, guard: Guard) -> Starlette:
         yield
         await asyncio.to_thread(house.engine.close)
 
+    house.metrics.watch(house.engine, guard)
+    endpoints = Endpoints(house)
     routes = [
         Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/v1/chat/completions", endpoints.chat, methods=["POST"]),
+        Route("/v1/audio/speech", endpoints.speech, methods=["POST"]),
+        Route("/v1/audio/transcriptions", endpoints.transcription, methods=["POST"]),
         Route("/v1/models", models),
         WebSocketRoute("/v1/realtime", realtime),
-        Mount("/", StaticFiles(directory=Path(str(files("anytalk.recipes.serve") / "page")), html=True)),
+        Mount(
+            "/", StaticFiles(directory=Path(str(files("anytalk.recipes.serve") / "page")), check_dir=False, html=True)
+        ),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.add_middleware(Checked, guard=guard)
+    if guard.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=[*guard.origins], allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(Checked, guard=guard, body_bytes=house.limits.body_bytes)
     return app
 
 
@@ -86,10 +99,11 @@ class Checked:
     Args:
         app: answers the rest.
         guard: decides.
+        body_bytes: of a request's body.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
-        self._app, self._guard = app, guard
+    def __init__(self, app: ASGIApp, guard: Guard, body_bytes: int) -> None:
+        self._app, self._guard, self._body_bytes = app, guard, body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it pass."""
@@ -102,7 +116,7 @@ class Checked:
         if refusal is None and takes_token and self._guard.lacks_token(connection):
             refusal = 401, "give the server's token: Authorization: Bearer TOKEN"
         if refusal is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, self._bounded(receive), send)
             return
         status, message = refusal
         error = {"type": "invalid_request_error", "code": "refused", "message": message, "param": None}
@@ -111,6 +125,21 @@ class Checked:
             await connection.send_denial_response(response)
         else:
             await response(scope, receive, send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Refuse a body that grows too long, whatever its headers claim."""
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > self._body_bytes:
+                    raise HTTPException(413, f"a request has {self._body_bytes} bytes at most")
+            return message
+
+        return bounded
 
 
 async def converse(house: House, socket: WebSocket, *, beta: bool) -> None:

@@ -31,20 +31,13 @@ from anytalk.recipes.data import encoder
 from anytalk.recipes.talk import Talker
 from anytalk.synth.errors import AnyTalkError, SampleError
 
+from .errors import Closed, Full
 from .listening import Listener
 
 LOG = logging.getLogger("anytalk.serve")
 
 Deliver = Callable[[Piece | AnyTalkError], None]
 """Takes each piece of an answer, the last one with an end; or the error that the answer ends with."""
-
-
-class Full(AnyTalkError):
-    """As many questions wait as may."""
-
-
-class Closed(AnyTalkError):
-    """The server stops."""
 
 
 @dataclass(eq=False)
@@ -112,6 +105,11 @@ class Answering:
         self.speech_samples = 0
         self._engine, self._deliver = engine, deliver
         self.cancelled = False
+
+    @property
+    def speech_s(self) -> float:
+        """Speech that was given so far."""
+        return self.speech_samples / self._engine.talker.codec.sample_rate_hz
 
     def cancel(self) -> None:
         """Stop: no piece comes any more, but one that is on its way."""

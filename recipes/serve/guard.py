@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from .engine import Full
+from .errors import Full
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN_PROTOCOL = "openai-insecure-api-key."
@@ -28,7 +28,7 @@ class Guard:
 
     def __init__(self, host: str, origins: Sequence[str] = (), token: str | None = None, sessions: int = 8) -> None:
         self._is_local = host in LOOPBACK
-        self._origins = {origin.rstrip("/") for origin in origins}
+        self.origins = {origin.rstrip("/") for origin in origins}
         self._token, self.most_sessions = token, sessions
         self.sessions = 0
         """That are open."""
@@ -55,7 +55,7 @@ class Guard:
         return not hmac.compare_digest(given.strip().encode(), self._token.encode())
 
     def _may_come_from(self, origin: str, headers: Headers) -> bool:
-        return origin in self._origins or urlsplit(origin).netloc == headers.get("host")
+        return origin in self.origins or urlsplit(origin).netloc == headers.get("host")
 
     @contextmanager
     def session(self) -> Iterator[None]:

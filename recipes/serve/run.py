@@ -16,8 +16,9 @@ from anytalk.synth.judge.vad import SileroVad
 
 from .archive import Archive
 from .engine import Engine
+from .house import House
 from .limits import Limits
-from .realtime import House
+from .metrics import Metrics
 
 STOP_S = 5
 """For which a stopping server waits for requests that are being answered."""
@@ -47,11 +48,12 @@ def open_house(talker: Talker, limits: Limits, *, name: str, context_turns: int 
         SetupError: the folder cannot be made, or this model cannot be served.
     """
     archive = Archive(save) if save is not None else None
+    metrics = Metrics()
     try:
-        engine = Engine(talker, answers=limits.sessions, waiting=limits.waiting)
+        engine = Engine(talker, answers=limits.sessions, waiting=limits.waiting, finished=metrics.told)
     except ValueError as error:
         raise SetupError(str(error)) from error
-    return House(engine, SileroVad(), limits, name, context_turns, archive)
+    return House(engine, SileroVad(), limits, name, metrics, context_turns, archive)
 
 
 def bound(host: str, port: int) -> socket.socket:

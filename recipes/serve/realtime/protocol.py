@@ -8,15 +8,13 @@ A key that means nothing here (instructions, tools, a voice) is taken and has no
 settings that hold. A value that would be done wrong is an error.
 """
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from anytalk.synth.errors import AnyTalkError, SampleError
+from anytalk.recipes.serve.errors import ProtocolError
+from anytalk.recipes.serve.sound import RATE_HZ
 
-from .engine import Closed, Full
-from .sound import RATE_HZ
 from .turns import TurnSettings
 
 Event = dict[str, Any]
@@ -38,38 +36,6 @@ EAGERNESS_S = {"low": 1.2, "medium": 0.7, "auto": 0.7, "high": 0.4}
 
 MIN_SILENCE_S, MAX_SILENCE_S = 0.2, 5.0
 MAX_PREFIX_S = 2.0
-
-
-class ProtocolError(AnyTalkError):
-    """A client asked for something that cannot be done.
-
-    Args:
-        message: what was wrong, and what to do.
-        code: a slug for programs.
-        param: the key that was wrong.
-    """
-
-    def __init__(self, message: str, code: str = "invalid_value", param: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.param = code, param
-
-
-def new_id(kind: str) -> str:
-    """Make an id, such as `item_6f…`."""
-    return f"{kind}_{secrets.token_hex(10)}"
-
-
-def error_body(error: AnyTalkError) -> dict[str, Any]:
-    """Describe an error as the API does."""
-    if isinstance(error, Full):
-        return {"type": "server_error", "code": "server_full", "message": str(error), "param": None}
-    if isinstance(error, Closed):
-        return {"type": "server_error", "code": "server_stopping", "message": str(error), "param": None}
-    if isinstance(error, ProtocolError):
-        return {"type": "invalid_request_error", "code": error.code, "message": str(error), "param": error.param}
-    if isinstance(error, SampleError):
-        return {"type": "invalid_request_error", "code": error.reason, "message": error.detail, "param": None}
-    return {"type": "server_error", "code": "failed", "message": str(error), "param": None}
 
 
 @dataclass(frozen=True)

@@ -10,40 +10,18 @@ from typing import Any
 from torch import Tensor
 
 from anytalk.model import Piece, Task
+from anytalk.recipes.serve.engine import Answering, Conversation, Question
+from anytalk.recipes.serve.errors import ProtocolError, error_body, new_id
+from anytalk.recipes.serve.house import House
+from anytalk.recipes.serve.sound import HEARING_RATE_HZ, Incoming, decoded, samples_of
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import AnyTalkError, SampleError
-from anytalk.synth.judge.vad import SileroVad
 
-from .archive import Archive
 from .ear import Ear
-from .engine import Answering, Conversation, Engine, Question
-from .limits import Limits
 from .outbox import Outbox
-from .protocol import BETA_NAMES, Event, ProtocolError, SessionSettings, error_body, new_id
+from .protocol import BETA_NAMES, Event, SessionSettings
 from .reply import Reply
-from .sound import HEARING_RATE_HZ, Incoming, decoded, samples_of
 from .turns import Paused, Started
-
-
-@dataclass(frozen=True)
-class House:
-    """What all sessions of a server share.
-
-    Args:
-        engine: answers.
-        vad: finds speech.
-        limits: of each session.
-        model: its name.
-        context_turns: earlier turns that a question gets; what the model was trained with.
-        archive: where turns are saved; None for nowhere.
-    """
-
-    engine: Engine
-    vad: SileroVad
-    limits: Limits
-    model: str
-    context_turns: int = 0
-    archive: Archive | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +209,7 @@ class Session:
 
     async def _create_item(self, event: Event) -> None:
         given = _object(event, "item")
-        item_id = given.get("id") if isinstance(given.get("id"), str) else new_id("item")
+        item_id = str(given["id"])[:128] if given.get("id") else new_id("item")
         if given.get("role") in ("assistant", "system") and given.get("type", "message") == "message":
             # The model has no place for them: they are acknowledged, and not answered to.
             self._acknowledge(_item(item_id, given["role"], given.get("content") or []), None)
@@ -345,7 +323,7 @@ def _text(event: Event, key: str) -> str:
     return value
 
 
-def _item(item_id: Any, role: str, content: Any) -> dict[str, Any]:
+def _item(item_id: str, role: str, content: Any) -> dict[str, Any]:
     return {
         "id": item_id,
         "object": "realtime.item",

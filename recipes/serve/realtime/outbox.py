@@ -5,7 +5,9 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from .protocol import Event, new_id
+from anytalk.recipes.serve.errors import new_id
+
+from .protocol import Event
 
 
 class Stalled(Exception):

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from anytalk.recipes.serve.errors import ProtocolError
+from anytalk.recipes.serve.sound import HEARING_RATE_HZ, Incoming
 from anytalk.synth.audio import Waveform
 from anytalk.synth.judge.vad import SileroVad
 
-from .protocol import Detection, ProtocolError
-from .sound import HEARING_RATE_HZ, Incoming
+from .protocol import Detection
 from .turns import Paused, Started, Stopped, TurnDetector
 
 MIN_TURN_S = 0.1

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from anytalk.model import Piece
+from anytalk.recipes.serve.errors import error_body, new_id
+from anytalk.recipes.serve.sound import pcm_text
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import AnyTalkError
 
-from .protocol import Event, SessionSettings, error_body, new_id
-from .sound import pcm_text
+from .protocol import Event, SessionSettings
 
 
 class Reply:
