@@ -2,9 +2,14 @@
 
 from .format import Format
 from .hub import HubParquet
+from .lhotse import Lhotse
+from .messages import Messages
+from .moshi import Moshi
 from .orpheus import BASES, Base, Orpheus
+from .preferences import Preferences
 from .tts import TtsParquet
 from .voiceassistant import VoiceAssistant400k
+from .webdataset import WebDataset
 from .write import PART_ROWS, Exported, export
 
 __all__ = [
@@ -14,8 +19,13 @@ __all__ = [
     "Exported",
     "Format",
     "HubParquet",
+    "Lhotse",
+    "Messages",
+    "Moshi",
     "Orpheus",
+    "Preferences",
     "TtsParquet",
     "VoiceAssistant400k",
+    "WebDataset",
     "export",
 ]

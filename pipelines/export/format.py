@@ -5,6 +5,7 @@ parts alone, so that an export that was interrupted goes on with the next part a
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal, Protocol
@@ -71,10 +72,31 @@ class Source:
         for path in part.paths("shards"):
             yield from self._read(path, columns)
 
-    def kept(self, part: Part, folder: Literal["rejects", "attempts"]) -> Iterator[Row]:
+    def kept(
+        self, part: Part, folder: Literal["rejects", "attempts"], columns: Iterable[str] | None = None
+    ) -> Iterator[Row]:
         """Rejected rows of a part, or the further attempts at its accepted rows."""
         for path in part.paths(folder):
-            yield from self._read(path, None)
+            yield from self._read(path, columns)
+
+    def conversations(self, part: Part, columns: Iterable[str], leave_out: LeaveOut) -> Iterator[list[Row]]:
+        """Conversations of a part, each variant by itself, up to the first turn that was rejected."""
+        keys = ("split_name", "conversation", "variant")
+        turns = [*keys, "turn"]
+        rejected: dict[tuple[Any, ...], int] = {}
+        for row in self.kept(part, "rejects", turns):
+            name = tuple(row[key] for key in keys)
+            rejected[name] = min(row["turn"], rejected.get(name, row["turn"]))
+        rows = self.rows(part, ["id", *turns, *columns])
+        for name, group in itertools.groupby(rows, key=lambda row: tuple(row[key] for key in keys)):
+            whole = []
+            for row in group:
+                if name in rejected and rejected[name] < row["turn"]:
+                    leave_out(row, "missing_turn", f"turn {rejected[name]} before it was rejected")
+                else:
+                    whole.append(row)
+            if whole:
+                yield whole
 
     def _read(self, path: str, columns: Iterable[str] | None) -> Iterator[Row]:
         full = self.store.full(path)
@@ -113,18 +135,29 @@ class Format(Protocol):
         Raises:
             SetupError: it cannot, or a library, tokenizer or model is missing.
         """
+        return
 
     def files(self, part: Part, source: Source, leave_out: LeaveOut) -> Iterator[File]:
         """Write a part: the same part always gives the same files."""
 
     def closing(self, parts: Sequence[Part], written: Store) -> Iterator[File]:
         """Write what belongs to the whole export, when all parts are written."""
+        yield from ()
 
     def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
         """Configurations for `datasets.load_dataset`: of each, the pattern of files by split; none if it cannot."""
+        return {}
 
     def notes(self) -> str:
         """What a reader of the card should know about the files, as Markdown."""
+
+
+class TableFormat(Format, Protocol):
+    """A format of one Parquet file for each part, in the folder `data`."""
+
+    def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
+        """See `Format.data_files`."""
+        return {"default": {split: f"data/{split}-*.parquet" for split in splits}}
 
 
 def measure_columns(sides: Sequence[Side] = SIDES) -> list[str]:

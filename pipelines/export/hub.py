@@ -5,18 +5,17 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.dataset import schema as dataset_schema
 from anytalk.pipelines.dataset.schema import AUDIO
 
-from .format import File, LeaveOut, Part, Row, Source
+from .format import File, LeaveOut, Part, Row, Source, TableFormat
 from .parquet import parquet_bytes
 
 FEATURES = "question_features"
 
 
 @dataclasses.dataclass(frozen=True)
-class HubParquet:
+class HubParquet(TableFormat):
     """See the top of this file.
 
     Args:
@@ -28,9 +27,6 @@ class HubParquet:
     name = "hf"
     task_categories = ("automatic-speech-recognition", "text-to-speech", "audio-to-audio")
 
-    def prepare(self, source: Source) -> None:
-        """Nothing can be wrong."""
-
     def files(self, part: Part, source: Source, leave_out: LeaveOut) -> Iterator[File]:
         """One Parquet file with the dataset's own columns and types."""
         schema = source.schema if self.features else _without(source.schema, FEATURES)
@@ -38,14 +34,6 @@ class HubParquet:
         content = parquet_bytes((_named(row, audio) for row in source.rows(part, schema.names)), schema)
         if content is not None:
             yield f"data/{part.name}.parquet", content
-
-    def closing(self, parts: Sequence[Part], written: Store) -> Iterator[File]:
-        """Nothing."""
-        yield from ()
-
-    def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
-        """See `Format.data_files`."""
-        return {"default": {split: f"data/{split}-*.parquet" for split in splits}}
 
     def notes(self) -> str:
         """See `Format.notes`."""

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import Store
 from anytalk.synth.errors import SetupError
 
 from .format import (
     File,
+    Format,
     LeaveOut,
     Part,
     Row,
@@ -91,7 +91,7 @@ TOKENS = typed(
 
 
 @dataclasses.dataclass(frozen=True)
-class Orpheus:
+class Orpheus(Format):
     """See the top of this file.
 
     Args:
@@ -140,10 +140,6 @@ class Orpheus:
         if tokens is not None:
             yield f"data/{part.name}.parquet", tokens
             yield f"rows/{part.name}.parquet", parquet_bytes(described, ROWS) or b""
-
-    def closing(self, parts: Sequence[Part], written: Store) -> Iterator[File]:
-        """Nothing."""
-        yield from ()
 
     def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
         """The tokens by default, and what rows they are as `rows`."""

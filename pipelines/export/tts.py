@@ -5,16 +5,27 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.dataset.schema import AUDIO
 from anytalk.pipelines.recipe import Side
 
-from .format import File, LeaveOut, Part, Row, Source, TextForm, measure_columns, measures_of, speaker_of, text_of
+from .format import (
+    File,
+    LeaveOut,
+    Part,
+    Row,
+    Source,
+    TableFormat,
+    TextForm,
+    measure_columns,
+    measures_of,
+    speaker_of,
+    text_of,
+)
 from .parquet import parquet_bytes, typed
 
 
 @dataclasses.dataclass(frozen=True)
-class TtsParquet:
+class TtsParquet(TableFormat):
     """See the top of this file.
 
     Args:
@@ -30,9 +41,6 @@ class TtsParquet:
     name = "tts-parquet"
     task_categories = ("text-to-speech",)
 
-    def prepare(self, source: Source) -> None:
-        """Nothing can be wrong."""
-
     def files(self, part: Part, source: Source, leave_out: LeaveOut) -> Iterator[File]:
         """One Parquet file."""
         measures = measure_columns((self.side,))
@@ -47,14 +55,6 @@ class TtsParquet:
         )
         if content is not None:
             yield f"data/{part.name}.parquet", content
-
-    def closing(self, parts: Sequence[Part], written: Store) -> Iterator[File]:
-        """Nothing."""
-        yield from ()
-
-    def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
-        """See `Format.data_files`."""
-        return {"default": {split: f"data/{split}-*.parquet" for split in splits}}
 
     def notes(self) -> str:
         """See `Format.notes`."""

@@ -5,15 +5,14 @@ Source: https://huggingface.co/datasets/gpt-omni/VoiceAssistant-400K. Mini-Omni,
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.dataset.schema import AUDIO
 
-from .format import File, LeaveOut, Part, Row, Source, TextForm, require_snac, text_of
+from .format import File, LeaveOut, Part, Row, Source, TableFormat, TextForm, require_snac, text_of
 from .parquet import parquet_bytes, typed
 
 SCHEMA = typed(
@@ -33,7 +32,7 @@ def codes_text(codes: np.ndarray) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class VoiceAssistant400k:
+class VoiceAssistant400k(TableFormat):
     """See the top of this file.
 
     Args:
@@ -57,14 +56,6 @@ class VoiceAssistant400k:
         content = parquet_bytes(self._rows(rows, leave_out), SCHEMA)
         if content is not None:
             yield f"data/{part.name}.parquet", content
-
-    def closing(self, parts: Sequence[Part], written: Store) -> Iterator[File]:
-        """Nothing."""
-        yield from ()
-
-    def data_files(self, splits: Sequence[str]) -> dict[str, dict[str, str]]:
-        """See `Format.data_files`."""
-        return {"default": {split: f"data/{split}-*.parquet" for split in splits}}
 
     def notes(self) -> str:
         """See `Format.notes`."""

@@ -8,6 +8,7 @@ the folder `export` goes.
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -221,7 +222,8 @@ def _close(
         "gates": {side: source.manifest["gates"][side] for side in SIDES},
         "recipe": source.manifest["recipe"],
     }
-    files = [file for facts in written for file in facts["files"]]
+    # What is in the folder `export` goes with it.
+    files = [file for facts in written for file in facts["files"] if not file["path"].startswith("export/")]
     files += _put(form.closing(parts, target), target)
     if left_out:
         lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in left_out)
@@ -232,5 +234,5 @@ def _close(
     for path in target.files("export"):
         target.delete(path)
     if target.local:
-        Path(target.full("export")).rmdir()
+        shutil.rmtree(target.full("export"), ignore_errors=True)
     return result

@@ -36,6 +36,13 @@ class Side(StrEnum):
     answer = "answer"
 
 
+class Layout(StrEnum):
+    """How Lhotse finds recordings."""
+
+    shar = "shar"
+    files = "files"
+
+
 class Base(StrEnum):
     """Bases of Orpheus-style models whose ids are known."""
 
@@ -56,6 +63,8 @@ Speaker = Annotated[
     typer.Option("--source", metavar="NAME", help="Speaker of all rows; each row's own by default, '' for none."),
 ]
 AnyCodec = Annotated[bool, typer.Option("--any-codec", help="Export codes of another codec than SNAC.")]
+Features = Annotated[bool, typer.Option("--features", help="Keep the Whisper features, most of the bytes.")]
+OneSide = Annotated[Side | None, typer.Option(help="One side alone; both by default.")]
 DEFAULT_ROWS = 500
 
 
@@ -116,7 +125,7 @@ def tts_parquet(
 def hf(
     dataset: Dataset,
     out: Out,
-    features: Annotated[bool, typer.Option("--features", help="Keep the Whisper features, most of the bytes.")] = False,
+    features: Features = False,
     split: Split = None,
     part_rows: PartRows = DEFAULT_ROWS,
     as_json: Json = False,
@@ -144,6 +153,90 @@ def voiceassistant(
     from anytalk.pipelines.export import VoiceAssistant400k
 
     _export(VoiceAssistant400k(text.value, any_codec), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export webdataset out/quickstart/dataset out/wds")
+def webdataset(
+    dataset: Dataset,
+    out: Out,
+    features: Features = False,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Tar files for WebDataset: json, question.flac, answer.flac and codes.npy of each row."""
+    from anytalk.pipelines.export import WebDataset
+
+    _export(WebDataset(features), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export lhotse out/quickstart/dataset out/lhotse --side answer")
+def lhotse(
+    dataset: Dataset,
+    out: Out,
+    layout: Annotated[Layout, typer.Option(help="Shar, or a CutSet with its recordings as files.")] = Layout.shar,
+    side: OneSide = None,
+    text: Text = TextForm.spoken,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """A CutSet of Lhotse: the question as recording, the answer as target_audio and target_codes; or one side."""
+    from anytalk.pipelines.export import Lhotse
+
+    _export(Lhotse(layout.value, side.value if side else None, text.value), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export messages out/quickstart/dataset out/chats")
+def messages(
+    dataset: Dataset,
+    out: Out,
+    system: Annotated[str | None, typer.Option(help="A system message at the start of every chat.")] = None,
+    prompt: Annotated[str, typer.Option(help="Text after <audio> in every question.")] = "",
+    answer_audio: Annotated[bool, typer.Option("--answer-audio", help="Write the answers' recordings, too.")] = False,
+    text: Text = TextForm.written,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Chats with audios, for ms-swift and LLaMA-Factory (Qwen-Omni, ...): spoken questions, text answers."""
+    from anytalk.pipelines.export import Messages
+
+    _export(Messages(system, prompt, answer_audio, text.value), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export moshi out/quickstart/dataset out/moshi --words small.en")
+def moshi(
+    dataset: Dataset,
+    out: Out,
+    words: Annotated[str, typer.Option(help="Recogniser of word times: a faster-whisper size, folder or hub id.")] = (
+        "tiny.en"
+    ),
+    device: Annotated[str, typer.Option(help="Where it runs: cpu or cuda.")] = "cpu",
+    gap_s: Annotated[float, typer.Option("--gap", min=0.0, max=60.0, help="Seconds of silence between turns.")] = 0.5,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Stereo conversations with word times, for moshi-finetune: answers left, questions right."""
+    from anytalk.pipelines.export import Moshi
+
+    _export(Moshi(words, device, gap_s), dataset, out, split, part_rows, as_json)
+
+
+@formats.command(epilog="Example:  anytalk export preferences out/quickstart/dataset out/pairs --side answer")
+def preferences(
+    dataset: Dataset,
+    out: Out,
+    side: OneSide = None,
+    split: Split = None,
+    part_rows: PartRows = DEFAULT_ROWS,
+    as_json: Json = False,
+) -> None:
+    """Speech that passed its checks beside failed attempts at the same text, as pairs in Parquet."""
+    from anytalk.pipelines.export import Preferences
+
+    _export(Preferences(side.value if side else None), dataset, out, split, part_rows, as_json)
 
 
 def _export(form: "Format", dataset: str, out: str, split: list[str] | None, part_rows: int, as_json: bool) -> None:

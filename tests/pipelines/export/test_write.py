@@ -29,7 +29,7 @@ def test_an_interrupted_export_keeps_its_parts_and_ends_with_the_same_bytes(buil
     export(built, HubParquet(), tmp_path / "whole", part_rows=4)
     with pytest.raises(KeyboardInterrupt):
         export(built, Interrupting(), tmp_path / "out", part_rows=4)
-    first = tmp_path / "out" / "data" / "train-00000-of-00004.parquet"
+    [first] = (tmp_path / "out" / "data").glob("train-00000-*")
     before = first.stat().st_mtime_ns
     found = export(built, HubParquet(), tmp_path / "out", part_rows=4)
     assert found.parts_kept == 2
