@@ -44,6 +44,7 @@ ROOMS: dict[str, list[str]] = {
     "pipelines": [
         "cluster",
         "progress",
+        "processes",
         "recipe",
         "dataset",
         "source",

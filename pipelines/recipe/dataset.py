@@ -132,6 +132,7 @@ class Resources(Section):
     hearing: int | None = Field(None, ge=1, description="ASR engines of a crew, most of the work; one a core, or a GPU")
     judging: int = Field(1, ge=1, description="scoring engines of a crew")
     codec: int = Field(1, ge=1, description="codec engines of a crew")
+    planning: int | None = Field(None, ge=1, description="processes that clean texts while a plan is made; one a core")
     units_in_flight: int = Field(3, ge=1, description="work units that a crew makes at once")
     hours: float | None = Field(None, gt=0.0, description="wall-clock time after which a run begins no further unit")
 
