@@ -67,6 +67,7 @@ ROOMS: dict[str, list[str]] = {
         "device",
         "shipped",
         "data",
+        "convert",
         "train",
         "codec",
         "talk",
