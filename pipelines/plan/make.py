@@ -4,8 +4,9 @@ import functools
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anytalk.pipelines.dataset import (
     PLAN,
@@ -54,42 +55,50 @@ CLEANED_ALONE = 8
 """Times that many that are cleaned before other processes are started."""
 
 
-def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
+def load_or_make(
+    recipe: Recipe, store: Store, progress: Reporter | None = None, *, answers: Path | None = None
+) -> Plan:
     """Load the plan of this recipe, or make and commit it.
 
     Until the first unit is committed, the plan of another recipe, or of a source that has changed, is made anew.
+
+    Args:
+        recipe: of the dataset.
+        store: the dataset.
+        progress: who is told how far it is.
+        answers: where answers of language models are kept; beside the dataset by default.
 
     Raises:
         SetupError: the folder holds something else, another recipe's data, or the source has changed since; or a
             language model that is to be asked cannot be.
         EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
-    if store.exists(PLAN) and not store.files("units") and not _is_planned(recipe, store):
-        _stamp(recipe)
+    if store.exists(PLAN) and not store.files("units") and not is_planned(recipe, store):
+        stamp_of(recipe)
         _discard(store)
     if not store.exists(PLAN):
-        _stamp(recipe)  # A missing source is reported before the folder is touched.
+        stamp_of(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
         progress = progress or Quiet()
-        _make(recipe, store, LlmClient(cache_of(store), recipe.seed, progress), progress)
+        _make(recipe, store, LlmClient(answers or cache_of(store), recipe.seed, progress), progress)
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, store)
-    if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
+    if [list(entry) for entry in stamp_of(recipe)] != announced["stamp"]:
         raise SetupError(
             f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
         )
     return load_committed(store)
 
 
-def _is_planned(recipe: Recipe, store: Store) -> bool:
+def is_planned(recipe: Recipe, store: Store) -> bool:
     """Whether the plan is this recipe's, and its source has not changed since."""
     announced = json.loads(store.read(PLAN))
     try:
         planned = current_judgement(store).recipe
     except SetupError:
         return False  # Of another version.
-    return not differences(recipe, planned) and [list(entry) for entry in _stamp(recipe)] == announced["stamp"]
+    return not differences(recipe, planned) and [list(entry) for entry in stamp_of(recipe)] == announced["stamp"]
 
 
 def _discard(store: Store) -> None:
@@ -104,7 +113,7 @@ def _is_of_plan(path: str) -> bool:
     return path.startswith(("plan/", "rejects/plan-"))
 
 
-def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
+def stamp_of(recipe: Recipe) -> list[tuple[str, int, int]]:
     """Path, size and time of every local file that the plan follows from."""
     sets = recipe.decontaminate.against if recipe.decontaminate else ()
     earlier = recipe.dedup.against if recipe.dedup else ()
@@ -137,7 +146,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
 
     What it works on lies in a temporary folder, twice the size of the texts; memory holds some sixty bytes a row.
     """
-    source_stamp = _stamp(recipe)
+    source_stamp = stamp_of(recipe)
     with tempfile.TemporaryDirectory(prefix="anytalk-") as name:
         folder = Path(name)
         rejects = RowWriter(folder / "rejects.arrow", schema.reject_schema({}), recipe.shards.batch_rows)
@@ -159,20 +168,41 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
             with RowWriter(folder / "plan.arrow", plan_schema, batch_rows=1024) as rows:
                 planned = arrange(conversations, recipe, splits)
                 rows.extend(map(row_values, _counted(planned, "planning conversations", progress)))
-        files: dict[str, str] = {}
-        for path, written in (("plan/plan", rows), ("rejects/plan", rejects)):
-            if written.rows or written is rows:
-                digest = file_sha256(written.path)
-                files[f"{path}-{digest[:16]}.arrow"] = digest
-                store.put(f"{path}-{digest[:16]}.arrow", written.path)
+        commit_plan(store, recipe, rows, rejects, source_stamp, llm_client.costs())
+
+
+def commit_plan(
+    store: Store,
+    recipe: Recipe,
+    rows: RowWriter,
+    rejects: RowWriter | None,
+    stamp: Sequence[tuple[str, int, int]],
+    costs: Sequence[Mapping[str, Any]],
+) -> None:
+    """Store a plan that was written, and announce it.
+
+    Args:
+        store: the dataset.
+        recipe: of the dataset.
+        rows: in plan order.
+        rejects: rows of the source that are not planned; None for none.
+        stamp: see `stamp_of`.
+        costs: see `LlmClient.costs`.
+    """
+    files: dict[str, str] = {}
+    for path, written in (("plan/plan", rows), ("rejects/plan", rejects)):
+        if written is not None and (written.rows or written is rows):
+            digest = file_sha256(written.path)
+            files[f"{path}-{digest[:16]}.arrow"] = digest
+            store.put(f"{path}-{digest[:16]}.arrow", written.path)
     announcement = {
         "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
-        "stamp": source_stamp,
+        "stamp": list(stamp),
         "files": files,
         "rows": rows.rows,
-        "rejected": rejects.rows,
-        "reasons": tally.commonest_first(rejects.reasons),
-        "asked": llm_client.costs(),
+        "rejected": rejects.rows if rejects else 0,
+        "reasons": tally.commonest_first(rejects.reasons) if rejects else {},
+        "asked": list(costs),
         "libraries": made_with.versions(made_with.PLAN_LIBRARIES),
     }
     store.create(PLAN, commit.json_bytes(announcement))

@@ -119,6 +119,11 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
         start, end = self._bounds(number)
         return [_planned(row, self._store) for row in self._rows(start, end)]
 
+    def row(self, place: int) -> PlannedRow:
+        """One row, by its place among all rows."""
+        [row] = self._rows(place, place + 1)
+        return _planned(row, self._store)
+
     def size(self, number: int) -> int:
         """How many rows a unit has, without reading them."""
         start, end = self._bounds(number)

@@ -135,6 +135,8 @@ class Resources(Section):
     planning: int | None = Field(None, ge=1, description="processes that clean texts while a plan is made; one a core")
     units_in_flight: int = Field(3, ge=1, description="work units that a crew makes at once")
     hours: float | None = Field(None, gt=0.0, description="wall-clock time after which a run begins no further unit")
+    price_per_core_hour: float | None = Field(None, ge=0.0, description="for anytalk plan, in any currency")
+    price_per_gpu_hour: float | None = Field(None, ge=0.0, description="for anytalk plan, in the same currency")
 
     @field_validator("device")
     @classmethod

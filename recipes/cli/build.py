@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from anytalk.synth.errors import SetupError
 from anytalk.synth.wording import quantity
 
 from .console import Json, Mixed, Set, emit, interrupted, overrides
@@ -20,7 +21,8 @@ SHOWN = 20
 
 
 @app.command(
-    epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
+    epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine  |  "
+    "anytalk build quickstart --preview 8"
 )
 def build(
     recipe: Annotated[
@@ -32,11 +34,16 @@ def build(
         str | None,
         typer.Option(metavar="N/COUNT", help="Make only every COUNT-th unit, from the N-th; implies --local."),
     ] = None,
+    preview: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Make only so many rows, in a folder beside: OUT-preview.")
+    ] = None,
     mixed: Mixed = False,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Build a dataset from a recipe, or go on with one that was interrupted: by its recipe, or by its folder."""
+    if preview is not None and part is not None:
+        raise SetupError("--preview and --part exclude each other")
     from anytalk.recipes.shipped import find
     from anytalk.synth.errors import EngineError
 
@@ -45,13 +52,17 @@ def build(
     typer.echo("starting ...", err=True)  # What follows imports much, which takes seconds.
     from anytalk import pipelines
     from anytalk.pipelines.progress import reporter
-    from anytalk.pipelines.recipe import load_recipe
+    from anytalk.pipelines.recipe import load_recipe, pointing_at
 
     changed = overrides(settings)
     loaded = pipelines.recipe_of(recipe, changed) if path is None else load_recipe(path, changed)
     target = out or (recipe if goes_on else f"out/{loaded.name}")
     try:
-        summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
+        with pointing_at(path, changed):
+            if preview is not None:
+                summary = pipelines.preview(loaded, target, preview, local=local, mixed=mixed, progress=reporter())
+            else:
+                summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
     except EngineError as error:
