@@ -96,9 +96,9 @@ def _source(answer: str) -> dict[str, Any]:
         kind = "ljspeech" if (path / "metadata.csv").is_file() else "recordings"
         return {"kind": kind, "path": answer}
     if path.is_file():
-        kind = TABLE_SUFFIXES.get(path.suffix.lower())
-        if kind is None:
+        if path.suffix.lower() not in TABLE_SUFFIXES:
             raise SetupError(f"{path} is no table that is read ({', '.join(TABLE_SUFFIXES)})")
+        kind = TABLE_SUFFIXES[path.suffix.lower()]
         first = next((row for _, row in table_rows(path, kind) if isinstance(row, dict)), {})
         chat = {} if "question" in first else chat_kind(first) or {}
         keys = {"kind": chat.get("kind", kind), "path": answer} | chat
