@@ -69,6 +69,7 @@ ROOMS: dict[str, list[str]] = {
         "device",
         "shipped",
         "starter",
+        "forecast",
         "data",
         "convert",
         "train",
