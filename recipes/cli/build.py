@@ -1,4 +1,4 @@
-"""`anytalk init`, `plan`, `build` and `check`: a recipe, what it will take, its dataset, and whether that is in order."""
+"""`anytalk init`, `plan`, `build` and `check`: a recipe, what it takes, its dataset, and whether that is in order."""
 
 import dataclasses
 from pathlib import Path
