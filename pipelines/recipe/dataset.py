@@ -182,6 +182,7 @@ class Recipe(Section):
     features: Features = Features()
     shards: Shards = Shards()
     resources: Resources = Resources()
+    report: bool = Field(False, description="write report.html at the end: a page to look at and listen to")
 
     @model_validator(mode="after")
     def codec_fits_source(self) -> "Recipe":

@@ -6,7 +6,7 @@ from .rows import ACCEPTED, FLAT, REJECTED, flat_tables
 from .select import Selection, select
 from .sound import save_sounds, write_played
 from .whole import DEFERRED, WholeRow, whole_row
-from .write import REPORT, Reported, report
+from .write import Reported, report
 
 __all__ = [
     "ACCEPTED",
@@ -14,7 +14,6 @@ __all__ = [
     "DEFERRED",
     "FLAT",
     "REJECTED",
-    "REPORT",
     "Change",
     "Explanation",
     "Reported",

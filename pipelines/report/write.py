@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from anytalk.pipelines.close import REPORT
 from anytalk.pipelines.dataset import MANIFEST, PLAN, Store, commit, current_judgement, tally
 from anytalk.pipelines.likeness import Document, conversations_of, near_duplicates, spooled
 from anytalk.pipelines.progress import Quiet, Reporter
@@ -26,9 +27,6 @@ from .frame import page, rows_script
 from .row_html import SORTED_BY, row_html
 from .rows import ACCEPTED, REJECTED, flat_tables
 from .sound import codec_of
-
-REPORT = "report.html"
-"""Name of the page in a dataset's folder. It is in no list of checksums: it may be made anew, or deleted."""
 
 ROWS = 100
 SOUND_BYTES = 17_000_000
