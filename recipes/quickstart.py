@@ -95,6 +95,9 @@ def closing(out: Path, summary: dict[str, Any]) -> str:
         "  anytalk build quickstart --set source=your-pairs.jsonl --out out/mine",
         "  anytalk train mini-omni --data out/mine --out out/mini-omni      (the full-size recipe, on a GPU)",
         "  make household      (a model that answers questions which it never heard; about an hour)",
+        "",
+        "Talk with it in a browser:",
+        f"  anytalk serve {out / 'talker'} --open",
     ]
     return "\n".join(lines)
 

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from hypothesis import settings
 from support.cluster import cluster
-from support.hostile import HOSTILE
 
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset import commit, schema
@@ -95,6 +94,10 @@ def fake_recipe(tmp_path):
     return write
 
 
+HOSTILE = '</script><img src=x onerror="document.title=1"> & "quotes"'
+"""Text of a row that must stay text wherever it is shown."""
+
+
 @pytest.fixture(scope="session")
 def mixed_dataset(tmp_path_factory, fake_sections):
     """A finished dataset, not to be changed: rows that pass at once, on retry, never, and one that the plan rejects.
@@ -163,17 +166,22 @@ FINGERPRINTS = {
 
 
 @pytest.fixture
-def write_dataset(tmp_path):
+def write_dataset(tmp_path, write_dataset_at):
+    """Write a tiny dataset into the test's folder; see `write_dataset_at`."""
+    return lambda name="dataset", *arguments, **more: write_dataset_at(tmp_path / name, *arguments, **more)
+
+
+@pytest.fixture(scope="session")
+def write_dataset_at():
     """Write the shards of a tiny dataset with random codes and features, and give its folder."""
 
-    def write(name="dataset", splits=None, fingerprints=FINGERPRINTS, seed=0, change=None, rows_a_shard=5) -> Path:
-        folder = tmp_path / name
+    def write(folder, splits=None, fingerprints=FINGERPRINTS, seed=0, change=None, rows_a_shard=5) -> Path:
         (folder / "shards").mkdir(parents=True)
         (folder / "dataset.json").write_text("{}")
         rng = np.random.default_rng(seed)
         wanted = schema.row_schema(fingerprints["features"]["width"], fingerprints)
         for split, count in (splits or {"train": 20, "validation": 6}).items():
-            rows = [_random_row(rng, name, split, number, wanted) for number in range(count)]
+            rows = [_random_row(rng, folder.name, split, number, wanted) for number in range(count)]
             for row in rows if change else ():
                 change(row)
             for start in range(0, count, rows_a_shard):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from .console import require_run
 app = typer.Typer()
 
 EPILOG = """Examples:\n
-anytalk serve out/quickstart/talker\n
+anytalk serve out/quickstart/talker --open\n
 anytalk serve RUN --int8 --port 8080 --sessions 4\n
 TOKEN=secret anytalk serve RUN --host 0.0.0.0 --token-env TOKEN --origin https://example.org\n
 anytalk serve RUN --device cuda --dtype bfloat16 --save conversations/"""
@@ -50,6 +51,7 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Write what is said into this folder; nothing is kept by default."),
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     codec: Annotated[str | None, typer.Option(help="See anytalk codec eval; the checkpoint's own by default.")] = None,
     whisper: Annotated[
         str | None, typer.Option(help="tiny.en, small, openai:small, a folder; the checkpoint's own by default.")
@@ -77,6 +79,8 @@ def serve(
     server = serving.server(serving.application(house, guard), limits)
     seconds = time.perf_counter() - started_s
     typer.echo(f"{serving.address(listening)} answers as {house.model}, ready in {seconds:.1f} s; Ctrl-C stops it")
+    if open_page:
+        webbrowser.open(serving.address(listening))  # it waits for an answer: the socket listens already
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn stops cleanly, and raises again what stopped it
         server.run(sockets=[listening])
     typer.echo("stopped")

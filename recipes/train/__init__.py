@@ -1,7 +1,7 @@
-"""Train a model on datasets, stage after stage."""
+"""Train a model on datasets, stage after stage; convert checkpoints."""
 
 from .checkpoint import BEST, TrainingState
-from .dry_run import Expected, dry_run
+from .convert import READERS, WRITERS, convert_checkpoint
 from .recipe import TrainingRecipe, load_training_recipe
 from .run import train
 from .speed import matmul_rate
@@ -10,13 +10,14 @@ from .workers import ProcessGroup
 
 __all__ = [
     "BEST",
-    "Expected",
+    "READERS",
+    "WRITERS",
     "ProcessGroup",
     "StageTrainer",
     "TrainingRecipe",
     "TrainingState",
     "TrainingStopped",
-    "dry_run",
+    "convert_checkpoint",
     "load_training_recipe",
     "matmul_rate",
     "train",

@@ -237,6 +237,12 @@ def test_a_missed_goal_is_called_missed(tmp_path):
     assert "25% (goal 50%)" in missed[0]
 
 
+def test_the_quickstart_ends_with_the_line_that_opens_the_page(tmp_path):
+    assert quickstart.closing(tmp_path, SUMMARY).splitlines()[-1].split() == [
+        "anytalk", "serve", str(tmp_path / "talker"), "--open"
+    ]  # fmt: skip
+
+
 def test_a_step_that_fails_stops_with_a_line_and_keeps_its_seconds(tmp_path, monkeypatch, capfd):
     step = Step("check", ("check", str(tmp_path / "nothing")))
     monkeypatch.setattr(quickstart, "steps", lambda out: [step])

@@ -3,6 +3,8 @@
 import base64
 import functools
 import http.server
+import json
+import re
 import threading
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from support.browser import chromium, needs_chromium, opened
+from support.browser import INSECURE, chromium, needs_chromium, opened
 
 from anytalk import recipes
 
@@ -172,8 +174,63 @@ def test_a_stop_is_heard_at_once(page, files_url):
     page.wait_for_function("heard.now === 0")
 
 
+def reader(sockets):
+    """Give a page a server that answers in writing, where the server is not what the test is about."""
+
+    def answer(socket):
+        def send(kind, **more):
+            socket.send(json.dumps({"type": kind, **more}))
+
+        def receive(message):
+            if json.loads(message)["type"] == "response.create":
+                send("response.created", response={"id": "r", "status": "in_progress"})
+                send("response.output_audio_transcript.delta", response_id="r", delta="Read ")
+                send("response.output_audio_transcript.delta", response_id="r", delta="me.")
+                send("response.done", response={"id": "r", "status": "completed"})
+
+        sockets.append(socket)
+        socket.on_message(receive)
+        send("session.created", session={"model": "reader"})
+
+    return lambda page: page.route_web_socket("**/v1/realtime", answer)
+
+
+def ask(page, text):
+    page.locator("#send:enabled").wait_for()
+    page.get_by_label("Your question").fill(text)
+    page.keyboard.press("Enter")
+    page.locator(".answer .text", has_text="Read me.").wait_for()
+
+
+def alert(page, words):
+    page.get_by_role("alert").filter(has_text=re.compile(words)).wait_for()
+
+
 def test_without_a_server_the_page_says_so_and_goes_on_trying(browser, files_url):
     with opened(browser, files_url, may_fail="") as page:
-        page.get_by_role("alert").filter(has_text="The server does not answer.").wait_for()
-        page.get_by_role("alert").filter(has_text="Next try in 1 s").wait_for()
+        alert(page, "The server does not answer. Next try in 1 s.")
         assert page.locator("#talk").is_disabled()
+
+
+def test_a_lost_connection_is_told_and_found_again(browser, files_url):
+    sockets = []
+    with opened(browser, files_url, prepare=reader(sockets)) as page:
+        ask(page, "Who?")
+        sockets[0].close()
+        alert(page, "Connection lost. Next try in 0.5 s.")
+        alert(page, "has forgotten what was said before")
+        assert (len(sockets), page.locator("#connection").text_content()) == (2, "Connected")
+
+
+def test_without_permission_for_the_microphone_the_page_says_what_to_do(browser, files_url):
+    with opened(browser, files_url, prepare=reader([])) as page:
+        page.locator("#talk:enabled").click()
+        alert(page, "The microphone is not allowed.|There is no microphone.")
+        ask(page, "And in writing?")
+
+
+def test_on_an_insecure_origin_the_page_says_how_to_get_a_secure_one_and_answers_in_writing(browser, files_url):
+    url = files_url.replace("127.0.0.1", INSECURE)
+    with opened(browser, url, prepare=reader([])) as page:
+        alert(page, rf"only on https .* ssh -L \d+:localhost:\d+ {INSECURE}")
+        ask(page, "Still there?")
