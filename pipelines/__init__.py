@@ -5,7 +5,21 @@ if __name__ == "pipelines":
 
 from .build import Summary, build, recipe_of
 from .check import Report, check
+from .estimate import Estimate, estimate
+from .preview import preview
 from .rejudge import Rejudged, rejudge
 from .repair import repair
 
-__all__ = ["Rejudged", "Report", "Summary", "build", "check", "recipe_of", "rejudge", "repair"]
+__all__ = [
+    "Estimate",
+    "Rejudged",
+    "Report",
+    "Summary",
+    "build",
+    "check",
+    "estimate",
+    "preview",
+    "recipe_of",
+    "rejudge",
+    "repair",
+]

@@ -12,7 +12,7 @@ from anytalk.pipelines.plan import Plan, load_or_make
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError
 
-from .close import CHECKSUMS, MANIFEST, close, stored_recipe, totals_of
+from .close import CHECKSUMS, MANIFEST, REPORT, close, stored_recipe, totals_of
 from .part import WHOLE, Part, part_of
 from .progress import Quiet, Reporter
 from .units import Sidecars, Units
@@ -141,6 +141,11 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
     complete = len(whole) == len(units)
     if complete and (made or not _is_closed(units)):
         close(judgement, plan, whole, store)
+        store.delete(REPORT)  # It was of what the dataset was before.
+    if complete and judgement.recipe.report and not store.exists(REPORT):
+        from .report import report  # It imports codecs, which nothing else here needs.
+
+        report(str(store), progress=progress)
     summary = _summarise(plan, whole, made, deferred, store, work_s)
     part = None if share == WHOLE else str(share)
     others = _other_versions(store, judgement.recipe) if complete and not made else None

@@ -22,7 +22,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import derive_seed
 
-from .close import CARD, CHECKSUMS, MANIFEST, checksums_bytes, totals_of
+from .close import CARD, CHECKSUMS, MANIFEST, REPORT, checksums_bytes, totals_of
 from .progress import Quiet, Reporter
 
 MAX_FEATURE_FRAMES = 1500
@@ -119,7 +119,7 @@ def checksum_problems(store: Store, progress: Reporter) -> Iterator[tuple[str, s
     listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
     if checksums_bytes(listed) != content:
         yield CHECKSUMS, "not a sorted list of checksums"
-    present = {path for path in store.files() if path != CHECKSUMS}
+    present = {path for path in store.files() if path not in (CHECKSUMS, REPORT)}
     progress.start("checksums", len(present))
     try:
         for path in sorted({*present, *listed}):

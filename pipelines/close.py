@@ -11,6 +11,8 @@ from anytalk.pipelines.speech import STAGES, costs
 from anytalk.synth.fingerprint import sha256
 
 MANIFEST, CHECKSUMS, CARD = "dataset.json", "SHA256SUMS", "README.md"
+REPORT = "report.html"
+"""The page to look at and listen to. It is in no list of checksums: it may be made anew, or deleted."""
 
 
 def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any]], store: Store) -> None:

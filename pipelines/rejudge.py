@@ -44,7 +44,7 @@ from anytalk.pipelines.speech import (
 )
 from anytalk.synth.errors import SetupError
 
-from .close import CARD, CHECKSUMS, MANIFEST, close
+from .close import CARD, CHECKSUMS, MANIFEST, REPORT, close
 from .progress import Quiet, Reporter
 
 
@@ -166,11 +166,15 @@ async def _judge(
         elif todo and isinstance(crews, LocalCrews):
             await _refuse_other_engines(target, plan, sidecars, store, crews.crew.engines)
         announce_judgement(target, store)
-        for path in (CHECKSUMS, MANIFEST, CARD):
+        for path in (CHECKSUMS, MANIFEST, CARD, REPORT):
             store.delete(path)
         made, deferred = await make_units(todo, plan, crews, progress, hours=recipe.resources.hours)
     if not deferred:
         close(target, plan, dict(sorted((done | made).items())), store)
+        if recipe.report:
+            from .report import report  # It imports codecs, which nothing else here needs.
+
+            report(str(store), progress=progress)
     return done | made, deferred
 
 

@@ -14,7 +14,7 @@ from anytalk.synth.fingerprint import sha256
 from anytalk.synth.wording import quantity
 
 from .check import UNLISTED, Report, check, checksum_problems
-from .close import CHECKSUMS, close
+from .close import CHECKSUMS, REPORT, close
 from .progress import Quiet, Reporter
 from .units import Units
 
@@ -72,6 +72,10 @@ def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | Non
     for number in wrong:
         progress.say(f"unit {number} was made again")
     close(history[-1], plan, last_units.committed(), store)
+    if wrong and store.exists(REPORT):
+        from .report import report  # It imports codecs, which nothing else here needs.
+
+        report(str(store), progress=progress)
     return check(dataset, progress)
 
 

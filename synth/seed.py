@@ -1,6 +1,6 @@
 """Names and seeds that follow from content alone: no counter, no clock, no global random state."""
 
-from .fingerprint import sha256_of_parts
+from .fingerprint import sha256
 
 Part = str | int | bytes | None
 
@@ -17,8 +17,11 @@ def digest(*parts: Part) -> str:
     >>> digest("ab", "c") == digest("a", "bc")
     False
     """
-    raws = [(type(part).__name__, part if isinstance(part, bytes) else str(part).encode()) for part in parts]
-    return sha256_of_parts(piece for kind, raw in raws for piece in (f"{kind}:{len(raw)}:".encode(), raw))
+    pieces = []
+    for part in parts:
+        raw = part if isinstance(part, bytes) else str(part).encode()
+        pieces.append(b"%b:%d:%b" % (type(part).__name__.encode(), len(raw), raw))
+    return sha256(b"".join(pieces))
 
 
 def derive_seed(*parts: Part) -> int:

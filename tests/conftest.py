@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import settings
 from support.cluster import cluster
+from support.hostile import HOSTILE
 
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset import commit, schema
@@ -92,10 +93,6 @@ def fake_recipe(tmp_path):
         return path
 
     return write
-
-
-HOSTILE = '</script><img src=x onerror="document.title=1"> & "quotes"'
-"""Text of a row that must stay text wherever it is shown."""
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,20 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from anytalk.pipelines.recipe import Recipe, load_recipe
-from anytalk.recipes.train.recipe import Checkpoints, Data, Loading, Model, Optim, Stage, TrainingRecipe
+from anytalk.recipes.train.recipe import (
+    Checkpoints,
+    Data,
+    Dataset,
+    Loading,
+    Model,
+    Optim,
+    Stage,
+    Texts,
+    TrainingRecipe,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,8 +40,9 @@ def test_every_key_of_a_recipe_is_documented():
     assert [key for key in keys(schema, schema) if f"| `{key}` |" not in page] == []
 
 
-def test_the_schema_for_editors_is_the_one_of_this_version():
-    assert json.loads((ROOT / "docs" / "recipe.schema.json").read_text()) == Recipe.model_json_schema()
+@pytest.mark.parametrize(("name", "recipe"), [("recipe", Recipe), ("training", TrainingRecipe)])
+def test_the_schemas_for_editors_are_those_of_this_version(name, recipe):
+    assert json.loads((ROOT / "docs" / f"{name}.schema.json").read_text()) == recipe.model_json_schema()
 
 
 def test_the_quickstart_recipe_speaks_every_pair_in_several_voices():
@@ -52,6 +65,7 @@ def test_every_key_of_a_training_recipe_is_documented_with_its_default():
         line.split("`")[1]: line.split("`")[3] for line in lines if line.count("`") >= 4 and line.startswith("| `")
     }
     sections = {"": TrainingRecipe, "data": Data, "model": Model, "stages[]": Stage}
+    sections |= {"data.datasets[]": Dataset, "data.texts[]": Texts}
     sections |= {"optim": Optim, "loader": Loading, "checkpoint": Checkpoints}
     for key in keys(schema, schema):
         section, _, name = key.rpartition(".")

@@ -19,6 +19,7 @@ from .schema import (
 from .store import StorageError, Store
 from .tally import Outcome
 from .where import Where, parse_where
+from .writer import RowWriter
 
 __all__ = [
     "ANSWER_RATE_HZ",
@@ -33,6 +34,7 @@ __all__ = [
     "SIDES",
     "Judgement",
     "Outcome",
+    "RowWriter",
     "StorageError",
     "Store",
     "Where",

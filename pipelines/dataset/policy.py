@@ -106,7 +106,7 @@ def may_be_rejudged(key: str) -> bool:
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
-    left_out = {"resources": True, "voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS}
+    left_out = {"resources": True, "report": True, "voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS}
     return recipe.model_dump(mode="json", exclude=left_out)
 
 

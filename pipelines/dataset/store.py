@@ -6,6 +6,7 @@ first writer wins, everybody else is told so. Local files are written beside, sy
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,9 @@ FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryErr
 
 READERS = 32
 """Files of an object store that are read at once."""
+
+COPIED_BYTES = 2**20
+"""Of a large file, at once."""
 
 ResultT = TypeVar("ResultT")
 
@@ -86,6 +90,13 @@ class Store:
         """Write or overwrite a file that nothing refers to yet."""
         self._tried(f"write {path}", lambda: self._write(path, content))
 
+    def put(self, path: str, file: Path) -> None:
+        """Write or overwrite a file that nothing refers to yet with the bytes of a local one, however many they are."""
+        if self.local:
+            self._tried(f"write {path}", lambda: self._write(path, file))
+            return
+        self._tried(f"write {path}", lambda: self.filesystem.put_file(str(file), self.full(path)))
+
     def create(self, path: str, content: bytes) -> bool:
         """Create a file whole, if there is none of this name.
 
@@ -125,7 +136,7 @@ class Store:
         """Every file below a folder, relative to the root, sorted."""
         return list(self.sizes(folder))
 
-    def _write(self, path: str, content: bytes) -> None:
+    def _write(self, path: str, content: bytes | Path) -> None:
         self._make_parent(path)
         if not self.local:
             self.filesystem.pipe_file(self.full(path), content)
@@ -160,12 +171,16 @@ class Store:
         self._synchronise_folder(path)
         return True
 
-    def _part(self, path: str, content: bytes) -> Path:
-        """Write a local file under a name that nothing reads, down to the disk."""
+    def _part(self, path: str, content: bytes | Path) -> Path:
+        """Write a local file under a name that nothing reads, down to the disk: some bytes, or those of a file."""
         part = Path(self.full(f"{path}.{secrets.token_hex(4)}{PART}"))
         try:
             with part.open("xb") as file:
-                file.write(content)
+                if isinstance(content, Path):
+                    with content.open("rb") as original:
+                        shutil.copyfileobj(original, file, COPIED_BYTES)
+                else:
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

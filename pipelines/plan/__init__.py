@@ -2,8 +2,9 @@
 
 from .arrange import split_of
 from .clean import in_spoken_form, text_problem
-from .make import load_or_make
+from .make import is_planned, load_or_make
 from .plan import Plan, PlannedRow, load_committed
+from .sample import commit_sample, pair_s, said_s, spread
 from .similar import reject_similar
 from .voices import answer_voice, question_voices, split_voices, voice_order
 
@@ -11,13 +12,18 @@ __all__ = [
     "Plan",
     "PlannedRow",
     "answer_voice",
+    "commit_sample",
     "in_spoken_form",
+    "is_planned",
     "load_committed",
     "load_or_make",
+    "pair_s",
     "question_voices",
     "reject_similar",
+    "said_s",
     "split_of",
     "split_voices",
+    "spread",
     "text_problem",
     "voice_order",
 ]

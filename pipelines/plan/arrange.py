@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from anytalk.pipelines.recipe import Recipe, Split
 from anytalk.pipelines.source import Pair
-from anytalk.synth.seed import digest
 
+from .clean import share_of, split_share
 from .plan import PlannedRow, name_of
 
 SPLITS = ("train", "validation", "test")
@@ -21,31 +21,47 @@ def split_of(turns: Sequence[Pair], split: Split) -> str:
     speakers = [name for pair in turns for name in (pair.question_speaker, pair.answer_speaker) if name is not None]
     if reserved := {held_out[name] for name in speakers if name in held_out}:
         return max(reserved, key=SPLITS.index)
-    group = turns[0].group or turns[0].conversation
-    if split.by == "speaker" and speakers:
-        group = f"speaker {speakers[0]}"
-    share = int(digest("split", group)[:12], 16) / 16**12
+    share = share_of(f"speaker {speakers[0]}") if split.by == "speaker" and speakers else split_share(turns[0])
+    return split_at(share, split)
+
+
+def split_at(share: float, split: Split) -> str:
+    """Split of a conversation by its place among them; see `split_share`."""
     if share < split.test:
         return "test"
     return "validation" if share < split.test + split.validation else "train"
 
 
-def arrange(conversations: list[list[Pair]], recipe: Recipe) -> Iterator[PlannedRow]:
-    """Order rows by split and source, each conversation whole, and deal them to work units of one split."""
-    unit, filled = -1, 0
+def arrange(
+    conversations: Sequence[Sequence[Pair]], recipe: Recipe, splits: Sequence[str] | None = None
+) -> Iterator[PlannedRow]:
+    """Order rows by split and source, each conversation whole, and deal them to work units of one split.
+
+    Args:
+        conversations: in source order; gone through once for each split that some are in.
+        recipe: how large a unit is, and how often a pair is spoken.
+        splits: of the conversations, where they are known.
+    """
+    if splits is None:
+        splits = [split_of(turns, recipe.split) for turns in conversations]
+    unit = -1
     for split in SPLITS:
+        if split not in splits:
+            continue
         filled = 0
-        for turns in conversations:
-            if split_of(turns, recipe.split) != split:
+        for turns, its_split in zip(conversations, splits, strict=True):
+            if its_split != split:
                 continue
             if filled == 0 or filled >= recipe.shards.unit_rows:
                 unit, filled = unit + 1, 0
+            names = [name_of(pair, 0) for pair in turns]
             for variant in range(_variants(turns, recipe)):
-                for pair in turns:
-                    yield PlannedRow(name_of(pair, variant), name_of(pair, 0), split, unit, pair, variant)
+                for pair, first in zip(turns, names, strict=True):
+                    name = name_of(pair, variant) if variant else first
+                    yield PlannedRow(name, first, split, unit, pair, variant)
                     filled += 1
 
 
-def _variants(turns: list[Pair], recipe: Recipe) -> int:
+def _variants(turns: Sequence[Pair], recipe: Recipe) -> int:
     """A conversation that brings all its own question recordings is not spoken again."""
     return 1 if all(pair.question_recording for pair in turns) else recipe.voices.variants

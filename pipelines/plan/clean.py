@@ -1,10 +1,14 @@
 """Pairs in their spoken form, and the reasons why some have none. The written form stays beside it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+
+from anytalk.pipelines.dataset import schema
 from anytalk.pipelines.recipe import Clean
 from anytalk.pipelines.source import (
     BadPair,
@@ -14,6 +18,8 @@ from anytalk.synth.errors import SampleError
 from anytalk.synth.seed import digest
 from anytalk.synth.text import Langid, load_normaliser, unspeakable
 from anytalk.synth.text.normalise import Engine
+
+from .plan import PAIR_SCHEMA, pair_values
 
 
 def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
@@ -60,45 +66,76 @@ def _identifier() -> Langid:
     return Langid()
 
 
-def clean(pairs: Iterable[Pair | BadPair], rules: Clean) -> tuple[list[list[Pair]], list[dict[str, Any]]]:
-    """Gather pairs into conversations and take out what cannot be spoken or was there before.
+class Kind(NamedTuple):
+    """What decides whether a pair can be spoken and heard at all."""
 
-    Returns:
-        Conversations in source order, turns in order, and reject rows.
-    """
-    conversations: dict[tuple[str, str], list[Pair]] = {}
-    rejects = []
-    for pair in pairs:
-        if isinstance(pair, BadPair):
-            rejects.append(reject(pair.pair, pair.reason, pair.detail, pair.source))
-        elif problem := text_problem(pair, rules):
-            rejects.append(reject(pair, *problem, pair.source))
+    language: str
+    is_asked: bool
+    """By a voice."""
+    is_answered: bool
+    """By a voice."""
+    names_speaker: bool
+    """Whether the source says who speaks in a recording."""
+
+
+class Cleaned(NamedTuple):
+    """What became of some rows of a source."""
+
+    pairs: pa.RecordBatch
+    """In spoken form, as `PAIR_SCHEMA`."""
+    facts: np.ndarray
+    """Of each pair, as `FACTS`."""
+    kinds: list[Kind]
+    """Of each pair."""
+    rejects: list[dict[str, Any]]
+    """Reject rows."""
+
+
+FACTS = np.dtype([("conversation", "u8", 2), ("content", "u8", 2), ("share", "f8"), ("turn", "i2")])
+"""What is known of a pair without its texts: hashes of the conversation's name and of what is said, the place of the
+conversation among the splits, and the turn."""
+
+
+def clean(rows: Sequence[Pair | BadPair], rules: Clean) -> Cleaned:
+    """Write some rows of a source out as they are said, and take out what cannot be spoken."""
+    pairs, facts, kinds, rejects = [], [], [], []
+    for row in rows:
+        if isinstance(row, BadPair):
+            rejects.append(reject(row.pair, row.reason, row.detail, row.source))
+        elif problem := text_problem(row, rules):
+            rejects.append(reject(row, *problem, row.source))
         else:
             try:
-                spoken = in_spoken_form(pair, rules)
+                pair = in_spoken_form(row, rules)
             except SampleError as error:
-                rejects.append(reject(pair, error.reason, error.detail, pair.source))
+                rejects.append(reject(row, error.reason, error.detail, row.source))
             else:
-                conversations.setdefault((pair.split_name, pair.conversation), []).append(spoken)
-    kept: list[list[Pair]] = []
-    seen: dict[str, str] = {}
-    for turns in conversations.values():
-        numbers: dict[int, Pair] = {}
-        for pair in turns:
-            if pair.turn in numbers:
-                known = numbers[pair.turn].source
-                rejects.append(reject(pair, "repeat", f"turn {pair.turn} is at {known} already", pair.source))
-            else:
-                numbers[pair.turn] = pair
-        ordered = [numbers[turn] for turn in sorted(numbers)]
-        content = digest(*(part for pair in ordered for part in _content_of(pair)))
-        if rules.drop_repeats and content in seen:
-            detail = f"the same as {seen[content]}"
-            rejects += [reject(pair, "repeat", detail, pair.source) for pair in ordered]
-        else:
-            seen[content] = ordered[0].source
-            kept.append(ordered)
-    return kept, rejects
+                pairs.append(pair_values(pair))
+                content = digest(*_content_of(pair))
+                share = split_share(pair)
+                facts.append((_half(digest(pair.split_name, pair.conversation)), _half(content), share, pair.turn))
+                is_answered = pair.answer is not None and pair.answer_recording is None
+                is_named = pair.question_speaker is not None or pair.answer_speaker is not None
+                kinds.append(Kind(pair.language, pair.question_recording is None, is_answered, is_named))
+    batch = schema.table(pairs, PAIR_SCHEMA).combine_chunks().to_batches()
+    return Cleaned(
+        batch[0] if pairs else pa.record_batch([], schema=pa.schema([])), np.array(facts, FACTS), kinds, rejects
+    )
+
+
+def _half(digest: str) -> tuple[int, int]:
+    """The first half of a SHA-256 as two integers: still not met twice among all texts there are."""
+    return int(digest[:16], 16), int(digest[16:32], 16)
+
+
+def split_share(pair: Pair) -> float:
+    """Place of a pair's conversation, from 0 to 1, by which its split is chosen; see `split_of`."""
+    return share_of(pair.group or pair.conversation)
+
+
+def share_of(group: str) -> float:
+    """Place of what stays in one split together, from 0 to 1."""
+    return int(digest("split", group)[:12], 16) / 16**12
 
 
 def text_problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:

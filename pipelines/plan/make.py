@@ -1,10 +1,16 @@
 """Make a plan: read, clean, compare, split, deal to units, commit. A later run with the same recipe loads it."""
 
+import functools
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from anytalk.pipelines.dataset import (
     PLAN,
+    RowWriter,
     Store,
     commit,
     current_judgement,
@@ -15,6 +21,7 @@ from anytalk.pipelines.dataset import (
     tally,
 )
 from anytalk.pipelines.likeness import evaluation_stamp
+from anytalk.pipelines.processes import in_order
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Llm, Recipe, Rewrite
 from anytalk.pipelines.source import (
@@ -31,52 +38,67 @@ from anytalk.pipelines.source import (
     stamp,
 )
 from anytalk.synth.errors import EngineError, SetupError
-from anytalk.synth.fingerprint import sha256
+from anytalk.synth.fingerprint import file_sha256
 from anytalk.synth.wording import quantity
 
-from .arrange import arrange, split_of
-from .clean import clean, reject
-from .plan import Plan, load_committed, plan_table
+from .arrange import arrange, split_at, split_of
+from .clean import Cleaned, clean, reject
+from .gather import Conversations, gather
+from .plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, Plan, PlannedRow, load_committed, row_values
 from .similar import reject_similar
 from .voices import refuse_unheard, refuse_unspoken
 
+CLEANED_ROWS = 512
+"""Rows that a process cleans at once."""
 
-def load_or_make(recipe: Recipe, store: Store, progress: Reporter | None = None) -> Plan:
+CLEANED_ALONE = 8
+"""Times that many that are cleaned before other processes are started."""
+
+
+def load_or_make(
+    recipe: Recipe, store: Store, progress: Reporter | None = None, *, answers: Path | None = None
+) -> Plan:
     """Load the plan of this recipe, or make and commit it.
 
     Until the first unit is committed, the plan of another recipe, or of a source that has changed, is made anew.
+
+    Args:
+        recipe: of the dataset.
+        store: the dataset.
+        progress: who is told how far it is.
+        answers: where answers of language models are kept; beside the dataset by default.
 
     Raises:
         SetupError: the folder holds something else, another recipe's data, or the source has changed since; or a
             language model that is to be asked cannot be.
         EngineError: the source broke off, or language models did not answer everything; nothing is committed.
     """
-    if store.exists(PLAN) and not store.files("units") and not _is_planned(recipe, store):
-        _stamp(recipe)
+    if store.exists(PLAN) and not store.files("units") and not is_planned(recipe, store):
+        stamp_of(recipe)
         _discard(store)
     if not store.exists(PLAN):
-        _stamp(recipe)  # A missing source is reported before the folder is touched.
+        stamp_of(recipe)  # A missing source is reported before the folder is touched.
         _refuse_foreign(store)
         examine(recipe.models())
         progress = progress or Quiet()
-        _make(recipe, store, LlmClient(cache_of(store), recipe.seed, progress), progress)
+        _make(recipe, store, LlmClient(answers or cache_of(store), recipe.seed, progress), progress)
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, store)
-    if [list(entry) for entry in _stamp(recipe)] != announced["stamp"]:
+    if [list(entry) for entry in stamp_of(recipe)] != announced["stamp"]:
         raise SetupError(
             f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
         )
     return load_committed(store)
 
 
-def _is_planned(recipe: Recipe, store: Store) -> bool:
+def is_planned(recipe: Recipe, store: Store) -> bool:
     """Whether the plan is this recipe's, and its source has not changed since."""
     announced = json.loads(store.read(PLAN))
     try:
         planned = current_judgement(store).recipe
     except SetupError:
         return False  # Of another version.
-    return not differences(recipe, planned) and [list(entry) for entry in _stamp(recipe)] == announced["stamp"]
+    return not differences(recipe, planned) and [list(entry) for entry in stamp_of(recipe)] == announced["stamp"]
 
 
 def _discard(store: Store) -> None:
@@ -91,7 +113,7 @@ def _is_of_plan(path: str) -> bool:
     return path.startswith(("plan/", "rejects/plan-"))
 
 
-def _stamp(recipe: Recipe) -> list[tuple[str, int, int]]:
+def stamp_of(recipe: Recipe) -> list[tuple[str, int, int]]:
     """Path, size and time of every local file that the plan follows from."""
     sets = recipe.decontaminate.against if recipe.decontaminate else ()
     earlier = recipe.dedup.against if recipe.dedup else ()
@@ -120,51 +142,78 @@ def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
 
 
 def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporter) -> None:
-    """Read, check, split and order the pairs; commit the plan and what it rejects."""
-    source_stamp = _stamp(recipe)
-    attachments, deferred = Attachments(store), list[DeferredPair]()
-    try:
-        rows_read = _counted(_read(recipe, attachments, llm_client), recipe, progress)
-        conversations, rejects = clean(_without_deferred(rows_read, deferred), recipe.clean)
-    finally:
-        llm_client.end()
-    attachments.close()
-    if deferred:
-        raise EngineError(
-            f"{quantity(len(deferred), 'conversation')} deferred, so nothing is planned yet "
-            f"(the first: {deferred[0].detail}); "
-            f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
-        )
-    if recipe.dedup is not None or recipe.decontaminate is not None:
-        progress.phase("comparing conversations", len(conversations))
-    removed = reject_similar(conversations, recipe)
-    rejects += [reject(pair, *removed[place], pair.source) for place in removed for pair in conversations[place]]
-    conversations = [turns for place, turns in enumerate(conversations) if place not in removed]
-    progress.phase("planning conversations", len(conversations))
-    _refuse_unknown_speakers(conversations, recipe)
-    refuse_unheard((pair for turns in conversations for pair in turns), recipe)
-    refuse_unspoken(((split_of(turns, recipe.split), pair) for turns in conversations for pair in turns), recipe)
-    rows = list(arrange(conversations, recipe))
+    """Read, check, split and order the pairs; commit the plan and what it rejects.
+
+    What it works on lies in a temporary folder, twice the size of the texts; memory holds some sixty bytes a row.
+    """
+    source_stamp = stamp_of(recipe)
+    with tempfile.TemporaryDirectory(prefix="anytalk-") as name:
+        folder = Path(name)
+        rejects = RowWriter(folder / "rejects.arrow", schema.reject_schema({}), recipe.shards.batch_rows)
+        with rejects:
+            conversations = _gather(recipe, store, llm_client, folder / "pairs.arrow", rejects, progress)
+            if recipe.dedup is not None or recipe.decontaminate is not None:
+                progress.phase("comparing conversations", len(conversations))
+            removed = reject_similar(conversations, recipe)
+            for place, why in removed.items():
+                rejects.extend(reject(pair, *why, pair.source) for pair in conversations[place])
+            conversations = conversations.without(removed)
+            _refuse_unknown_speakers(conversations, recipe)
+            splits = _splits(conversations, recipe)
+            kinds = list(conversations.kinds(splits))
+            refuse_unheard(kinds, recipe)
+            refuse_unspoken(kinds, recipe)
+            names_speakers = any(kind.names_speaker for _, kind, _, _ in kinds)
+            plan_schema = PLAN_SCHEMA_WITH_SPEAKERS if names_speakers else PLAN_SCHEMA
+            with RowWriter(folder / "plan.arrow", plan_schema, batch_rows=1024) as rows:
+                planned = arrange(conversations, recipe, splits)
+                rows.extend(map(row_values, _counted(planned, "planning conversations", progress)))
+        commit_plan(store, recipe, rows, rejects, source_stamp, llm_client.costs())
+
+
+def commit_plan(
+    store: Store,
+    recipe: Recipe,
+    rows: RowWriter,
+    rejects: RowWriter | None,
+    stamp: Sequence[tuple[str, int, int]],
+    costs: Sequence[Mapping[str, Any]],
+) -> None:
+    """Store a plan that was written, and announce it.
+
+    Args:
+        store: the dataset.
+        recipe: of the dataset.
+        rows: in plan order.
+        rejects: rows of the source that are not planned; None for none.
+        stamp: see `stamp_of`.
+        costs: see `LlmClient.costs`.
+    """
     files: dict[str, str] = {}
-    content = commit.arrow_bytes(plan_table(rows), batch_rows=1024)
-    files[f"plan/plan-{sha256(content)[:16]}.arrow"] = sha256(content)
-    store.write(next(iter(files)), content)
-    if rejects:
-        content = commit.arrow_bytes(schema.table(rejects, schema.reject_schema({})), recipe.shards.batch_rows)
-        path = f"rejects/plan-{sha256(content)[:16]}.arrow"
-        files[path] = sha256(content)
-        store.write(path, content)
+    for path, written in (("plan/plan", rows), ("rejects/plan", rejects)):
+        if written is not None and (written.rows or written is rows):
+            digest = file_sha256(written.path)
+            files[f"{path}-{digest[:16]}.arrow"] = digest
+            store.put(f"{path}-{digest[:16]}.arrow", written.path)
     announcement = {
         "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
-        "stamp": source_stamp,
+        "stamp": list(stamp),
         "files": files,
-        "rows": len(rows),
-        "rejected": len(rejects),
-        "reasons": tally.counted(row["reason"] for row in rejects),
-        "asked": llm_client.costs(),
+        "rows": rows.rows,
+        "rejected": rejects.rows if rejects else 0,
+        "reasons": tally.commonest_first(rejects.reasons) if rejects else {},
+        "asked": list(costs),
         "libraries": made_with.versions(made_with.PLAN_LIBRARIES),
     }
     store.create(PLAN, commit.json_bytes(announcement))
+
+
+def _splits(conversations: Conversations, recipe: Recipe) -> list[str]:
+    """Split of each conversation; where speakers decide, all are read once more."""
+    split = recipe.split
+    if split.by == "speaker" or split.held_out_speakers():
+        return [split_of(turns, split) for turns in conversations]
+    return [split_at(share, split) for share in conversations.shares.tolist()]
 
 
 def _refuse_unknown_speakers(conversations: Iterable[Iterable[Pair]], recipe: Recipe) -> None:
@@ -188,14 +237,52 @@ def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient) -> It
     return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
 
 
-def _counted(rows: Iterable[SourceRow], recipe: Recipe, progress: Reporter) -> Iterator[SourceRow]:
-    """Tell how many rows were read. Language models tell of themselves."""
+def _gather(
+    recipe: Recipe, store: Store, llm_client: LlmClient, path: Path, rejects: RowWriter, progress: Reporter
+) -> Conversations:
+    """Read and clean the source, and find its conversations; what cannot be spoken goes to the rejects.
+
+    Raises:
+        EngineError: language models did not answer everything.
+    """
+    attachments, deferred = Attachments(store), list[DeferredPair]()
     asks = any(isinstance(model, Llm | Rewrite) for model in recipe.models())
-    if not asks:
-        progress.phase("reading and cleaning rows")
+
+    def cleaned() -> Iterator[Cleaned]:
+        rows = _without_deferred(_read(recipe, attachments, llm_client), deferred)
+        batches = iter(lambda: list(itertools.islice(rows, CLEANED_ROWS)), [])
+        done = 0
+        if not asks:  # Language models tell of themselves.
+            progress.phase("reading and cleaning rows")
+        clean_batch = functools.partial(clean, rules=recipe.clean)
+        for batch in in_order(clean_batch, batches, recipe.resources.planning, CLEANED_ALONE):
+            done += len(batch.kinds) + len(batch.rejects)
+            if not asks:
+                progress.phase("reading and cleaning rows", done)
+            rejects.extend(batch.rejects)
+            yield batch
+
+    try:
+        conversations, repeats = gather(cleaned(), path, drop_repeats=recipe.clean.drop_repeats)
+    finally:
+        llm_client.end()
+    attachments.close()
+    if deferred:
+        raise EngineError(
+            f"{quantity(len(deferred), 'conversation')} deferred, so nothing is planned yet "
+            f"(the first: {deferred[0].detail}); "
+            f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
+        )
+    rejects.extend(repeats)
+    return conversations
+
+
+def _counted(rows: Iterable[PlannedRow], what: str, progress: Reporter) -> Iterator[PlannedRow]:
+    """Tell now and then how many rows have passed."""
+    progress.phase(what)
     for number, row in enumerate(rows, start=1):
-        if not asks:
-            progress.phase("reading and cleaning rows", number)
+        if number % 1024 == 0:
+            progress.phase(what, number)
         yield row
 
 

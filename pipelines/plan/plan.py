@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from anytalk.pipelines.dataset import PLAN, Store, schema
+from anytalk.pipelines.dataset import PLAN, Store
 from anytalk.pipelines.source import (
     Pair,
     Recording,
@@ -36,7 +36,7 @@ _RECORDING = pa.struct(
         ("channel", pa.string()),
     ]
 )
-_PLAN_SCHEMA = pa.schema(
+PLAN_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("first_id", pa.string()),
@@ -58,8 +58,14 @@ _PLAN_SCHEMA = pa.schema(
     ]
 )
 _SPEAKERS = ("question_speaker", "answer_speaker")
-_PLAN_SCHEMA_WITH_SPEAKERS = pa.schema([*_PLAN_SCHEMA, *((name, pa.string()) for name in _SPEAKERS)])
+PLAN_SCHEMA_WITH_SPEAKERS = pa.schema([*PLAN_SCHEMA, *((name, pa.string()) for name in _SPEAKERS)])
 """Where the source names speakers."""
+
+RECORDINGS = ("question_recording", "answer_recording")
+PAIR_SCHEMA = pa.schema(
+    [field for field in PLAN_SCHEMA_WITH_SPEAKERS if field.name in {one.name for one in dataclasses.fields(Pair)}]
+)
+"""Of the columns of a plan, those that a source fills."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +118,11 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
             return [self[one] for one in range(*number.indices(len(self)))]
         start, end = self._bounds(number)
         return [_planned(row, self._store) for row in self._rows(start, end)]
+
+    def row(self, place: int) -> PlannedRow:
+        """One row, by its place among all rows."""
+        [row] = self._rows(place, place + 1)
+        return _planned(row, self._store)
 
     def size(self, number: int) -> int:
         """How many rows a unit has, without reading them."""
@@ -196,7 +207,7 @@ def load_committed(store: Store) -> Plan:
     if sha256(memoryview(content)) != announced["files"][path]:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
     reader = pa.ipc.open_file(content)
-    if reader.schema not in (_PLAN_SCHEMA, _PLAN_SCHEMA_WITH_SPEAKERS):
+    if reader.schema not in (PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS):
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
     units = PlannedUnits(reader, store)
     return Plan(
@@ -206,7 +217,7 @@ def load_committed(store: Store) -> Plan:
         announced["files"],
         announced.get("asked", []),
         announced.get("libraries", {}),
-        reader.schema == _PLAN_SCHEMA_WITH_SPEAKERS,
+        reader.schema == PLAN_SCHEMA_WITH_SPEAKERS,
     )
 
 
@@ -216,24 +227,35 @@ def _mapped(path: str) -> pa.Buffer:
         return file.read_buffer()
 
 
-def plan_table(rows: Iterable[PlannedRow]) -> pa.Table:
-    """Rows as they are stored in a plan."""
-    values = []
-    for row in rows:
-        flat = dataclasses.asdict(row.pair) | {"id": row.id, "first_id": row.first_id, "split": row.split}
-        values.append(flat | {"unit": row.unit, "variant": row.variant})
-    named = any(value[name] is not None for value in values for name in _SPEAKERS)
-    return schema.table(values, _PLAN_SCHEMA_WITH_SPEAKERS if named else _PLAN_SCHEMA)
+def row_values(row: PlannedRow) -> dict[str, Any]:
+    """Values of a row by column of a plan."""
+    own = {"id": row.id, "first_id": row.first_id, "split": row.split, "unit": row.unit, "variant": row.variant}
+    return pair_values(row.pair) | own
+
+
+def pair_values(pair: Pair) -> dict[str, Any]:
+    """Values of a pair by column; a third of the time that `dataclasses.asdict` takes."""
+    values = dict(vars(pair))
+    for side in RECORDINGS:
+        if values[side] is not None:
+            values[side] = vars(values[side])
+    return values
+
+
+def pair_of(values: dict[str, Any]) -> Pair:
+    """Undo `pair_values`."""
+    for side in RECORDINGS:
+        if values[side] is not None:
+            values[side] = Recording(**values[side])
+    return Pair(**values)
 
 
 def _planned(row: dict[str, Any], store: Store) -> PlannedRow:
     own = {key: row.pop(key) for key in ("id", "first_id", "split", "unit", "variant")}
-    for side in ("question_recording", "answer_recording"):
-        if row[side] is not None:
-            recording = Recording(**row[side])
-            kept = recording.row is not None
-            row[side] = dataclasses.replace(recording, path=f"{store}/{recording.path}") if kept else recording
-    return PlannedRow(pair=Pair(**row), **own)
+    for side in RECORDINGS:
+        if row[side] is not None and row[side]["row"] is not None:
+            row[side]["path"] = f"{store}/{row[side]['path']}"
+    return PlannedRow(pair=pair_of(row), **own)
 
 
 def name_of(pair: Pair, variant: int) -> str:

@@ -64,7 +64,8 @@ def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
 def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, rules: Dedup) -> Removed:
     places = [place for place in range(len(conversations)) if place not in removed]
     before = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
-    with spooled((_document(conversations[place], rules) for place in places), before) as spool:
+    documents = (_document(turns, rules) for place, turns in enumerate(conversations) if place not in removed)
+    with spooled(documents, before) as spool:
         return {
             places[one.place - spool.earlier]: (
                 "near_duplicate",

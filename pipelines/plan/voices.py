@@ -1,18 +1,18 @@
 """Who speaks a row, and who can hear it: voices that know its language and are free for its split, and a recogniser."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from anytalk.pipelines.recipe import QuestionVoice, Recipe, VoiceChoice
-from anytalk.pipelines.source import Pair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.hearing import only_english_by_name
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.voice import is_accent, speaks
 from anytalk.synth.wording import quantity
 
+from .clean import Kind
 from .plan import PlannedRow
 
 
@@ -41,34 +41,38 @@ def answer_voice(language: str, recipe: Recipe) -> VoiceChoice:
     return next((choice for tag, choice in others.items() if speaks(tag, language)), recipe.voices.answer)
 
 
-def refuse_unspoken(pairs: Iterable[tuple[str, Pair]], recipe: Recipe) -> None:
+Kinds = Sequence[tuple[str, Kind, int, str]]
+"""Kinds of pairs: split, kind, how many there are, and where the first one stands; in the order of the first ones."""
+
+
+def refuse_unspoken(kinds: Kinds, recipe: Recipe) -> None:
     """Raise for rows that no voice can say.
 
     Args:
-        pairs: each with its split.
+        kinds: of all pairs.
         recipe: the voices, and which are held out.
 
     Raises:
         SetupError: there are some; one line for each side and language, and for each split that has voices of its own.
     """
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for split, pair in pairs:
-        if pair.question_recording is None:
-            own = split if recipe.split.voices_of(split) else ""
-            rows.setdefault(("question", pair.language, own), []).append(pair.source)
-        if pair.answer is not None and pair.answer_recording is None:
-            rows.setdefault(("answer", pair.language, ""), []).append(pair.source)
+    rows: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for split, kind, count, source in kinds:
+        own = split if recipe.split.voices_of(split) else ""
+        spoken = {("question", kind.language, own): kind.is_asked, ("answer", kind.language, ""): kind.is_answered}
+        for key in (key for key, is_spoken in spoken.items() if is_spoken):
+            before, first = rows.get(key, (0, source))
+            rows[key] = before + count, first
     problems = [
         f"no {side} voice{f' of the {split} split' if split else ''} speaks {language!r}, the language of "
-        f"{quantity(len(sources), 'row')} (the first is {sources[0]}); " + CURES[side]
-        for (side, language, split), sources in rows.items()
+        f"{quantity(count, 'row')} (the first is {first}); " + CURES[side]
+        for (side, language, split), (count, first) in rows.items()
         if not _is_spoken(side, language, split, recipe)
     ]
     if problems:
         raise SetupError("\n".join(problems))
 
 
-def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
+def refuse_unheard(kinds: Kinds, recipe: Recipe) -> None:
     """Raise for rows that the recogniser cannot hear, as far as its name tells; the rest is seen when it is loaded.
 
     Raises:
@@ -77,16 +81,17 @@ def refuse_unheard(pairs: Iterable[Pair], recipe: Recipe) -> None:
     name = recipe.check.recogniser or recipe.features.model
     if not only_english_by_name(name):
         return
-    rows: dict[str, list[str]] = {}
-    for pair in pairs:
-        if not speaks("en", pair.language):
-            rows.setdefault(pair.language, []).append(pair.source)
+    rows: dict[str, tuple[int, str]] = {}
+    for _, kind, count, source in kinds:
+        if not speaks("en", kind.language):
+            before, first = rows.get(kind.language, (0, source))
+            rows[kind.language] = before + count, first
     key = "check.recogniser" if recipe.check.recogniser else "features.model"
     problems = [
         f"the Whisper {name} knows only English, but the source has "
-        f"{quantity(len(sources), 'row')} in {language!r} (the first is {sources[0]}); name a multilingual one, "
+        f"{quantity(count, 'row')} in {language!r} (the first is {first}); name a multilingual one, "
         f"such as --set {key}=small, or a folder of one"
-        for language, sources in rows.items()
+        for language, (count, first) in rows.items()
     ]
     if problems:
         raise SetupError("\n".join(problems))

@@ -15,6 +15,7 @@ from .dataset import (
     load_recipe,
 )
 from .file import Section, read_recipe, resolve
+from .lines import pointing_at
 from .llm import ENDPOINT_ACCESS_KEYS, ClusterModel, Llm, Reword, Rewrite
 from .source import (
     TABLE_SUFFIXES,
@@ -80,6 +81,7 @@ __all__ = [
     "Voices",
     "both_sides",
     "load_recipe",
+    "pointing_at",
     "read_recipe",
     "resolve",
     "sources_of",

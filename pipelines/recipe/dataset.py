@@ -132,8 +132,11 @@ class Resources(Section):
     hearing: int | None = Field(None, ge=1, description="ASR engines of a crew, most of the work; one a core, or a GPU")
     judging: int = Field(1, ge=1, description="scoring engines of a crew")
     codec: int = Field(1, ge=1, description="codec engines of a crew")
+    planning: int | None = Field(None, ge=1, description="processes that clean texts while a plan is made; one a core")
     units_in_flight: int = Field(3, ge=1, description="work units that a crew makes at once")
     hours: float | None = Field(None, gt=0.0, description="wall-clock time after which a run begins no further unit")
+    price_per_core_hour: float | None = Field(None, ge=0.0, description="for anytalk plan, in any currency")
+    price_per_gpu_hour: float | None = Field(None, ge=0.0, description="for anytalk plan, in the same currency")
 
     @field_validator("device")
     @classmethod
@@ -179,6 +182,7 @@ class Recipe(Section):
     features: Features = Features()
     shards: Shards = Shards()
     resources: Resources = Resources()
+    report: bool = Field(False, description="write report.html at the end: a page to look at and listen to")
 
     @model_validator(mode="after")
     def codec_fits_source(self) -> "Recipe":

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from anytalk.synth.errors import SetupError
 
+from .lines import Lines, lines_of_keys, place_of
+
 
 class Section(BaseModel):
     """A part of a recipe: frozen, and strict about unknown keys."""
@@ -81,16 +83,21 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
     if not path.is_file():
         raise SetupError(f"recipe {path} does not exist")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date such as 2026-99-99
-        raise SetupError(f"recipe {path} is not YAML: {_yaml_problem(error)}") from None
+        raise SetupError(_yaml_problem(path, error)) from None
     if not isinstance(tree, dict):
         raise SetupError(f"recipe {path} must be a mapping of sections; got {type(tree).__name__}")
-    return resolve(tree, path.name, model, overrides)
+    return resolve(tree, str(path), model, overrides, lines_of_keys(text))
 
 
 def resolve(
-    tree: dict[str, Any], name: str, model: type[SectionT], overrides: Mapping[str, object] | None = None
+    tree: dict[str, Any],
+    name: str,
+    model: type[SectionT],
+    overrides: Mapping[str, object] | None = None,
+    lines: Lines | None = None,
 ) -> SectionT:
     """Apply overrides to a recipe that was read, and check it.
 
@@ -99,6 +106,7 @@ def resolve(
         name: of the recipe, for messages.
         model: what it must be.
         overrides: see `read_recipe`.
+        lines: of its keys, where it is a file.
 
     Raises:
         SetupError: keys or values are wrong; one line for each problem.
@@ -113,7 +121,11 @@ def resolve(
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise SetupError("\n".join(f"recipe {name}: {line}" for line in _problems(error, model))) from error
+        told = [
+            f"{place_of(key, name, lines or {}, overrides or {})}: {problem}"
+            for key, problem in _problems(error, model)
+        ]
+        raise SetupError("\n".join(told)) from error
 
 
 def _unshared(tree: Any) -> Any:
@@ -123,11 +135,11 @@ def _unshared(tree: Any) -> Any:
     return [_unshared(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def _yaml_problem(error: Exception) -> str:
+def _yaml_problem(path: Path, error: Exception) -> str:
     """What is wrong with a file and where, without the line itself, which may hold a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem}, line {error.problem_mark.line + 1}"
-    return " ".join(str(error).split())
+        return f"{path}:{error.problem_mark.line + 1}: not YAML: {error.problem}"
+    return f"recipe {path} is not YAML: {' '.join(str(error).split())}"
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object) -> None:
@@ -164,30 +176,34 @@ def _place_in(held: dict[str, Any] | list[Any], key: str, keys: list[str]) -> An
     return int(key)
 
 
-def _problems(error: ValidationError, model: type[Section]) -> Iterator[str]:
-    """One line for each problem: the key, what is wrong with it, the value."""
+def _problems(error: ValidationError, model: type[Section]) -> Iterator[tuple[str, str]]:
+    """The key of each problem, and one line: the key, what is wrong with it, the value."""
     for problem in error.errors():
         key, section = _place(problem["loc"], model)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = list(getattr(section, "model_fields", None) or typing.get_type_hints(section))
             name = str(problem["loc"][-1])
             nearest = difflib.get_close_matches(name, known, n=1) or _keys_called(name, model)[:1]
-            yield f"unknown key {key}; " + (f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}")
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+            yield key, f"unknown key {key}; {hint}"
         elif problem["type"] == "missing":
             # A list may be a shorthand, and its entries stand elsewhere in the file.
             hint = "" if any(map(str.isdigit, key.split("."))) else f"; give it with --set {key}=..."
-            yield f"{key} is missing{hint}"
+            yield key, f"{key} is missing{hint}"
         elif problem["type"] in ("tuple_type", "list_type"):
             held = json.dumps(problem["input"], default=str)
-            yield f"{key}: must be a list, as in --set '{key}=[...]'; --set {key}.0=... replaces an entry; got {held}"
+            yield (
+                key,
+                f"{key}: must be a list, as in --set '{key}=[...]'; --set {key}.0=... replaces an entry; got {held}",
+            )
         elif problem["type"] == "union_tag_not_found":
-            yield f"{key}.kind is missing"
+            yield key, f"{key}.kind is missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             # Of what is wrong with a whole section, the message names the values that matter; others may be secret.
             shown = not isinstance(problem["input"], Mapping) and problem["loc"][-1] not in MAY_BE_SECRET
             found = f"; got {json.dumps(problem['input'], default=str)}" if shown else ""
-            yield f"{key}: {message[0].lower()}{message[1:]}{found}"
+            yield key, f"{key}: {message[0].lower()}{message[1:]}{found}"
 
 
 def _keys_called(name: str, model: type[Any], above: str = "") -> list[str]:

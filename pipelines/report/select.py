@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from anytalk.pipelines.dataset import SIDES, Store, Where, parse_where
 from anytalk.synth.errors import SetupError, near_matches
@@ -42,6 +44,29 @@ class Selection:
     limit: int = 20
 
 
+class Top:
+    """The rows of the highest scores among all that are offered; of equal ones those that came first."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self._seen = count, 0
+        self._heap: list[tuple[float, int, dict[str, Any]]] = []
+
+    def offer(self, scores: NDArray[np.float64], table: pa.Table) -> None:
+        """Take some rows (`FLAT`) with their scores; a score that is not a number is none."""
+        lowest = self._heap[0][0] if len(self._heap) == self.count else -np.inf
+        for place in np.flatnonzero(scores > lowest).tolist() if self.count else ():
+            key = float(scores[place]), -(self._seen + place)
+            if len(self._heap) < self.count:
+                heapq.heappush(self._heap, (*key, table.slice(place, 1).to_pylist()[0]))
+            elif key > self._heap[0][:2]:
+                heapq.heapreplace(self._heap, (*key, table.slice(place, 1).to_pylist()[0]))
+        self._seen += table.num_rows
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows, the highest score first."""
+        return [row for _, _, row in sorted(self._heap, key=lambda one: one[:2], reverse=True)]
+
+
 def select(dataset: str, wanted: Selection) -> tuple[list[dict[str, Any]], int]:
     """Read the rows that are wanted; no more than `limit` are in memory, and those of a unit.
 
@@ -57,18 +82,19 @@ def select(dataset: str, wanted: Selection) -> tuple[list[dict[str, Any]], int]:
         _check_ordered(wanted.by)
     tables, reasons = _matching(store, wanted, where), set[str]()
     found, count = list[dict[str, Any]](), 0
-    heap = list[tuple[float, int, dict[str, Any]]]()
+    top = Top(wanted.limit)
     for table in tables:
         if wanted.by is None:
             found += table.slice(0, wanted.limit - len(found)).to_pylist()
         else:
-            _push(heap, table, wanted, count)
+            values = pc.cast(table[wanted.by], pa.float64(), safe=False).to_numpy()
+            top.offer(values if wanted.worst != is_low_worse(wanted.by) else -values, table)
         count += table.num_rows
         reasons.update(pc.unique(table["reason"]).to_pylist())
     if wanted.reason is not None and not count:
         _check_reason(store, wanted.reason)
     if wanted.by is not None:
-        found = [row for _, _, row in sorted(heap, key=lambda one: (-one[0], -one[1]))]
+        found = top.rows()
     return found, count
 
 
@@ -83,20 +109,6 @@ def _matching(store: Store, wanted: Selection, where: Where | None) -> Iterator[
             if value is not None:
                 table = table.filter(pc.equal(table[column], value))
         yield table if where is None or not table.num_rows else where.kept(table)
-
-
-def _push(heap: list[tuple[float, int, dict[str, Any]]], table: pa.Table, wanted: Selection, before: int) -> None:
-    """Keep the rows of the highest keys; rows without a value are none of the best and none of the worst."""
-    assert wanted.by is not None
-    upside = wanted.worst != is_low_worse(wanted.by)
-    for place, value in enumerate(pc.cast(table[wanted.by], pa.float64(), safe=False).to_pylist()):
-        if value is None or not wanted.limit:
-            continue
-        key = (value if upside else -value, -(before + place))
-        if len(heap) < wanted.limit:
-            heapq.heappush(heap, (*key, table.slice(place, 1).to_pylist()[0]))
-        elif key > heap[0][:2]:
-            heapq.heapreplace(heap, (*key, table.slice(place, 1).to_pylist()[0]))
 
 
 def _check_ordered(column: str) -> None:

@@ -8,14 +8,15 @@ inside a table, such as audio, is stored by `Attachments`.
 from .attachment import Attachments, codes_of, read_recording
 from .encoding import lines_of
 from .folder import AUDIO_SUFFIXES
-from .hub import hub_rows
+from .hub import HUB_ID, hub_rows
 from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
-from .rows import column_names, table_rows
+from .rows import as_flow, chat_kind, column_names, table_rows
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "HUB_ID",
     "Attachments",
     "BadPair",
     "DeferredPair",
@@ -23,7 +24,9 @@ __all__ = [
     "Pair",
     "Recording",
     "SourceRow",
+    "as_flow",
     "cache_of",
+    "chat_kind",
     "codes_of",
     "column_names",
     "examine",

@@ -53,10 +53,14 @@ def read_pairs(
         EngineError: a remote source broke off.
     """
     attachments = attachments or Attachments(None)
-    seen: set[tuple[str, str]] = set()
-    for found in (
+    rows = (
         _mixed(source, attachments, llm_client) if isinstance(source, Mix) else _reader(source, attachments, llm_client)
-    ):
+    )
+    if source.limit is None:  # The names of millions of conversations would take gigabytes.
+        yield from rows
+        return
+    seen: set[tuple[str, str]] = set()
+    for found in rows:
         if isinstance(found, Pair):
             name = (found.split_name, found.conversation)
             if name not in seen and len(seen) == source.limit:

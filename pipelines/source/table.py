@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import math
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -196,11 +197,12 @@ def text_in(row: Mapping[str, Any], column: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, _TEXTS):
         raise ValueError(f"column {column!r} holds {type(value).__name__}, not text")
     text = " ".join(str(value).split())
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text or not (text.isascii() or _SURROGATE.search(text) is None):
         raise ValueError(f"column {column!r} holds characters that no text has: {text[:40]!r}")
     return text
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = (str, int, float, decimal.Decimal, datetime.date, datetime.time, uuid.UUID)
 
 

@@ -43,6 +43,7 @@ class Pool:
 
     def __init__(self, make: Callable[[], object], count: int) -> None:
         self._make = make
+        self._count = count
         self._free: asyncio.LifoQueue[object | None] = asyncio.LifoQueue()
         # Last in, first out: an engine that is loaded is used before another one is loaded.
         for _ in range(count):
@@ -59,6 +60,15 @@ class Pool:
             return Work(result, time.perf_counter() - started)
         finally:
             self._free.put_nowait(engine)
+
+    async def load(self) -> None:
+        """Load all of them, which waits for those that are in use."""
+        await asyncio.gather(*(self.call("fingerprint") for _ in range(self._count)))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count
 
 
 class Engines:
@@ -109,6 +119,10 @@ class Engines:
             if isinstance(error, MemoryError) or "out of memory" in cause.lower():
                 raise EngineError(f"{stage} ran out of memory on one utterance: {cause}") from error
             return [SampleError("engine_error", f"{stage} failed on this utterance: {cause}")]
+
+    async def load(self) -> None:
+        """Load every engine of every pool, of which a short run would otherwise load some while it is measured."""
+        await asyncio.gather(*(pool.load() for pool in self.pools.values()))
 
     def another(self) -> "Engines":
         """The same pools with a count of their own."""

@@ -1,4 +1,4 @@
-"""`anytalk build` and `anytalk check`: a dataset from a recipe, and whether its files are in order, or mended."""
+"""`anytalk init`, `plan`, `build` and `check`: a recipe, what it takes, its dataset, and whether that is in order."""
 
 import dataclasses
 from pathlib import Path
@@ -6,21 +6,90 @@ from typing import Annotated, Any
 
 import typer
 
+from anytalk.recipes.forecast import STAGES, forecast_text
+from anytalk.synth.errors import SetupError
 from anytalk.synth.wording import quantity
 
-from .console import Json, Mixed, Set, emit, interrupted, overrides
+from .console import Json, Mixed, RecipeName, Set, emit, interrupted, overrides
 
 app = typer.Typer()
-
-STAGES = {"voices": "TTS", "hearing": "ASR", "judging": "scoring"}
-"""What the stages of a build are called."""
 
 SHOWN = 20
 """Wrong units that are named; all of them are in --json."""
 
 
+QUESTIONS = {
+    "name": ("What is the dataset called?", "mine"),
+    "source": (
+        "Where do pairs come from? bundled, a file, a folder of recordings, or a hub id (OWNER/NAME)",
+        "bundled",
+    ),
+    "question": ("Which voices ask? Several with commas; anytalk doctor lists them", "hibari:heart"),
+    "answer": ("Which voice answers?", "hibari:heart"),
+}
+
+
 @app.command(
-    epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine"
+    epilog="Examples:  anytalk init mine.yaml  |  "
+    "anytalk init mine.yaml --name mine --source pairs.jsonl --question piper:joe,hibari:heart --answer hibari:heart"
+)
+def init(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Recipe to write.")] = Path("recipe.yaml"),
+    name: Annotated[str | None, typer.Option(help=QUESTIONS["name"][0])] = None,
+    source: Annotated[str | None, typer.Option(help=QUESTIONS["source"][0])] = None,
+    question: Annotated[str | None, typer.Option(help=QUESTIONS["question"][0])] = None,
+    answer: Annotated[str | None, typer.Option(help=QUESTIONS["answer"][0])] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask four questions, of which options answer some or all, and write a commented recipe that validates."""
+    from anytalk.recipes.starter import write_recipe
+
+    given = {"name": name, "source": source, "question": question, "answer": answer}
+    answers = {
+        key: value if value is not None else typer.prompt(asked, default=default, err=True)
+        for (key, value), (asked, default) in zip(given.items(), QUESTIONS.values(), strict=True)
+    }
+    recipe = write_recipe(path, **answers)
+    source_kind = recipe.source.kind
+    text = f"{path}: pairs from {source_kind}; next: anytalk plan {path}, then anytalk build {path}"
+    emit({"recipe": str(path), "name": recipe.name, "source": source_kind}, as_json, text)
+
+
+@app.command(
+    epilog="Examples:  anytalk plan quickstart  |  anytalk plan quickstart --set source=pairs.jsonl --out mine --json"
+)
+def plan(
+    recipe: RecipeName,
+    out: Annotated[str | None, typer.Option(help="Folder or URL of the dataset; out/NAME by default.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows that are made to measure the engines, and thrown away.")] = 24,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a build will take: rows, hours of speech, core- and GPU-hours, disk, tokens, money, and ten examples.
+
+    The plan is kept, and the build goes on from it. Language models that write or rewrite the texts are asked for a few
+    conversations only.
+    """
+    from anytalk.recipes.shipped import find
+
+    path = find(recipe, "build")
+    typer.echo("starting ...", err=True)  # What follows imports much, which takes seconds.
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+    from anytalk.pipelines.recipe import load_recipe, pointing_at
+
+    loaded = load_recipe(path, overrides(settings))
+    try:
+        with pointing_at(path, overrides(settings)):
+            found = pipelines.estimate(loaded, out or f"out/{loaded.name}", rows=rows, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted("nothing was spoken for the dataset; the same command begins anew")
+    emit(dataclasses.asdict(found), as_json, forecast_text(found))
+
+
+@app.command(
+    epilog="Examples:  anytalk build quickstart  |  anytalk build quickstart --set source=pairs.jsonl --out mine  |  "
+    "anytalk build quickstart --preview 8"
 )
 def build(
     recipe: Annotated[
@@ -32,11 +101,16 @@ def build(
         str | None,
         typer.Option(metavar="N/COUNT", help="Make only every COUNT-th unit, from the N-th; implies --local."),
     ] = None,
+    preview: Annotated[
+        int | None, typer.Option(min=1, metavar="ROWS", help="Make only so many rows, in a folder beside: OUT-preview.")
+    ] = None,
     mixed: Mixed = False,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Build a dataset from a recipe, or go on with one that was interrupted: by its recipe, or by its folder."""
+    if preview is not None and part is not None:
+        raise SetupError("--preview and --part exclude each other")
     from anytalk.recipes.shipped import find
     from anytalk.synth.errors import EngineError
 
@@ -45,13 +119,17 @@ def build(
     typer.echo("starting ...", err=True)  # What follows imports much, which takes seconds.
     from anytalk import pipelines
     from anytalk.pipelines.progress import reporter
-    from anytalk.pipelines.recipe import load_recipe
+    from anytalk.pipelines.recipe import load_recipe, pointing_at
 
     changed = overrides(settings)
     loaded = pipelines.recipe_of(recipe, changed) if path is None else load_recipe(path, changed)
     target = out or (recipe if goes_on else f"out/{loaded.name}")
     try:
-        summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
+        with pointing_at(path, changed):
+            if preview is not None:
+                summary = pipelines.preview(loaded, target, preview, local=local, mixed=mixed, progress=reporter())
+            else:
+                summary = pipelines.build(loaded, target, local=local, part=part, mixed=mixed, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"what is finished is kept in {target}; the same command goes on from there")
     except EngineError as error:

@@ -1,4 +1,4 @@
-"""`anytalk show` and `anytalk explain`: rows of a dataset as a table, one row whole, and why it is what it is."""
+"""`anytalk show`, `explain` and `report`: rows of a dataset, why one is what it is, and a page of all."""
 
 import dataclasses
 import sys
@@ -10,7 +10,7 @@ import typer
 from anytalk.synth.errors import SetupError
 from anytalk.synth.wording import quantity
 
-from .console import Json, emit
+from .console import Json, emit, interrupted
 
 if TYPE_CHECKING:
     from anytalk.pipelines.report import Explanation, WholeRow
@@ -22,6 +22,10 @@ SHOW_EPILOG = (
     "anytalk show out/quickstart/dataset --rejected --reason high_wer  |  "
     "anytalk show out/quickstart/dataset --where 'answer_mos < 3.2 and language == \"en\"'  |  "
     "anytalk show out/quickstart/dataset ID --save sounds"
+)
+REPORT_EPILOG = (
+    "Examples:  anytalk report out/quickstart/dataset  |  "
+    "anytalk report s3://bucket/dataset --out report.html --rows 200"
 )
 EXPLAIN_EPILOG = "Example:  anytalk explain out/quickstart/dataset ID"
 
@@ -90,6 +94,28 @@ def explain(
 
     found = report.explain(dataset, report.whole_row(dataset, row))
     emit(dataclasses.asdict(found), as_json, _explained(found))
+
+
+@app.command(epilog=REPORT_EPILOG)
+def report(
+    dataset: Dataset,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File to write; report.html in the dataset by default.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="Most rows that are shown, with their sounds.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page of a dataset to look at and listen to: yield, measures, voices, the worst rows, rejects."""
+    from anytalk.pipelines import report as reporting
+    from anytalk.pipelines.progress import reporter
+
+    try:
+        found = reporting.report(dataset, out, rows=rows, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted("nothing was written")
+    shown = f"{found.rows_shown:,} of {quantity(found.rows, 'row')}, {found.rows_with_sound:,} with sound"
+    text = f"{found.page}: {shown}; {found.bytes / 1e6:.1f} MB"
+    emit(dataclasses.asdict(found), as_json, text)
 
 
 def _show_one(dataset: str, name: str, play: str | None, save: Path | None, as_json: bool) -> None:

@@ -1,8 +1,9 @@
 """`anytalk train` and `anytalk convert`: checkpoints from a recipe, and from other formats."""
 
+import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from anytalk.synth.wording import quantity
 
 from .console import Json, RecipeName, Set, emit, interrupted, overrides
 
+if TYPE_CHECKING:
+    from anytalk.recipes.train import Expected
+
 app = typer.Typer()
 
 CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
@@ -18,6 +22,7 @@ CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. 
 
 @app.command(
     epilog="Examples:  anytalk train talker --data out/quickstart/dataset --out out/talker  |  "
+    "anytalk train mini-omni --data SHARDS --dry-run  |  "
     "torchrun --nproc-per-node 8 -m anytalk.recipes train mini-omni --data SHARDS --out RUN"
 )
 def train(
@@ -32,15 +37,22 @@ def train(
         typer.Option("--allow-change", help="Go on with another learning rate, or with more steps; it is recorded."),
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files as well.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Load everything, say what the run would be, and train nothing.")
+    ] = False,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Train a model from a recipe, stage after stage, or go on with a run."""
     from anytalk.pipelines.progress import reporter
-    from anytalk.recipes.train import TrainingStopped, load_training_recipe
+    from anytalk.recipes.train import TrainingStopped, dry_run, load_training_recipe
     from anytalk.recipes.train import train as run_training
 
     loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
+    if dry:
+        found = dry_run(loaded)
+        emit(dataclasses.asdict(found), as_json, _expected_text(found))
+        return
     target = out or f"out/{loaded.name}"
     try:
         summary = run_training(
@@ -53,6 +65,24 @@ def train(
         raise typer.Exit(1) from error
     if os.environ.get("RANK", "0") == "0":  # torchrun starts many of us
         emit(summary, as_json, _training_text(summary))
+
+
+def _expected_text(found: "Expected") -> str:
+    lines = [f"{found.parameters / 1e6:.2f} M parameters, {quantity(found.rows, 'row')}"]
+    for stage in found.stages:
+        lines.append(
+            f"stage {stage.name}: {quantity(stage.steps, 'step')} of {stage.positions_per_step:,} positions, "
+            f"{stage.trainable / 1e6:.2f} M parameters learn"
+        )
+        for task, spread in stage.samples.items():
+            lines.append(
+                f"  {task}: {quantity(spread['samples'], 'sample')}; positions: median {spread['median']}, "
+                f"95 % up to {spread['percentile_95']}, longest {spread['longest']}"
+            )
+        lines.append(f"  memory about {stage.memory_gib:.1f} GiB a worker; {stage.hours:.2f} h on this device alone")
+    hours = sum(stage.hours for stage in found.stages)
+    lines.append(f"in all {hours:.2f} h, at 40 % of the {found.peak_tflops:g} TFLOP/s that were measured here")
+    return "\n".join([*lines, "a sample of the first stage:", *(f"  {line}" for line in found.sample)])
 
 
 def _training_text(summary: dict[str, Any]) -> str:
@@ -75,7 +105,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Read a checkpoint of another format, or write one with --to. The format is mini-omni, the original's."""
-    from anytalk.recipes.train import READERS, WRITERS, convert_checkpoint
+    from anytalk.recipes.convert import READERS, WRITERS, convert_checkpoint
 
     if len(arguments) != (3 if to is None else 2):
         raise SetupError("give FORMAT SRC DST, such as mini-omni original/ mine/; or --to FORMAT SRC DST")

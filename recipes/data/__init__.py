@@ -1,8 +1,9 @@
 """Rows of datasets as training samples and batches."""
 
-from .loader import Candidates, Loader, Step, candidates
+from .loader import Candidates, Loader, Pool, Step, candidates, pools_of
 from .rows import MANIFEST, Encode, Encoding, Rows, mapped, read_encoding, shard_paths, texts
 from .sample import Batch, Row, collate
+from .texts import TextPairs, TextSource, read_texts
 from .tokenizer import TOKENIZER, encoder, load_tokenizer, tokenizer_files, train_tokenizer
 
 __all__ = [
@@ -13,15 +14,20 @@ __all__ = [
     "Encode",
     "Encoding",
     "Loader",
+    "Pool",
     "Row",
     "Rows",
     "Step",
+    "TextPairs",
+    "TextSource",
     "candidates",
     "collate",
     "encoder",
     "load_tokenizer",
     "mapped",
+    "pools_of",
     "read_encoding",
+    "read_texts",
     "shard_paths",
     "texts",
     "tokenizer_files",

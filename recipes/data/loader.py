@@ -8,7 +8,7 @@ same for one worker and for many, and so is what was seen when a run goes on wit
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +27,12 @@ from .sample import NEEDS, WITHOUT_CONTEXT, Batch, Sample, answer_lengths, colla
 
 Place = tuple[int, int]
 """Window, and batch within it."""
+
+Shares = Callable[[Task], Sequence[float]]
+"""How often a row is drawn for a task, by the number of its dataset."""
+
+
+COUNTED_WINDOWS = 16
 
 
 def cut_batches(
@@ -109,6 +115,45 @@ def candidates(
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Samples of one task that are drawn equally often."""
+
+    name: str
+    """Seeds its order."""
+    task: Task
+    samples: Candidates
+    share: float
+    """Of all samples."""
+
+
+def pools_of(
+    found: Mapping[Task, Candidates], tasks: Mapping[Task, float], part_R: NDArray[np.int32], shares: Shares | None
+) -> list[Pool]:
+    """Divide the samples of tasks into those that are drawn equally often.
+
+    Args:
+        found: samples of each task.
+        tasks: weight of each task.
+        part_R: number of the dataset that each row is of.
+        shares: how often a row of each dataset is drawn for a task; None for all alike. Samples of share 0 are in no
+            pool.
+    """
+    pools = []
+    for task, weight in tasks.items():
+        own, rows = found[task], found[task].rows
+        share_N = np.ones(len(rows)) if shares is None else np.asarray(shares(task), float)[part_R[rows]]
+        # In the order of the datasets, so that the first pool is the only one where all are alike.
+        levels = list(dict.fromkeys(share_N[share_N > 0].tolist()))
+        for number, level in enumerate(levels):
+            here = share_N == level
+            some = Candidates(rows[here], own.lengths[here], own.turns[here], own.unsuitable, own.too_long)
+            of_task = float(level * here.sum() / share_N.sum())
+            name = f"{task.value}:{number}" if number else task.value
+            pools.append(Pool(name, task, some, weight / sum(tasks.values()) * of_task))
+    return pools
+
+
+@dataclass(frozen=True)
 class Step:
     """What one worker does in one step."""
 
@@ -136,6 +181,7 @@ class Loader:
         rank: this worker.
         world_size: how many workers there are; `batches_per_step` must be a multiple.
         prefetch: steps loaded ahead.
+        shares: see `pools_of`.
 
     Raises:
         SetupError: no row suits a task, a token is none of the layout's, or the batches of a step cannot be shared
@@ -159,12 +205,12 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         prefetch: int = 2,
+        shares: Shares | None = None,
     ) -> None:
         if batches_per_step % world_size:
             raise SetupError(f"{world_size} workers cannot share loader.batches_per_step {batches_per_step} equally")
         self._rows, self._layout, self._stack = rows, layout, stack
         self._seed, self._positions, self._padding = seed, positions, padding
-        self._tasks = list(tasks)
         self.found = {task: candidates(task, rows, layout, stack, max_positions, context_turns) for task in tasks}
         if rows.largest_token >= layout.text_size:
             raise SetupError(
@@ -177,15 +223,31 @@ class Loader:
                     f"{quantity(len(rows), 'row')} {found.unsuitable} lack one and {found.too_long} are over "
                     f"{max_positions} positions"
                 )
-        self._shares = [weight / sum(tasks.values()) for weight in tasks.values()]
-        self._window = min(window, sum(len(found.rows) for found in self.found.values()))
+        self.pools = pools_of(self.found, tasks, rows.part_R, shares)
+        if undrawn := {*tasks} - {pool.task for pool in self.pools}:
+            raise SetupError(f"no dataset is drawn for task {', '.join(sorted(task.value for task in undrawn))}")
+        self._window = min(window, self.epoch_samples)
         self._per_step, self._rank, self._world_size, self._prefetch = batches_per_step, rank, world_size, prefetch
         self.plan = lru_cache(4)(self._plan)
-        self._permutation = lru_cache(2 * len(self._tasks))(self._new_permutation)
+        self._permutation = lru_cache(2 * len(self.pools))(self._new_permutation)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="loader")
         self._ahead: deque[tuple[Place, str, list[Future[Batch]]]] = deque()
         self._place: Place = (0, 0)
         self._next: Place = (0, 0)
+
+    @property
+    def epoch_samples(self) -> int:
+        """Samples of all tasks, each counted once."""
+        return sum(len(pool.samples.rows) for pool in self.pools)
+
+    def steps_in(self, epochs: float) -> int:
+        """Give how many steps draw as many samples as so many epochs have; at least one.
+
+        Counted over the first windows, which are like the others.
+        """
+        windows = max(1, min(COUNTED_WINDOWS, round(epochs * self.epoch_samples / self._window)))
+        batches = sum(len(self._plan(window)) for window in range(windows)) / windows
+        return max(1, round(epochs * self.epoch_samples / self._window * batches / self._per_step))
 
     # The order
 
@@ -193,9 +255,9 @@ class Loader:
         """Give the batches of one window."""
         samples: list[Sample] = []
         lengths: list[NDArray[np.int64]] = []
-        for index, task in enumerate(self._tasks):
-            found = self.found[task]
-            start, end = (int(number * self._window * self._shares[index]) for number in (window, window + 1))
+        for index, pool in enumerate(self.pools):
+            found = pool.samples
+            start, end = (int(number * self._window * pool.share) for number in (window, window + 1))
             draws = np.arange(start, end)
             passes, within = np.divmod(draws, len(found.rows))
             chosen = np.zeros_like(draws)
@@ -204,18 +266,18 @@ class Loader:
                 chosen[here] = self._permutation(index, number)[within[here]]
             lengths.append(found.lengths[chosen])
             rows, turns = found.rows[chosen].tolist(), found.turns[chosen].tolist()
-            samples += [Sample(task, row, before) for row, before in zip(rows, turns, strict=True)]
+            samples += [Sample(pool.task, row, before) for row, before in zip(rows, turns, strict=True)]
         rng = np.random.default_rng([self._seed, derive_seed("window", window)])
         return [
             [samples[index] for index in batch.tolist()]
             for batch in cut_batches(np.concatenate(lengths), self._positions, rng, self._padding)
         ]
 
-    def _new_permutation(self, task_index: int, number: int) -> NDArray[np.int64]:
-        """Order a task's rows for one pass."""
-        name = self._tasks[task_index].value
-        rng = np.random.default_rng([self._seed, derive_seed("pass", name, int(number))])
-        return rng.permutation(len(self.found[self._tasks[task_index]].rows))
+    def _new_permutation(self, index: int, number: int) -> NDArray[np.int64]:
+        """Order a pool's samples for one pass."""
+        pool = self.pools[index]
+        rng = np.random.default_rng([self._seed, derive_seed("pass", pool.name, int(number))])
+        return rng.permutation(len(pool.samples.rows))
 
     def _after(self, place: Place, count: int) -> tuple[list[list[Sample]], Place]:
         """Give the next so many batches from a place, and the place behind them."""

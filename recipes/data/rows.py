@@ -26,6 +26,7 @@ from anytalk.synth.fingerprint import difference
 from anytalk.synth.seed import digest
 
 from .sample import Counts, Row
+from .texts import TextSource, read_texts
 
 OPEN_SHARDS = 1024  # each is a mapping, of which Linux allows a process 65,530
 MANIFEST = "dataset.json"  # as pipelines.build writes it last; importing that would load every engine
@@ -54,29 +55,53 @@ class Rows:
         encode: the tokenizer.
         codebook_size: codes must be below it.
         layers: codes of a frame.
+        texts: sources of pairs that are text alone; their rows come after those of the datasets.
 
     Raises:
-        SetupError: a folder is no finished dataset; schemas, codecs or feature models differ; a code is out of range.
+        SetupError: a folder is no finished dataset; schemas, codecs or feature models differ; a code is out of range;
+            a source of text cannot be read.
     """
 
     def __init__(
-        self, datasets: Sequence[str], split: str, encode: Encode, codebook_size: int, layers: int = 7
+        self,
+        datasets: Sequence[str],
+        split: str,
+        encode: Encode,
+        codebook_size: int,
+        layers: int = 7,
+        texts: Sequence[TextSource] = (),
     ) -> None:
-        self.shards = [path for dataset in datasets for path in shard_paths(dataset, split)]
+        by_dataset = [shard_paths(dataset, split) for dataset in datasets]
+        self.shards = [path for paths in by_dataset for path in paths]
+        part_of = [part for part, paths in enumerate(by_dataset) for _ in paths]
         self.encoding = read_encoding(self.shards)
         self._open = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
         places, self._questions, self._answers, frames, codes, turns = [], [], [], [], [], []
+        parts: list[int] = []
         for number, path in enumerate(self.shards):
             table = _validated(path)
             places += [(number, row) for row in range(table.num_rows)]
+            parts += [part_of[number]] * table.num_rows
             with _damage_named(path):
                 questions, answers = table["question"], table["answer"]
                 frames.append(_lengths(table, "question_features"))
                 codes.append(_lengths(table, "answer_codes"))
                 _check_codes(table, path, codebook_size, layers)
                 turns += _turn_keys(table, path.parent)
-            self._questions += _tokens(questions, encode)
-            self._answers += _tokens(answers, encode)
+            self._questions += _tokens(questions.to_pylist(), encode)
+            self._answers += _tokens(answers.to_pylist(), encode)
+        self._texts = [read_texts(source) for source in texts]
+        for number, pairs in enumerate(self._texts):
+            places += [(-1 - number, row) for row in range(len(pairs.ids))]
+            parts += [len(datasets) + number] * len(pairs.ids)
+            self._questions += _tokens(pairs.questions, encode)
+            self._answers += _tokens(pairs.answers, encode)
+            frames.append(np.zeros(len(pairs.ids), np.int64))
+            codes.append(np.zeros(len(pairs.ids), np.int64))
+            turns += [(number, *key) for key in pairs.turns]
+            pairs.drop_text()
+        self.part_R = np.array(parts, np.int32)
+        """Number of the dataset that each row is of; sources of text are numbered after the datasets."""
         self._places = np.array(places, np.int64).reshape(-1, 2)
         self.counts = Counts(
             np.array([len(tokens) for tokens in self._questions], np.int64),
@@ -89,13 +114,16 @@ class Rows:
         largest = [int(tokens.max(initial=-1)) for tokens in (*self._questions, *self._answers)]
         self.largest_token = max(largest, default=-1)
         # Shards are named by the hash of their content, so their names stand for the data, wherever it lies.
-        self.identity = digest(split, *(f"{path.name}:{path.stat().st_size}" for path in self.shards))
+        of_texts = (digest(*pairs.ids) for pairs in self._texts)
+        self.identity = digest(split, *(f"{path.name}:{path.stat().st_size}" for path in self.shards), *of_texts)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, number: int) -> Row:
         place, index = self._places[number].tolist()
+        if place < 0:
+            return Row(self.id(number), self._questions[number], self._answers[number], None, None)
         shard = self._open(place)
         return Row(
             shard.ids[index],
@@ -108,7 +136,7 @@ class Rows:
     def id(self, number: int) -> str:
         """Name of a row."""
         place, index = self._places[number].tolist()
-        return self._open(place).ids[index]
+        return self._texts[-1 - place].ids[index] if place < 0 else self._open(place).ids[index]
 
     def _open_shard(self, number: int) -> "_Shard":
         table = mapped(self.shards[number])
@@ -246,8 +274,8 @@ def _validated(path: Path) -> pa.Table:
     return table
 
 
-def _tokens(column: pa.ChunkedArray, encode: Encode) -> list[NDArray[np.int32]]:
-    encoded = encode([text or "" for text in column.to_pylist()])
+def _tokens(texts: Sequence[str | None], encode: Encode) -> list[NDArray[np.int32]]:
+    encoded = encode([text or "" for text in texts])
     return [np.array(tokens, np.int32) for tokens in encoded]
 
 
@@ -275,11 +303,12 @@ def _check_codes(table: pa.Table, path: Path, codebook_size: int, layers: int) -
             raise SetupError(f"{path}: row {table['id'][index]} holds code {highest}; codes are below {codebook_size}")
 
 
-def _turn_keys(table: pa.Table, place: Path) -> list[tuple[Path, str, str, int, int]]:
+def _turn_keys(table: pa.Table, place: Path) -> list[tuple[Any, ...]]:
     columns = [table[name].to_pylist() for name in ("split_name", "conversation", "variant", "turn")]
     return [(place, *key) for key in zip(*columns, strict=True)]
 
 
-def _previous(turns: Sequence[tuple[Path, str, str, int, int]]) -> NDArray[np.int64]:
+def _previous(turns: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
+    """Number of each row's earlier turn, by where it is, split name, conversation, variant and turn."""
     numbers = {key: number for number, key in enumerate(turns)}
     return np.array([numbers.get((*key[:-1], key[-1] - 1), -1) for key in turns], np.int64)

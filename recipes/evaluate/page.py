@@ -5,6 +5,8 @@ from datetime import date
 from html import escape
 from typing import Any
 
+from anytalk.pipelines.report import BESIDE, page, table
+
 PAGE = "report.html"
 """The page's name, beside evaluation.json and the sound files."""
 
@@ -23,48 +25,6 @@ TERMS = {
     "RTF": "real-time factor: seconds of work for a second of speech; below 1 it keeps up.",
 }
 
-TEMPLATE = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
-body, td, th {{ overflow-wrap: anywhere; }}
-h1 {{ font-size: 1.5rem; }}
-.figures td {{ white-space: nowrap; }}
-table {{ border-collapse: collapse; width: 100%; margin: 1rem 0; }}
-th, td {{ border-bottom: 1px solid #ccc; padding: .5rem; text-align: left; vertical-align: top; }}
-audio {{ display: block; width: 15rem; max-width: 100%; height: 2rem; margin-top: .3rem; }}
-dt {{ font-weight: bold; }}
-.wrong {{ color: #a00; }}
-small {{ color: #666; }}
-@media (max-width: 45rem) {{
-  .answers thead {{ display: none; }}
-  .answers, .answers tbody, .answers tr, .answers td {{ display: block; }}
-  .answers tr {{ border: 1px solid #ccc; margin-bottom: 1rem; }}
-  .answers td::before {{ content: attr(data-label); display: block; color: #666; font-size: small; }}
-}}
-</style>
-<h1>{title}</h1>
-<p>{day}. Wrong answers come first.</p>
-<table class="figures">
-{figures}
-</table>
-<details><summary>What the terms mean</summary><dl>
-{terms}
-</dl></details>
-{failed}
-<table class="answers">
-<thead><tr><th>question</th><th>answer</th><th>heard in the answer's speech</th><th>measured</th></tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</html>
-"""
-
 
 def answer_page(model: str, dataset: str, day: date, result: Mapping[str, Any]) -> str:
     """Write the page.
@@ -75,18 +35,23 @@ def answer_page(model: str, dataset: str, day: date, result: Mapping[str, Any]) 
         day: when.
         result: content of evaluation.json; the page lies beside its sound files.
     """
-    rows = "\n".join(map(_row, sorted(result["answers"], key=_failures_first)))
-    return TEMPLATE.format(
-        title=escape(f"Evaluation of {model} on {dataset}"),
-        day=day.isoformat(),
-        figures="\n".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in figure_lines(result["figures"])
-        ),
-        terms="\n".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items()),
-        failed="\n".join(f'<p class="wrong">{escape(line)}</p>' for line in failed_lines(result.get("failed", ()))),
-        rows=rows,
+    figures = (
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in figure_lines(result["figures"])
     )
+    terms = (f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items())
+    answers = table(
+        ["question", "answer", "heard in the answer's speech", "measured"],
+        map(_cells, sorted(result["answers"], key=_failures_first)),
+        "answers",
+    )
+    body = [
+        f"<p>{day.isoformat()}. Wrong answers come first.</p>",
+        f'<table class="figures">{"".join(figures)}</table>',
+        f"<details><summary>What the terms mean</summary><dl>{''.join(terms)}</dl></details>",
+        *(f'<p class="wrong">{escape(line)}</p>' for line in failed_lines(result.get("failed", ()))),
+        answers,
+    ]
+    return page(f"Evaluation of {model} on {dataset}", "\n".join(body), media=BESIDE)
 
 
 def _failures_first(answer: Mapping[str, Any]) -> tuple[bool, float, float]:
@@ -95,17 +60,17 @@ def _failures_first(answer: Mapping[str, Any]) -> tuple[bool, float, float]:
     return answer["text_right"], -answer["text_wer"], -speech_wer
 
 
-def _row(answer: Mapping[str, Any]) -> str:
-    right = "" if answer["text_right"] else ' class="wrong"'
-    reference = "" if answer["text_right"] else f"<br><small>reference: {escape(answer['reference'])}</small>"
+def _cells(answer: Mapping[str, Any]) -> list[str]:
+    right, reference = "", ""
+    if not answer["text_right"]:
+        right, reference = ' class="wrong"', f"<br><small>reference: {escape(answer['reference'])}</small>"
     asked = f"{KINDS[answer['kind']]}: {answer['voice']}"
-    return (
-        f'<tr><td data-label="question">{escape(answer["question"])}<br><small>{escape(asked)}</small>'
-        f"{_player(answer['question_audio'])}</td>"
-        f'<td data-label="answer"{right}>{escape(answer["text"])}{reference}{_player(answer["answer_audio"])}</td>'
-        f'<td data-label="heard">{escape(answer["heard"])}</td>'
-        f'<td data-label="measured">{escape(measured(answer))}</td></tr>'
-    )
+    return [
+        f"{escape(answer['question'])}<br><small>{escape(asked)}</small>{_player(answer['question_audio'])}",
+        f"<span{right}>{escape(answer['text'])}</span>{reference}{_player(answer['answer_audio'])}",
+        escape(answer["heard"]),
+        escape(measured(answer)),
+    ]
 
 
 def _player(path: str | None) -> str:

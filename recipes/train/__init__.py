@@ -1,7 +1,7 @@
-"""Train a model on datasets, stage after stage; convert checkpoints."""
+"""Train a model on datasets, stage after stage."""
 
 from .checkpoint import BEST, TrainingState
-from .convert import READERS, WRITERS, convert_checkpoint
+from .dry_run import Expected, dry_run
 from .recipe import TrainingRecipe, load_training_recipe
 from .run import train
 from .speed import matmul_rate
@@ -10,14 +10,13 @@ from .workers import ProcessGroup
 
 __all__ = [
     "BEST",
-    "READERS",
-    "WRITERS",
+    "Expected",
     "ProcessGroup",
     "StageTrainer",
     "TrainingRecipe",
     "TrainingState",
     "TrainingStopped",
-    "convert_checkpoint",
+    "dry_run",
     "load_training_recipe",
     "matmul_rate",
     "train",

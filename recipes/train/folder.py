@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from anytalk.recipes.data import shard_paths, texts
+from anytalk.recipes.data import read_texts, shard_paths, texts
 from anytalk.recipes.machine import commit_id, machine
 from anytalk.synth.errors import SetupError
 
@@ -24,7 +24,7 @@ from .start import make_tokenizer
 RECIPE, SUMMARY, TOKENIZER, LOCK = "recipe.json", "summary.json", "tokenizer", ".lock"
 
 CHANGEABLE = re.compile(
-    r"stages\.(\d+)(?:\.(?:steps|learning_rate|minimum|warmup_steps))?|optim\.(?:clip|weight_decay)"
+    r"stages\.(\d+)(?:\.(?:steps|epochs|learning_rate|minimum|warmup_steps))?|optim\.(?:clip|weight_decay)"
 )
 """Keys that a run may go on with another value of, where its user says so."""
 
@@ -62,11 +62,12 @@ def claim_folder(recipe: TrainingRecipe, run: Path, *, allow_change: bool = Fals
     Raises:
         SetupError: the folder is another recipe's, or there is nothing to train on.
     """
-    if not recipe.data.datasets:
+    folders = recipe.data.folders
+    if not folders:
         raise SetupError("no dataset: name one with --data or under data.datasets")
-    shards = [path for dataset in recipe.data.datasets for path in shard_paths(dataset, recipe.data.train)]
+    shards = [path for dataset in folders for path in shard_paths(dataset, recipe.data.train)]
     if not shards:
-        raise SetupError(f"{', '.join(recipe.data.datasets)}: no shard of split {recipe.data.train}")
+        raise SetupError(f"{', '.join(folders)}: no shard of split {recipe.data.train}")
     path, identity, changes = run / RECIPE, recipe.identity(), []
     if path.is_file():
         before = json.loads(path.read_text())
@@ -79,13 +80,20 @@ def claim_folder(recipe: TrainingRecipe, run: Path, *, allow_change: bool = Fals
     run.mkdir(parents=True, exist_ok=True)
     if not (run / TOKENIZER).is_dir():
         partial = run / ".tokenizer.partial"
-        make_tokenizer(recipe.model, texts(recipe.data.datasets, recipe.data.train), partial)
+        make_tokenizer(recipe.model, training_texts(recipe), partial)
         partial.replace(run / TOKENIZER)
     facts = {"identity": identity, "changes": changes, "commit": commit_id(), "machine": machine()}
     partial = run / f".{RECIPE}.partial"
     partial.write_text(json.dumps(recipe.model_dump(mode="json") | facts, indent=2) + "\n")
     partial.replace(path)
     checkpoint.delete_partial(run)
+
+
+def training_texts(recipe: TrainingRecipe) -> list[str]:
+    """All texts that a run learns from."""
+    pairs = [read_texts(source) for source in recipe.data.sources]
+    alone = [text for found in pairs for text in (*found.questions, *found.answers)]
+    return texts(recipe.data.folders, recipe.data.train) + alone
 
 
 def _changed(before: Any, now: Any, key: str = "") -> Iterator[str]:
@@ -125,7 +133,7 @@ def _refuse_change(
     over = [key for key in changed if key.startswith("stages.") and int(key.split(".")[1]) < at.stage]
     if over:
         raise SetupError(f"{run} has done the stage that {', '.join(over)} would change; name another folder")
-    if len(recipe.stages) <= at.stage or recipe.stages[at.stage].steps < at.stage_step:
+    if len(recipe.stages) <= at.stage or 0 < recipe.stages[at.stage].steps < at.stage_step:
         raise SetupError(
             f"{run} has done {at.stage_step} steps of stages.{at.stage}; stages.{at.stage}.steps cannot be fewer"
         )

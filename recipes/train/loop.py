@@ -28,10 +28,11 @@ from . import checkpoint
 from .checkpoint import TrainingState
 from .folder import SUMMARY, TOKENIZER, Totals, read_summary
 from .metrics import MetricsLog, note
+from .order import with_steps
 from .recipe import TrainingRecipe
 from .speed import matmul_rate
 from .stage import StageTrainer
-from .start import codebook_size
+from .start import codebook_size, model_layout
 from .workers import ProcessGroup
 
 
@@ -49,9 +50,10 @@ def run_worker(
     """
     # What is trained on
     tokenizer = load_tokenizer(run / TOKENIZER)
-    datasets, codes = recipe.data.datasets, codebook_size(recipe.model)
-    rows = Rows(datasets, recipe.data.train, encoder(tokenizer), codes)
-    held_out = Rows(datasets, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
+    folders, codes = recipe.data.folders, codebook_size(recipe.model)
+    rows = Rows(folders, recipe.data.train, encoder(tokenizer), codes, texts=recipe.data.sources)
+    held_out = Rows(folders, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
+    recipe = with_steps(recipe, rows, *model_layout(recipe.model, tokenizer))
 
     # Where it stands
     at = TrainingState()

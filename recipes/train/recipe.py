@@ -4,12 +4,14 @@ How the file is read is in `anytalk.pipelines.recipe.file`.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.model import Task
-from anytalk.pipelines.recipe import Section, read_recipe
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, Hub, Section, Table, read_recipe
+from anytalk.pipelines.recipe.source import spell_out
 from anytalk.recipes.shipped import find
 
 Part = Literal[
@@ -25,10 +27,61 @@ Part = Literal[
 """What a stage may train; `anytalk.recipes.train.parts` says which tensors each one names."""
 
 
+def _table_or_hub(value: Any) -> Any:
+    """A name with a table's suffix is a table, any other a dataset of the hub or a copy of one."""
+    if not isinstance(value, str):
+        return value
+    return spell_out(value) if Path(value).suffix.lower() in TABLE_SUFFIXES else {"kind": "hub", "dataset": value}
+
+
+class Dataset(Section):
+    """One dataset of several: how often its rows are drawn, and for what."""
+
+    dataset: str = Field(description="folder that anytalk build wrote")
+    weight: float = Field(1.0, gt=0.0, description="how often a row of it is drawn beside rows of weight 1")
+    tasks: dict[Task, float] | None = Field(
+        None, description="what its rows are drawn for, and how often for each; null: for every task, once"
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def are_positive(cls, tasks: dict[Task, float] | None) -> dict[Task, float] | None:
+        """A task that rows are not drawn for is left out."""
+        if tasks is not None and (not tasks or not all(weight > 0.0 for weight in tasks.values())):
+            raise ValueError("name at least one task, each with a weight above 0; leave a task out to do without it")
+        return tasks
+
+    def share(self, task: Task) -> float:
+        """How often a row of it is drawn for a task."""
+        return self.weight * (1.0 if self.tasks is None else self.tasks.get(task, 0.0))
+
+
+class Texts(Section):
+    """Pairs that are text alone, for T1T2."""
+
+    source: Annotated[Table | Hub, Field(discriminator="kind"), BeforeValidator(_table_or_hub)] = Field(
+        description="a table (jsonl, csv, parquet), or a dataset of the hub; as `source` of a dataset's recipe"
+    )
+    weight: float = Field(1.0, gt=0.0, description="how often a pair of it is drawn beside rows of weight 1")
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_source(cls, value: Any) -> Any:
+        """A path is a source of weight 1."""
+        return {"source": value} if isinstance(value, str) else value
+
+    def share(self, task: Task) -> float:
+        """How often a pair of it is drawn for a task."""
+        return self.weight if task is Task.T1T2 else 0.0
+
+
 class Data(Section):
     """Which rows."""
 
-    datasets: tuple[str, ...] = Field((), description="folders that anytalk build wrote; --data on the command line")
+    datasets: tuple[Dataset, ...] = Field(
+        (), description="folders that anytalk build wrote, or {dataset, weight, tasks}; --data on the command line"
+    )
+    texts: tuple[Texts, ...] = Field((), description="pairs that are text alone, for T1T2: tables and hub datasets")
     train: str = Field("train", description="split to train on")
     validation: str | None = Field("validation", description="split to evaluate on; null for none")
     context_turns: int = Field(0, ge=0, le=64, description="earlier turns of a conversation before each question")
@@ -36,8 +89,39 @@ class Data(Section):
     @field_validator("datasets", mode="before")
     @classmethod
     def one_or_many(cls, value: Any) -> Any:
-        """A single path is a list of one."""
-        return (value,) if isinstance(value, str) else value
+        """A single path is a list of one, and a path is a dataset of weight 1."""
+        value = (value,) if isinstance(value, str | dict) else value
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"dataset": one} if isinstance(one, str) else one for one in value)
+
+    @field_validator("texts", mode="before")
+    @classmethod
+    def one_text_or_many(cls, value: Any) -> Any:
+        """A single source is a list of one."""
+        return (value,) if isinstance(value, str | dict) else value
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of the datasets."""
+        return tuple(one.dataset for one in self.datasets)
+
+    @property
+    def sources(self) -> tuple[Table | Hub, ...]:
+        """Where pairs of text come from."""
+        return tuple(one.source for one in self.texts)
+
+    def shares(self, task: Task) -> tuple[float, ...]:
+        """How often a row is drawn for a task: by dataset, then by source of text."""
+        parts: tuple[Dataset | Texts, ...] = (*self.datasets, *self.texts)
+        return tuple(one.share(task) for one in parts)
+
+    def mixture(self) -> dict[str, Any]:
+        """What of the datasets changes which samples are drawn; nothing where all are drawn alike."""
+        drawn = [{"weight": one.weight, "tasks": one.tasks} for one in self.datasets]
+        if not self.texts and all(one == {"weight": 1.0, "tasks": None} for one in drawn):
+            return {}
+        return {"datasets": drawn, "texts": [{"weight": one.weight} for one in self.texts]}
 
 
 class Model(Section):
@@ -48,6 +132,7 @@ class Model(Section):
     shape: dict[str, Any] | None = Field(None, description="a Hugging Face config, such as {model_type: qwen2, ...}")
     vocabulary: int = Field(2048, ge=300, description="of the BPE that is trained on the corpus (with shape)")
     untie_text_head: bool = Field(False, description="give a tied backbone a text head of its own (with backbone)")
+    features: str | None = Field(None, description="Whisper that the datasets' features must be of, such as small")
     feature_width: int | None = Field(None, ge=1, description="the datasets' by default")
     codebook_size: int = Field(4096, ge=2)
     adapter: Literal["swiglu", "linear"] = "swiglu"
@@ -81,7 +166,8 @@ class Stage(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     train: Literal["all"] | tuple[Part, ...]
     tasks: dict[Task, float] = Field(min_length=1, description="weight of each task, drawn sample by sample")
-    steps: int = Field(ge=1)
+    steps: int = Field(0, ge=0, description="updates of the weights; or name epochs")
+    epochs: float | None = Field(None, gt=0.0, description="passes over the samples of its tasks, instead of steps")
     learning_rate: float = Field(gt=0.0)
     minimum: float = Field(0.0, ge=0.0, description="learning rate at the end of the cosine")
     warmup_steps: int = Field(0, ge=0)
@@ -95,9 +181,20 @@ class Stage(Section):
             raise ValueError(f"the weight of {', '.join(wrong)} must be above 0; leave a task out to do without it")
         if self.minimum > self.learning_rate:
             raise ValueError(f"minimum {self.minimum:g} is above learning_rate {self.learning_rate:g}")
+        if (self.steps == 0) == (self.epochs is None):
+            raise ValueError("needs either steps (1 or more) or epochs")
+        if self.steps:
+            self.refuse_long_warmup()
+        return self
+
+    def refuse_long_warmup(self) -> None:
+        """The learning rate must come down again.
+
+        Raises:
+            ValueError: the warm-up is as long as the stage.
+        """
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} leaves nothing of {self.steps} steps")
-        return self
 
 
 class Optim(Section):
@@ -168,8 +265,9 @@ class TrainingRecipe(Section):
     def identity(self) -> dict[str, Any]:
         """What must not change when a run goes on: all but where the data lies, what memory costs, and when to save."""
         ways = {"activation_checkpointing", "compile", "loss_chunk", "sharding", "skip"}
-        dropped: Any = {"checkpoint": True, "data": {"datasets"}, "loader": {"prefetch"}, "optim": ways}
-        return self.model_dump(mode="json", exclude=dropped)
+        dropped: Any = {"checkpoint": True, "data": {"datasets", "texts"}, "loader": {"prefetch"}, "optim": ways}
+        found = self.model_dump(mode="json", exclude=dropped)
+        return found | {"data": found["data"] | self.data.mixture()}
 
 
 def load_training_recipe(name: str, overrides: Mapping[str, object] | None = None) -> TrainingRecipe:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.progress import Quiet, Reporter
+from anytalk.pipelines.recipe import Hub
 from anytalk.synth.errors import SetupError
 
 from .folder import claim_folder, locked, read_summary
@@ -70,7 +71,16 @@ def _share_steps(recipe: TrainingRecipe, workers: int) -> None:
 
 def _located(recipe: TrainingRecipe) -> TrainingRecipe:
     """Name local folders in full: Ray's workers have working directories of their own."""
-    datasets = tuple(str(Path(folder).absolute()) for folder in recipe.data.datasets)
+    datasets = tuple(
+        one.model_copy(update={"dataset": str(Path(one.dataset).absolute())}) for one in recipe.data.datasets
+    )
+    texts = tuple(
+        one.model_copy(update={"source": one.source.model_copy(update={key: str(Path(value).absolute())})})
+        if (key := "dataset" if isinstance(one.source, Hub) else "path")
+        and Path(value := getattr(one.source, key)).exists()
+        else one
+        for one in recipe.data.texts
+    )
     model = {
         name: str(Path(value).absolute())
         for name in ("checkpoint", "backbone")
@@ -78,7 +88,7 @@ def _located(recipe: TrainingRecipe) -> TrainingRecipe:
     }
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"datasets": datasets}),
+            "data": recipe.data.model_copy(update={"datasets": datasets, "texts": texts}),
             "model": recipe.model.model_copy(update=model),
         }
     )

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.checkpoint import checkpoint as recompute
 
-from anytalk.model import OnHost, StreamLoss, adapter_positions, label_counts, weighted_mean
-from anytalk.recipes.data import Batch, Loader, Rows, candidates
+from anytalk.model import OnHost, StreamLoss, Task, adapter_positions, label_counts, weighted_mean
+from anytalk.recipes.data import Batch, Loader, Rows, candidates, pools_of
 from anytalk.synth.errors import AnyTalkError, SetupError
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.wording import quantity
@@ -25,6 +25,7 @@ from anytalk.synth.wording import quantity
 from . import checkpoint
 from .checkpoint import TrainingState
 from .metrics import by_stream
+from .order import stage_loader
 from .parts import choose, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
 from .speed import StepCost
@@ -86,23 +87,17 @@ class StageTrainer:
 
     # Set-up
 
-    def _loader(self, rows: Rows, prefetch: int, tasks: Mapping[Any, float] | None = None) -> Loader:
-        settings = self.recipe.loader
-        return Loader(
+    def _loader(self, rows: Rows, prefetch: int, tasks: Mapping[Task, float] | None = None) -> Loader:
+        return stage_loader(
+            self.recipe,
+            self.stage,
             rows,
-            tasks or self.stage.tasks,
             self.model.layout,
-            stack=self.model.config.stack,
-            seed=derive_seed(self.recipe.seed, "order", self.stage.name),
-            positions=settings.positions,
-            max_positions=settings.max_positions,
-            window=settings.window,
-            padding=settings.padding,
-            context_turns=self.recipe.data.context_turns,
-            batches_per_step=settings.batches_per_step,
+            self.model.config.stack,
             rank=self.group.rank,
             world_size=self.group.world_size,
             prefetch=prefetch,
+            tasks=tasks,
         )
 
     def _validation_loader(self, rows: Rows | None) -> Loader | None:
@@ -110,11 +105,9 @@ class StageTrainer:
         if rows is None:
             return None
         layout, stack, longest = self.model.layout, self.model.config.stack, self.recipe.loader.max_positions
-        tasks = {
-            task: weight
-            for task, weight in self.stage.tasks.items()
-            if len(candidates(task, rows, layout, stack, longest).rows)
-        }
+        found = {task: candidates(task, rows, layout, stack, longest) for task in self.stage.tasks}
+        drawn = {pool.task for pool in pools_of(found, self.stage.tasks, rows.part_R, self.recipe.data.shares)}
+        tasks = {task: weight for task, weight in self.stage.tasks.items() if task in drawn}
         return self._loader(rows, 0, tasks) if tasks else None
 
     def _stream_weights(self) -> Tensor:

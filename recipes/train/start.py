@@ -1,5 +1,6 @@
 """What a run starts from: a tokenizer and a model, from a checkpoint, from a pretrained backbone, or from nothing."""
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,6 +58,25 @@ def codebook_size(recipe: Model) -> int:
         return MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint))).layout.codebook_size
     except ValueError as error:
         raise SetupError(str(error)) from error
+
+
+def model_layout(recipe: Model, tokenizer: Tokenizer) -> tuple[Layout, int]:
+    """Ids and stack of the model that `start_model` will build, without its weights.
+
+    Raises:
+        SetupError: its checkpoint or backbone cannot be read.
+    """
+    try:
+        if recipe.checkpoint is not None:
+            config = MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint)))
+            return config.layout, config.stack
+        if recipe.backbone is None:
+            size = tokenizer.get_vocab_size()
+        else:
+            size = int(AutoConfig.from_pretrained(recipe.backbone).get_text_config().vocab_size)
+        return Layout(size, recipe.codebook_size, CODE_LAYERS), recipe.stack
+    except (ValueError, OSError) as error:
+        raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
 
 
 def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: int) -> MiniOmni:
@@ -125,6 +145,12 @@ def _build_on(recipe: Model, name: str, encoding: Encoding) -> MiniOmni:
 
 
 def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], encoding: Encoding) -> MiniOmniConfig:
+    heard_by = (encoding.feature or {}).get("model")
+    if recipe.features and heard_by and _size_of(heard_by) != _size_of(recipe.features):
+        raise SetupError(
+            f"the datasets' features are those of Whisper {heard_by}; this recipe wants {recipe.features}: build them "
+            f"with --set features.model={recipe.features}, or train on these with --set model.features={heard_by}"
+        )
     width = recipe.feature_width or encoding.feature_width
     if width is None:
         raise SetupError("no dataset has question_features; set model.feature_width to the width they will have")
@@ -142,6 +168,15 @@ def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], encoding
         feature=dict(encoding.feature or {}),
         codec=dict(encoding.codec or {}),
     )
+
+
+def _size_of(whisper: str) -> str:
+    """Size of a Whisper by its name, folder or hub id.
+
+    >>> [_size_of(name) for name in ("small", "openai/whisper-small", "models/faster-whisper-small", "small.pt")]
+    ['small', 'small', 'small', 'small']
+    """
+    return re.sub(r"^(?:faster-)?whisper-|\.pt$", "", whisper.rstrip("/").rpartition("/")[2])
 
 
 def _shape(shape: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from anytalk.synth.audio import Waveform, as_float32
@@ -124,13 +123,15 @@ def p808_input(window: Waveform) -> NDArray[np.float32]:
     Returns:
         float32 of shape (N, M) = (900, 120), decibels under the loudest bin, mapped from -80..0 to -1..1.
     """
+    from scipy.fft import rfft  # half a second, which only those wait for who score
+
     fft_samples, hop_samples, band_count = 321, 160, 120
     # librosa centres frames and pads with zeros; its Hann window is periodic.
     padded = np.pad(window[:-hop_samples], fft_samples // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, fft_samples)[::hop_samples]
     hann = np.hanning(fft_samples + 1)[:-1].astype(np.float32)
     # 321 = 3 * 107: scipy's transform of it takes a quarter of numpy's time.
-    power_NF = np.square(np.abs(scipy.fft.rfft(frames * hann, axis=-1)))
+    power_NF = np.square(np.abs(rfft(frames * hann, axis=-1)))
     mel_NM = power_NF @ mel_filters(band_count, fft_samples).T
     decibels = 10 * np.log10(np.maximum(mel_NM, 1e-10) / max(float(mel_NM.max()), 1e-10))
     return ((np.maximum(decibels, decibels.max() - 80) + 40) / 40).astype(np.float32)

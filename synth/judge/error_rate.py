@@ -123,6 +123,35 @@ def _count(wanted: list[str], heard: list[str]) -> tuple[int, int]:
     return errors, missing
 
 
+class Run(NamedTuple):
+    """Words of a text and of its transcript that stand at the same place, and whether they count as the same."""
+
+    text: list[str]
+    transcript: list[str]
+    is_same: bool
+
+
+def aligned(found: Difference) -> list[Run]:
+    """Lay a text beside its transcript, run by run, as they were compared.
+
+    >>> aligned(compare("It is ten past nine.", "It is ten passed five.", "en"))
+    [Run(text=['it', 'is', 'ten'], transcript=['it', 'is', 'ten'], is_same=True), \
+Run(text=['past', 'nine'], transcript=['passed', 'five'], is_same=False)]
+    """
+    wanted, heard = found.text, found.transcript
+    if not wanted or not heard or not found.wer:
+        return [Run(wanted, heard, not found.wer)] if wanted or heard else []
+    runs: list[Run] = []
+    for chunk in jiwer.process_words(" ".join(wanted), " ".join(heard)).alignments[0]:
+        words = wanted[chunk.ref_start_idx : chunk.ref_end_idx], heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        if runs and runs[-1].is_same == (chunk.type == "equal"):
+            runs[-1] = Run(runs[-1].text + words[0], runs[-1].transcript + words[1], runs[-1].is_same)
+        else:
+            runs.append(Run(*words, chunk.type == "equal"))
+    # Words that are only parted otherwise are no error.
+    return [run._replace(is_same=run.is_same or _joined(run.text) == _joined(run.transcript)) for run in runs]
+
+
 def _region(wanted: Sequence[str], heard: Sequence[str]) -> int:
     """Fewest wrong words between two runs that differ, where runs of words may be written as one."""
     if _joined(wanted) == _joined(heard):

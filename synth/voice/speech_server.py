@@ -112,6 +112,7 @@ class SpeechServer(HttpEndpoint):
         extra: further keys of the request's body, such as {instructions: "Speak calmly."}.
         voices: settings of single voices, by the name that they have in `server:SERVER/NAME`.
         revision: free text that names what the server runs; changing it makes a build synthesise its speech again.
+        price_per_million_characters: for `anytalk plan`, in the currency of the other prices.
 
     Raises:
         ValueError: a value is out of range, or the URL or the variable's name is malformed.
@@ -126,6 +127,7 @@ class SpeechServer(HttpEndpoint):
     extra: Mapping[str, Any] = field(default_factory=dict)
     voices: Mapping[str, ServedVoice] = field(default_factory=dict)
     revision: str = ""
+    price_per_million_characters: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

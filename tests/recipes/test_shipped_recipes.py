@@ -102,7 +102,7 @@ def test_what_a_recipe_lacks_is_asked_for_in_one_line(name):
     with pytest.raises(SetupError) as caught:
         load_recipe(find(name, "build"))
     [line] = str(caught.value).splitlines()
-    assert line.startswith(f"recipe {name}.yaml: {key.partition('.')[0]}")
+    assert re.search(rf"{name}\.yaml(:\d+)?: {key.partition('.')[0]}", line)
     assert re.search(f"; give (it|one) with --set {re.escape(key)}=", line)
 
 

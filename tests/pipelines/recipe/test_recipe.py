@@ -2,7 +2,7 @@
 
 import pytest
 
-from anytalk.pipelines.recipe import Recipe, load_recipe
+from anytalk.pipelines.recipe import Recipe, load_recipe, pointing_at
 from anytalk.synth.errors import SetupError
 
 RECIPE = """
@@ -10,6 +10,8 @@ name: tiny
 source: bundled
 voices: {question: ["fake:a"], answer: "fake:b"}
 """
+
+NO_NUMBER = "input should be a valid number, unable to parse string as a number"
 
 
 @pytest.fixture
@@ -101,6 +103,42 @@ def test_the_device_does_not_stand_in_the_identity_of_units_and_the_precision_do
     assert load_recipe(path, {"codec.compute_type": "float32"}).unit_identity() == plain
 
 
+def test_a_mistake_in_the_file_is_told_with_its_line(path):
+    text = """\
+name: tiny
+source:
+  - bundled
+  - {kind: csv, path: a.csv, colums: {}}
+voices:
+  question:
+    - hibari:heart
+    - voice: piper:joe
+      speed: [0.1, 1]
+  anser: hibari:heart
+check: {question: {max_wer: high}}
+"""
+    path.write_text(text)
+    assert [line.partition(": ")[::2] for line in problems(path)] == [
+        (f"{path}:4", "unknown key source.parts.1.source.colums; did you mean columns?"),
+        (f"{path}:9", "voices.question.1.speed.0: input should be greater than or equal to 0.5; got 0.1"),
+        (f"{path}:5", "voices.answer is missing; give it with --set voices.answer=..."),
+        (f"{path}:10", "unknown key voices.anser; did you mean answer?"),
+        (f"{path}:11", f'check.question.max_wer: {NO_NUMBER}; got "high"'),
+    ]
+    # What an option says stands in no file.
+    [line] = [line for line in problems(path, voices__question="hibari:heart") if "voices.question" in line]
+    assert line.startswith("recipe tiny.yaml: voices.question: must be a list")
+
+
+def test_a_mistake_that_is_found_later_is_told_with_its_line_too(path):
+    path.write_text(RECIPE.replace("bundled", "\n  kind: jsonl\n  path: nowhere.jsonl"))
+    said = "source.path: nowhere.jsonl does not exist"
+    for overridden, begins in (({}, f"{path}:5: "), ({"source.path": "x"}, "")):
+        with pytest.raises(SetupError) as caught, pointing_at(path, overridden):
+            raise SetupError(f"{said}\nanother line")
+        assert str(caught.value) == f"{begins}{said}\nanother line"
+
+
 def test_all_problems_come_at_once(path):
     lines = problems(path, voices__variants=0, seed=-1, nonsense=1)
     assert len(lines) == 3
@@ -110,12 +148,12 @@ def test_a_missing_file_and_a_file_that_is_no_recipe_are_named(tmp_path):
     assert problems(tmp_path / "no.yaml") == [f"recipe {tmp_path / 'no.yaml'} does not exist"]
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")
-    assert "is not YAML" in problems(broken)[0]
+    assert problems(broken)[0].startswith(f"{broken}:1: not YAML: ")
 
 
 def test_a_recipe_cannot_name_python_objects(path):
     path.write_text(RECIPE + "seed: !!python/object/apply:os.getpid []\n")
-    assert "is not YAML" in problems(path)[0]
+    assert ": not YAML: could not determine a constructor" in problems(path)[0]
 
 
 def test_resources_change_no_identity_but_anything_else_does(path):

@@ -316,7 +316,7 @@ def test_a_key_that_is_no_yaml_is_not_shown(fake_recipe, tmp_path, typed):
         load_recipe(fake_recipe(), {"source.endpoint.api_key_env": typed})
     assert KEY not in str(caught.value)
     (tmp_path / "typed.yaml").write_text(f"source:\n  endpoint:\n    api_key_env: {typed}\n")
-    with pytest.raises(SetupError, match=r"is not YAML: .*, line \d") as caught:
+    with pytest.raises(SetupError, match=r"typed\.yaml:\d: not YAML: ") as caught:
         load_recipe(tmp_path / "typed.yaml")
     assert KEY not in str(caught.value)
 

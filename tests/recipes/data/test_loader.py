@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task
+from anytalk.pipelines.recipe import Columns, Table
 from anytalk.recipes.data.loader import Loader, candidates, cut_batches
 from anytalk.recipes.data.rows import Rows
 from anytalk.recipes.data.sample import NEEDS, answer_lengths, prompt_lengths, turn
@@ -261,3 +262,63 @@ def test_the_original_layout_gives_the_known_lengths():
     """5 s of question and 150 frames of answer: 254 and 158 positions, the last of them a label alone."""
     counts = type("Counts", (), {"features": np.array([251]), "answer": np.array([40]), "codes": np.array([150])})
     assert prompt_lengths(Task.A1A2, counts, 1) + answer_lengths(Task.A1A2, counts, MINI_OMNI) - 1 == 411
+
+
+# Several datasets
+
+
+def parts_drawn(rows, source, windows):
+    drawn = collections.Counter()
+    for window in range(windows):
+        drawn.update((s.task, int(rows.part_R[s.row])) for batch in source.plan(window) for s in batch)
+    return drawn
+
+
+def test_rows_are_drawn_by_the_weights_of_their_datasets(write_dataset):
+    rows = rows_of(write_dataset("few", splits={"train": 6}), write_dataset("many", splits={"train": 18}))
+    shares = {Task.A1T1: (3.0, 1.0), Task.T1T2: (0.0, 1.0)}
+    source = loader(rows, {Task.A1T1: 1.0, Task.T1T2: 1.0}, shares=shares.__getitem__)
+    # A window is an epoch: 24 samples of A1T1 and 18 of T1T2, half of them each.
+    assert parts_drawn(rows, source, 6) == {(Task.A1T1, 0): 63, (Task.A1T1, 1): 63, (Task.T1T2, 1): 126}
+    drawn = collections.Counter(
+        s.row for window in range(6) for batch in source.plan(window) for s in batch if s.task is Task.A1T1
+    )
+    assert {drawn[row] for row in range(6)} == {10, 11}
+    assert {drawn[row] for row in range(6, 24)} == {3, 4}
+
+
+def test_datasets_that_are_drawn_alike_are_one_pool(write_dataset):
+    rows = rows_of(write_dataset("few", splits={"train": 6}), write_dataset("many", splits={"train": 18}))
+    alike = loader(rows, EVERY, shares=lambda task: (2.0, 2.0))
+    assert [alike.plan(window) for window in range(3)] == [loader(rows).plan(window) for window in range(3)]
+
+
+def test_a_task_that_no_dataset_is_drawn_for_is_refused(write_dataset):
+    with pytest.raises(SetupError, match="no dataset is drawn for task A1T1"):
+        loader(rows_of(write_dataset()), {Task.A1T1: 1.0, Task.T1T2: 1.0}, shares=lambda task: [task is Task.T1T2])
+
+
+def test_pairs_of_text_are_samples_of_t1t2_alone(write_dataset, tmp_path):
+    table = tmp_path / "orca.jsonl"
+    pairs = [{"question": f"What is {n}?", "response": f"It is {n}."} for n in range(5)] + [{"question": "?"}]
+    table.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    source = Table(kind="jsonl", path=str(table), columns=Columns(answer="response"))
+    folder = write_dataset(splits={"train": 4})
+    rows = Rows([str(folder)], "train", by_letter, codebook_size=4096, texts=[source])
+    assert rows.part_R.tolist() == [0] * 4 + [1] * 5
+    assert bytes(rows[6].question.tolist()).decode() == "What is 2?"
+    assert (rows[6].features, rows[6].codes) == (None, None)
+    found = {task: len(candidates(task, rows, LAYOUT, 1, 200).rows) for task in Task}
+    assert found == dict.fromkeys(Task, 4) | {Task.T1T2: 9}
+    batch = loader(rows, {Task.T1T2: 1.0}).take().batches[0]
+    assert {name for _, name in batch.samples} <= {rows.id(number) for number in range(9)}
+    assert rows.identity != rows_of(folder).identity
+
+
+def test_an_epoch_is_as_many_steps_as_its_samples_fill(write_dataset):
+    rows = rows_of(write_dataset(splits={"train": 40}))
+    source = loader(rows, {Task.A1T1: 1.0, Task.T1T2: 1.0}, window=20, batches_per_step=2)
+    steps, drawn = source.steps_in(3.0), 0
+    for _ in range(steps):
+        drawn += sum(len(batch.samples) for batch in source.take().batches)
+    assert drawn == pytest.approx(3 * 80, rel=0.1)

@@ -49,7 +49,7 @@ def weights(run):
 
 
 def initial(recipe, run):
-    shards = sorted(Path(recipe.data.datasets[0], "shards").glob("train-*"))
+    shards = sorted(Path(recipe.data.folders[0], "shards").glob("train-*"))
     tokenizer = load_tokenizer(run / "tokenizer")
     return start_model(recipe.model, read_encoding(shards), tokenizer, derive_seed(recipe.seed, "weights"))
 
@@ -337,7 +337,7 @@ def test_labels_stay_on_the_host():
 def stage_training(recipe, run):
     claim_folder(recipe, run)
     tokenizer = load_tokenizer(run / "tokenizer")
-    rows = Rows(recipe.data.datasets, "train", encoder(tokenizer), 4096)
+    rows = Rows(recipe.data.folders, "train", encoder(tokenizer), 4096)
     start = checkpoint.TrainingState()
     alone = ProcessGroup(torch.device("cpu"))
     return StageTrainer(recipe, run, start, alone, rows, None, tokenizer), start
