@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from anytalk.pipelines.dataset import PLAN, SIDES, Store, tally
 from anytalk.pipelines.plan import Plan, PlannedRow, commit_sample, is_planned, load_or_make, pair_s, said_s, spread
@@ -31,8 +32,16 @@ SAMPLE_CONVERSATIONS = 12
 
 EXAMPLES = 10
 
-BUSY = 0.92
-"""Share of the cores that a build keeps busy: measured over 192 rows of the quickstart on two cores."""
+BUSY = 0.9
+"""Share of the cores that a build keeps busy."""
+
+
+CONTENTION = 1.5
+"""Engine seconds for a second of processor time, where a build has the cores to itself: over 192 rows of the
+quickstart, 440 s of calls took 160 s on two cores, so that 2.75 calls at once shared 1.8 cores."""
+
+QUIET = 0.1
+"""Share of the cores that other programs may take before what was measured is corrected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +97,8 @@ class _Sample:
     wall_s: float
     processor_s: float
     engines: dict[str, int]
+    others: float
+    """Share of the cores that other programs took meanwhile."""
 
 
 def estimate(recipe: Recipe, out: str, *, rows: int = SAMPLE_ROWS, progress: Reporter | None = None) -> Estimate:
@@ -159,7 +170,7 @@ async def _made(
         await crew.probe(0, [rows[0].id])
         numbers = range(len(crew.plan.units))
         progress.start("calibrating", len(rows))
-        started, processor_before_s = time.monotonic(), time.process_time()
+        started, processor_before_s, all_before_s = time.monotonic(), time.process_time(), _all_programs_s()
 
         async def made(number: int) -> dict[str, Any]:
             sidecar = await crew.make(number)
@@ -168,8 +179,15 @@ async def _made(
 
         sidecars = await asyncio.gather(*map(made, numbers))
         wall_s, processor_s = time.monotonic() - started, time.process_time() - processor_before_s
+        others = (_all_programs_s() - all_before_s - processor_s) / (wall_s * (os.cpu_count() or 1))
         engines = {stage: pool.count for stage, pool in crew.engines.pools.items()}
-    return _Sample(rows, sidecars, wall_s, processor_s, engines)
+    return _Sample(rows, sidecars, wall_s, processor_s, engines, round(min(1.0, max(0.0, others)), 3))
+
+
+def _all_programs_s() -> float:
+    """Processor time of all programs of this machine since it was started."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
 def _example(row: PlannedRow, recipe: Recipe) -> dict[str, Any]:
@@ -198,7 +216,7 @@ def _estimated(
     longer = float(lengths_s.mean() / own_s.mean()) if own_s.mean() > 0 else 1.0
     times = rows / made * longer
     accepted = sum(sidecar["accepted"] for sidecar in sample.sidecars)
-    seconds = {stage: sum(one["seconds"][stage] for one in sample.sidecars) * times for stage in STAGES}
+    seconds = {stage: value * times for stage, value in _undisturbed(recipe, sample).items()}
     loads_s = {stage: seconds[stage] / sample.engines[stage] for stage in STAGES}
     core_s = sample.processor_s * times
     wall_s = max(core_s / (cores() * BUSY), *loads_s.values())
@@ -236,10 +254,22 @@ def _estimated(
             "rows": made,
             "wall_s": round(sample.wall_s, 2),
             "processor_s": round(sample.processor_s, 2),
+            "others": sample.others,
             "attempts": tally.total([one["gates"] for one in sample.sidecars]),
         },
         examples=examples,
     )
+
+
+def _undisturbed(recipe: Recipe, sample: _Sample) -> dict[str, float]:
+    """Engine seconds of the sample, by stage, as they are where no other programs take the cores."""
+    found = {stage: float(sum(one["seconds"][stage] for one in sample.sidecars)) for stage in STAGES}
+    if sample.others <= QUIET or resolve(recipe.resources.device) != "cpu":
+        return found
+    # A speech server's time is its own.
+    own = [stage for stage in STAGES if stage != "voices" or not _characters(recipe, sample.rows)]
+    factor = min(1.0, CONTENTION * sample.processor_s / (sum(found[stage] for stage in own) or 1.0))
+    return {stage: value * factor if stage in own else value for stage, value in found.items()}
 
 
 def said_of(rows: Sequence[PlannedRow]) -> np.ndarray:

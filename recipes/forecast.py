@@ -18,6 +18,8 @@ def forecast_text(found: Any) -> str:
     )
     pools = " ".join(f"--set resources.{name}={count}" for name, count in found.resources.items())
     measured = f"{quantity(found.calibration['rows'], 'row')} in {found.calibration['wall_s']:.0f} s"
+    if found.calibration["others"] > 0.1:
+        measured += f"; other programs took {found.calibration['others']:.0%} of the cores, which times leave out"
     gpu = f", {found.gpu_hours:.2f} GPU-hours" if found.gpu_hours else ""
     lines = [
         f"{found.dataset}: {state}",

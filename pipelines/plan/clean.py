@@ -16,7 +16,7 @@ from anytalk.pipelines.source import (
 )
 from anytalk.synth.errors import SampleError
 from anytalk.synth.seed import digest
-from anytalk.synth.text import Langid, load_normaliser, unspeakable
+from anytalk.synth.text import Langid, around_tags, load_normaliser, unspeakable, without_tags
 from anytalk.synth.text.normalise import Engine
 
 from .plan import PAIR_SCHEMA, pair_values
@@ -43,11 +43,12 @@ def in_spoken_form(pair: Pair, rules: Clean) -> Pair:
         written = getattr(pair, side)
         if written is None:
             continue
-        spoken[side] = _normaliser(rules.normalise, pair.language)(written)
+        spoken[side] = around_tags(written, rules.style_tags, _normaliser(rules.normalise, pair.language))
         if not rules.refuse_unspeakable or getattr(pair, f"{side}_recording") is not None:
             continue
         identifier = _identifier() if rules.identify_language else None
-        problems = unspeakable(written, pair.language, limit_s, spoken=spoken[side], identifier=identifier)
+        plain, said = (without_tags(text, rules.style_tags) for text in (written, spoken[side]))
+        problems = unspeakable(plain, pair.language, limit_s, spoken=said, identifier=identifier)
         if problems:
             raise SampleError(problems[0].reason, "; ".join(f"the {side}: {p.reason} {p.piece!r}" for p in problems))
     # What a rewriting replaced is kept already.
@@ -147,7 +148,7 @@ def text_problem(pair: Pair, rules: Clean) -> tuple[str, str] | None:
             continue
         if not text:
             return f"empty_{side}", f"the {side} has no text"
-        if not any(character.isalnum() for character in text):
+        if not any(character.isalnum() for character in without_tags(text, rules.style_tags)):
             return "unspeakable_text", f"the {side} has no word in it: {text[:60]!r}"
         if len(text) > limit:
             return "too_long_text", f"the {side} has {len(text)} characters; at most {limit} are allowed"

@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from anytalk.synth.text.style_tag import FORM
+
 from .file import Section, Shorthand
 from .source import Side
 
 SPEAKER = "speaker:"
 """Before the name of a speaker of the source, in a list of voices."""
+
+StyleTag = Annotated[str, Field(pattern=f"^{FORM}$")]
 
 
 class Clean(Section):
@@ -25,6 +29,9 @@ class Clean(Section):
         "rules", description="text normaliser for numbers, abbreviations and symbols"
     )
     refuse_unspeakable: bool = Field(True, description="reject markdown, code, tables, links, emoji and the like")
+    style_tags: tuple[StyleTag, ...] = Field(
+        (), description="tags that texts may hold, such as <laugh> or [sigh]; kept in the text, ignored by the WER"
+    )
     identify_language: bool = Field(False, description="reject texts in another language")
     drop_repeats: bool = Field(True, description="reject conversations with the same text as an earlier one")
 

@@ -214,6 +214,14 @@ class Recipe(Section):
             raise ValueError("split.held_out_voices: no voice is left to ask in training")
         return self
 
+    @model_validator(mode="after")
+    def knows_its_tags(self) -> "Recipe":
+        """Tags that a voice knows are allowed in texts."""
+        known = {tag for choice in self.voices.choices() for tag in choice.style_tags}
+        if unknown := sorted(known - set(self.clean.style_tags)):
+            raise ValueError(f"voices know the style tags {', '.join(unknown)}, which clean.style_tags does not allow")
+        return self
+
     def models(self) -> list[Llm | Rewrite | Reword]:
         """Every use of a language model."""
         generated = [source for source in sources_of(self.source) if isinstance(source, Llm)]
@@ -233,7 +241,8 @@ class Recipe(Section):
             exclude={"voices": VOICE_TERMS_KEYS, "reword": ENDPOINT_ACCESS_KEYS},
         )
         held_out = [part for split, voices in sorted(self.split.held_out_voices.items()) for part in (split, *voices)]
-        return digest(kept, self.check.model_dump_json(exclude_defaults=True, exclude=REJUDGED_KEYS), *held_out)
+        tags = ["style_tags", *self.clean.style_tags] if self.clean.style_tags else []
+        return digest(kept, self.check.model_dump_json(exclude_defaults=True, exclude=REJUDGED_KEYS), *held_out, *tags)
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, object] | None = None) -> Recipe:

@@ -21,6 +21,9 @@ class VoiceChoice(Shorthand):
     language: str | None = Field(None, description="BCP-47 tag of the rows it speaks, mul for all; its own by default")
     terms: Terms | None = Field(None, description="licence, source and consent; its own by default")
     reference: str | None = Field(None, description="a recording of the speaker, for check.speaker")
+    style_tags: tuple[str, ...] = Field(
+        (), description="those of clean.style_tags that it knows; others are left out of what it is told to say"
+    )
 
     @classmethod
     def spell_out(cls, value: str) -> dict[str, Any]:

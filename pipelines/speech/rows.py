@@ -11,6 +11,7 @@ from anytalk.pipelines.dataset import ANSWER_RATE_HZ, QUESTION_RATE_HZ, SIDES, t
 from anytalk.pipelines.plan import PlannedRow
 from anytalk.pipelines.recipe import Recipe, Side
 from anytalk.synth.errors import SampleError
+from anytalk.synth.text import without_tags
 
 from .attempts import Attempt, RowAttempts, audio_of, measured, stored
 from .augment import Change, change, is_changed
@@ -103,7 +104,8 @@ async def _changes(
             sound = attempt.sound()
             assert sound is not None
             due.append(attempted.row)
-            clean.append((sound, attempt.text or attempted.row.pair.question or attempt.heard.text))
+            said = attempt.text or attempted.row.pair.question or attempt.heard.text
+            clean.append((sound, without_tags(said, recipe.clean.style_tags)))
     if not due:
         return known
     made = zip(due, await change(due, clean, engines, recipe), strict=True)

@@ -19,6 +19,7 @@ from anytalk.synth.audio import Waveform, resample
 from anytalk.synth.errors import SampleError
 from anytalk.synth.hearing import Heard
 from anytalk.synth.judge.measure import measure
+from anytalk.synth.text import without_tags
 
 from .attempts import ENGINE_ERROR, Attempt, Attempts, RowAttempts, may_help
 from .augment import is_changed
@@ -113,8 +114,10 @@ async def _one_round(
 ) -> list[Attempt]:
     """Speak, hear and judge one side of some rows once, each in its own words or in those that stand beside it."""
     rows, wordings = [row for row, _, _ in due], [wording for _, _, wording in due]
+    tags = recipe.clean.style_tags
     utterances = [
-        utterance if wording is None else dataclasses.replace(utterance, text=wording) for _, utterance, wording in due
+        utterance if wording is None else dataclasses.replace(utterance, text=without_tags(wording, tags))
+        for _, utterance, wording in due
     ]
     codes = await _codes(utterances)
     sounds = await _sounds(utterances, codes, engines)
@@ -144,7 +147,7 @@ async def _one_round(
         elif isinstance(words, Heard) and isinstance(judgement, Sound):
             text = getattr(row.pair, side) if wording is None else wording
             measures = measure(
-                text=words.text if text is None else text,
+                text=words.text if text is None else without_tags(text, tags),
                 transcript=words.text,
                 language=row.pair.language,
                 waveform=waveforms[place],

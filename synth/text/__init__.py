@@ -12,6 +12,7 @@ from .language import Identifier, Langid
 from .nemo import NemoNormaliser
 from .normalise import load_normaliser, normalise
 from .speakable import REASONS, Problem, unspeakable
+from .style_tag import around_tags, without_tags
 
 __all__ = [
     "REASONS",
@@ -19,8 +20,10 @@ __all__ = [
     "Langid",
     "NemoNormaliser",
     "Problem",
+    "around_tags",
     "load_normaliser",
     "normalise",
     "spoken_seconds",
     "unspeakable",
+    "without_tags",
 ]
