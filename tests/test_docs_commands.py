@@ -76,6 +76,7 @@ NOT_RUN = {
     r"codec train": "recipes/codec/test_train.py trains one; this one takes an hour",
     r"codec eval": "recipes/codec/test_train.py measures one; a hundred sentences take minutes",
     r"bench": "recipes/bench measures each, on less",
+    r"eval .*--suite": "recipes/suites/test_suites.py runs each suite; most take data from the hub",
     r".* --device cuda": "takes a GPU; recipes/cli/test_devices.py looks at the option",
     r"push": "sends to the hub",
     r"serve": "does not end",

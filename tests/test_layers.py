@@ -76,6 +76,7 @@ ROOMS: dict[str, list[str]] = {
         "codec",
         "talk",
         "evaluate",
+        "suites",
         "serve",
         "bench",
         "cli",

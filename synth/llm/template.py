@@ -28,6 +28,9 @@ REWRITE_FIELDS = frozenset({"language", "length", "rules", "seconds", "turns", "
 REWORD_FIELDS = frozenset({"heard", "language", "side", "text"})
 """What the template of `reword` may name. `text` and `heard`, what was understood of it, are JSON strings."""
 
+JUDGE_FIELDS = frozenset({"answer", "question", "references"})
+"""What the templates that judge answers may name, each as JSON."""
+
 _PARTS = re.compile(r"\A---\n(.*?)\n---\n+# system\n+(.+?)\n+# user\n+(.+?)\s*\Z", re.DOTALL)
 _RULES = re.compile(r"\A---\n(.*?)\n---\n+(.+?)\s*\Z", re.DOTALL)
 
@@ -80,7 +83,7 @@ def bundled_kinds() -> list[str]:
     return sorted(name.removesuffix(".md") for name in names if name.endswith(".md") and name not in _OTHERS)
 
 
-_OTHERS = ("rules.md", "rewrite.md", "reword.md")
+_OTHERS = ("rules.md", "rewrite.md", "reword.md", "judge_reference.md", "judge_open.md")
 
 
 def load_template(kind: str, folder: str | Path | None = None, fields: frozenset[str] = FIELDS) -> Template:
