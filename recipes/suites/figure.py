@@ -29,7 +29,7 @@ TERMS = {
     "judged right": "share of answers that the judging language model calls right, given the reference answers.",
     "judge's score (1-5)": "mean rating by the judging language model of answers to open questions.",
     "predicted MOS": "mean opinion score that a network (DNSMOS) predicts for the sound of the speech, from 1 to 5.",
-    "95% interval": "percentiles of the figure over rows drawn again with replacement (bootstrap).",
+    "95% interval": "percentiles of the figure over questions drawn again with replacement (bootstrap).",
     "A1T1, T1A1, T1T2, A1T2, A1A2": "the task: A is audio, T text, 1 the question, 2 the answer.",
     "A1A2 text, A1A2 speech": "the text that the model writes while it speaks, and what is heard in its speech.",
     "codec": "recordings after encode and decode alone: no speech through this codec does better.",
@@ -90,30 +90,51 @@ def _figure(
         if measure in SHARES:
             values |= _kept(rows, label, ceiling, measure)
     return Figure(
-        name, label, measure, _rounded(found.value), _rounded(found.low), _rounded(found.high), found.rows, **values
+        name,
+        label,
+        measure,
+        _rounded(found.value),
+        _rounded(found.low),
+        _rounded(found.high),
+        rows=len(_scores(rows, label, measure)),
+        **values,
     )
 
 
 def _kept(rows: Sequence[Row], label: str, ceiling: str, measure: str) -> dict[str, float | None]:
     """What is left of the ceiling, over the rows that both have."""
-    both = [
-        row for row in rows if all(measure in row.said[each].scores for each in (label, ceiling) if each in row.said)
-    ]
-    both = [row for row in both if label in row.said and ceiling in row.said]
-    mine = [row.said[label].scores[measure][0] for row in both]
-    best = [row.said[ceiling].scores[measure][0] for row in both]
-    found = ratio(mine, best) if both else None
+    answerers = (label, ceiling)
+    both = [row for row in rows if all(each in row.said and measure in row.said[each].scores for each in answerers)]
+    found = _estimate(
+        [
+            (row.item.question, (row.said[label].scores[measure][0], row.said[ceiling].scores[measure][0]))
+            for row in both
+        ]
+    )
     if found is None:
         return {}
     return {"kept": _rounded(found.value), "kept_low": _rounded(found.low), "kept_high": _rounded(found.high)}
 
 
-def _scores(rows: Sequence[Row], label: str, measure: str) -> list[tuple[float, float]]:
-    return [row.said[label].scores[measure] for row in rows if label in row.said and measure in row.said[label].scores]
+Score = tuple[str, tuple[float, float]]
+"""The question of a row, and what the row adds to the two sums."""
 
 
-def _estimate(scores: Sequence[tuple[float, float]]) -> Estimate | None:
-    return ratio([above for above, _ in scores], [below for _, below in scores]) if scores else None
+def _scores(rows: Sequence[Row], label: str, measure: str) -> list[Score]:
+    return [
+        (row.item.question, row.said[label].scores[measure])
+        for row in rows
+        if label in row.said and measure in row.said[label].scores
+    ]
+
+
+def _estimate(scores: Sequence[Score]) -> Estimate | None:
+    """Divide the sums; rows of one question, spoken by several voices, are right together and are drawn together."""
+    sums: dict[str, tuple[float, float]] = {}
+    for question, (above, below) in scores:
+        before = sums.get(question, (0.0, 0.0))
+        sums[question] = (before[0] + above, before[1] + below)
+    return ratio([above for above, _ in sums.values()], [below for _, below in sums.values()])
 
 
 def _rounded(value: float | None) -> Any:

@@ -21,9 +21,11 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields
 from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import train_tokenizer
+from anytalk.recipes.suites.ask import Row, Said
 from anytalk.recipes.suites.backbone import Backbone, backbone_of
+from anytalk.recipes.suites.figure import figures
 from anytalk.recipes.suites.interval import ratio
-from anytalk.recipes.suites.item import BadItem
+from anytalk.recipes.suites.item import BadItem, Item
 from anytalk.recipes.suites.page import suite_page
 from anytalk.recipes.suites.score import chosen_option, contains, is_exact, word_errors
 from anytalk.recipes.suites.sets import Reading, evaluation_sets
@@ -250,6 +252,22 @@ def test_intervals_are_those_of_scipy_and_the_same_every_time():
     assert ratio([1.0], [0.0]) is None
 
 
+def test_variants_of_a_question_are_drawn_together_and_what_is_kept_is_of_rows_that_both_have():
+    def row(question, right, best):
+        scores = {"T1T2": Said("", {"exact": (right, 1.0)}), "backbone": Said("", {"exact": (best, 1.0)})}
+        return Row(
+            Item(question, question), {name: said for name, said in scores.items() if said.scores["exact"][0] >= 0}
+        )
+
+    rows = [row(f"q{n}", float(n % 2), 1.0) for n in range(20)]
+    [mine, alone] = figures("set", rows, "backbone", {})
+    [fourfold, _] = figures("set", rows * 4, "backbone", {})
+    assert (fourfold.low, fourfold.high, fourfold.rows) == (mine.low, mine.high, 80)
+    assert (mine.kept, mine.ceiling_value, alone.kept) == (0.5, 1.0, None)
+    [mine, _] = figures("set", [*rows, row("more", 1.0, -1.0)], "backbone", {})
+    assert (mine.rows, mine.kept) == (21, 0.5)
+
+
 # Suites
 
 
@@ -381,9 +399,11 @@ def test_spoken_answers_are_judged_once_and_the_verdicts_kept(run, anytalk, ques
 
 
 def test_open_questions_take_a_judge_and_written_ones_show_what_is_kept(run, anytalk, questions, tmp_path):
-    code, result, _ = anytalk(
-        run, questions, "--suite", "text", "--max-frames", 4, "--out", tmp_path / "a", "--json", "--no-card"
-    )
+    command = (run, questions, "--suite", "text", "--max-frames", 4, "--out", tmp_path / "a", "--json", "--no-card")
+    write_tiny_model(tmp_path / "lm")
+    code, result, _ = anytalk(*command, "--backbone", tmp_path / "lm")
+    assert (code, result["ceiling"], list(result["answers"][0]["said"])) == (0, "backbone", ["T1T2", "backbone"])
+    code, result, _ = anytalk(*command)
     assert (code, result["ceiling"]) == (0, None)
     assert [(each["answerer"], each["measure"]) for each in result["figures"]] == [
         ("T1T2", "exact"),
