@@ -82,9 +82,21 @@ def _rejected(store: Store, path: str, ids: set[str], codec: Codec | None) -> It
             sounds = [
                 (f"{side}, attempt {one['attempt']}", *_decoded(one["audio"])) for side, one in best if one is not None
             ]
-            came = [one["codes"] for _, one in best if one is not None and one["codes"] is not None]
-            codes = np.asarray(came[0], np.uint16) if came else None
-            yield name, [*_there(sounds), *_through(codec, codes, "answer through the codec")]
+            answer = next((one for side, one in best if side == "answer"), None)
+            yield name, [*_there(sounds), *_through(codec, _codes(codec, answer), "answer through the codec")]
+
+
+def _codes(codec: Codec | None, answer: Mapping[str, Any] | None) -> np.ndarray | None:
+    """Codes of a rejected answer: those that it came as, or the codec's, as no answer is encoded before it passes."""
+    if codec is None or answer is None:
+        return None
+    if answer["codes"] is not None:
+        return np.asarray(answer["codes"], np.uint16)
+    samples, rate_hz = _decoded(answer["audio"])
+    if samples is None:
+        return None
+    [codes] = codec.encode([samples], rate_hz)
+    return None if isinstance(codes, SampleError) else codes
 
 
 def _decoded(audio: Mapping[str, Any] | None) -> tuple[Waveform | None, int]:

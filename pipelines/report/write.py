@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import pyarrow as pa
+
 from anytalk.pipelines.close import REPORT
 from anytalk.pipelines.dataset import MANIFEST, PLAN, Store, commit, current_judgement, tally
 from anytalk.pipelines.likeness import Document, conversations_of, near_duplicates, spooled
@@ -31,6 +33,9 @@ from .sound import codec_of
 ROWS = 100
 SOUND_BYTES = 17_000_000
 """Of all sounds of a page, as they stand in it; with texts and charts a page stays below 20 MB."""
+
+GATHERED_ROWS = 2048
+"""Rows that are counted at once."""
 
 MOST_COMPARED = 50_000
 """Conversations that are compared for near-duplicates: some seconds."""
@@ -84,7 +89,7 @@ def _page(store: Store, count: int, progress: Reporter) -> tuple[bytes, dict[str
     plan, sidecars = json.loads(store.read(PLAN)), list(commit.sidecars(store).values())
     figures, chooser = Figures(recipe.check), Chooser(recipe.check, count, recipe.seed)
     progress.start("rows read", sum(one["accepted"] + one["rejected"] for one in sidecars) + plan["rejected"])
-    for table, attempts in flat_tables(store):
+    for table, attempts in _gathered(flat_tables(store)):
         figures.add(table, attempts)
         chooser.add(table)
         progress.advance(table.num_rows)
@@ -107,6 +112,18 @@ def _page(store: Store, count: int, progress: Reporter) -> tuple[bytes, dict[str
     content = page(f"Dataset {recipe.name}", "\n".join(body), script=rows_script()).encode()
     counts = {"rows": figures.outcomes.total(), "rows_shown": len(chosen), "rows_with_sound": len(clips)}
     return content, counts
+
+
+def _gathered(units: Iterator[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Tables of some thousand rows instead of some dozens: counting takes as long for either."""
+    waiting: list[tuple[pa.Table, pa.Table]] = []
+    for unit in units:
+        waiting.append(unit)
+        if sum(rows.num_rows for rows, _ in waiting) >= GATHERED_ROWS:
+            yield pa.concat_tables([rows for rows, _ in waiting]), pa.concat_tables([made for _, made in waiting])
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables([rows for rows, _ in waiting]), pa.concat_tables([made for _, made in waiting])
 
 
 def _summary(

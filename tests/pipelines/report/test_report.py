@@ -93,6 +93,13 @@ def test_sounds_are_those_of_the_row(page, mixed_dataset):
         assert np.corrcoef(*spectra)[0, 1] > 0.98
 
 
+def test_a_rejected_answer_is_heard_through_the_codec_too(page, mixed_dataset):
+    row = next(row for row in stored(mixed_dataset, "rejects") if row["reason"] == "leading_silence")
+    article = re.search(rf'<article class="row" id="row-{row["id"]}".*?</article>', page.read_text(), re.DOTALL)[0]
+    names = [a["aria-label"] for tag, a in Elements(article).tags if tag == "audio"]
+    assert [name.partition(",")[0] for name in names] == ["question", "answer", "answer through the codec"]
+
+
 def test_histograms_count_every_attempt_once(mixed_dataset):
     figures = Figures(Check())
     for rows, attempts in flat_tables(Store(mixed_dataset)):
