@@ -1,6 +1,7 @@
 """The server as one ASGI application: the page, the Realtime WebSocket, the HTTP endpoints, health and metrics."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from anytalk.synth.errors import AnyTalkError
+
 from .errors import Full, ProtocolError, error_body
 from .guard import Guard
 from .house import House
@@ -24,7 +27,9 @@ from .http import Endpoints
 from .metrics import CONTENT_TYPE
 from .realtime import Session, Stalled
 
-TRY_AGAIN_LATER, GOING_AWAY, POLICY = 1013, 1001, 1008
+LOG = logging.getLogger("anytalk.serve")
+
+TRY_AGAIN_LATER, POLICY, FAILED = 1013, 1008, 1011
 """Close codes of WebSockets (https://www.iana.org/assignments/websocket)."""
 
 
@@ -150,13 +155,13 @@ async def converse(house: House, socket: WebSocket, *, beta: bool) -> None:
     reading = asyncio.create_task(_read(house, socket, session))
     try:
         await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
-        goodbye = None if writing.done() else reading.result()
+        goodbye = None if writing.done() else _goodbye(reading)
         if goodbye is not None:  # the client is still there: it is told why this ends
             session.fail(goodbye)
             session.end()
             session.outbox.close()
             await asyncio.wait_for(writing, house.limits.stalled_s)
-            await socket.close(POLICY, goodbye.code)
+            await socket.close(POLICY if isinstance(goodbye, ProtocolError) else FAILED)
     except (Stalled, TimeoutError):
         pass
     finally:
@@ -164,6 +169,15 @@ async def converse(house: House, socket: WebSocket, *, beta: bool) -> None:
         for task in (writing, reading):
             task.cancel()
         await asyncio.gather(writing, reading, return_exceptions=True)
+
+
+def _goodbye(reading: "asyncio.Task[ProtocolError | None]") -> AnyTalkError | None:
+    """Say why reading ended, if the client is still there."""
+    error = reading.exception()
+    if error is None:
+        return reading.result()
+    LOG.error("a session failed", exc_info=error)
+    return AnyTalkError(f"the session failed: {type(error).__name__}")
 
 
 async def _read(house: House, socket: WebSocket, session: Session) -> ProtocolError | None:

@@ -226,7 +226,8 @@ class Session:
             raise ProtocolError(
                 "an item must be a message of the user; tools are not known to this model", param="item.type"
             )
-        parts = [part for part in given.get("content") or [] if isinstance(part, dict)]
+        content = given.get("content")
+        parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
         texts = [str(part.get("text") or "") for part in parts if part.get("type") in ("input_text", "text")]
         sounds = [part for part in parts if part.get("type") == "input_audio"]
         if len(sounds) == 1 and not texts:
