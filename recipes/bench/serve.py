@@ -176,7 +176,7 @@ def _client(address: str, ends_s: float, asked: Waveform, rng: random.Random, wa
     pcm = pcm16(asked).astype("<i2").tobytes()
     with ExitStack() as stack:
         session = None
-        while not heard or time.monotonic() < ends_s:
+        while True:
             asked_s = time.perf_counter()
             if session is None or waits:
                 stack.close()
@@ -185,6 +185,8 @@ def _client(address: str, ends_s: float, asked: Waveform, rng: random.Random, wa
             heard.append(answer)
             if waits:
                 stack.close()
+            if time.monotonic() >= ends_s:
+                break
             # Until the answer has been heard, and a little longer.
             time.sleep(max(0.0, answer.speech_s - answer.made_s) + rng.random())
     return heard

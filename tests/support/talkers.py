@@ -11,7 +11,7 @@ from anytalk.recipes.data.tokenizer import train_tokenizer
 CORPUS = ["Who are you? I am a small model that was never trained.", "How far is it to the sea? Not far at all."] * 20
 
 
-def write_talker(folder, codec, whisper):
+def write_talker(folder, codec, whisper, positions=400):
     """Write a random model with a tokenizer; it says no special id aloud, so it speaks on until it is stopped."""
     tokenizer = train_tokenizer(CORPUS, 300)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -22,7 +22,7 @@ def write_talker(folder, codec, whisper):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=400,
+        max_position_embeddings=positions,
         initializer_range=0.3,
     )
     torch.manual_seed(0)

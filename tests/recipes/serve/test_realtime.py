@@ -1,7 +1,9 @@
 """The Realtime API, asked by the client that OpenAI ships."""
 
 import itertools
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import openai
@@ -87,6 +89,13 @@ def test_a_committed_question_is_answered_as_by_talk(connection, talker, speech_
     incoming = Incoming()
     at_16k = incoming.push(pcm16(speech_24k) / np.float32(32768), last=True)
     assert heard(events) == said(talker.talk((at_16k, 16_000)))
+
+
+def test_the_snippet_of_the_documentation_runs(served, talker, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    [snippet] = re.findall(r"```python3\n(.*?)```", page, re.DOTALL)
+    exec(snippet.replace("127.0.0.1:8000", served.url.removeprefix("http://")), {})
+    assert capsys.readouterr().out == said(talker.talk(Text("Who are you?")))[0]
 
 
 def test_the_server_finds_the_turn_and_answers(connection, speech_24k):
