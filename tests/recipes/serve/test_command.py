@@ -4,12 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 from support.command_line import anytalk
 from support.talkers import write_talker
 
+from anytalk.recipes.serve import ray_serve
 from anytalk.recipes.serve.run import context_turns
 from anytalk.synth.codec import load_codec
 from anytalk.synth.hearing import FakeWhisper
@@ -59,3 +62,13 @@ def test_earlier_turns_are_given_as_many_as_were_trained(tmp_path):
     (tmp_path / "recipe.json").write_text(json.dumps({"identity": {"data": {"context_turns": 4}}}))
     (tmp_path / "best").mkdir()
     assert context_turns(tmp_path) == context_turns(tmp_path / "best") == 4
+
+
+def test_the_shipped_configuration_of_ray_serve_is_valid():
+    shipped = Path(ray_serve.__file__).with_name("ray-serve.yaml")
+    [application] = yaml.safe_load(shipped.read_text())["applications"]
+    assert application["import_path"] == f"{ray_serve.application.__module__}:application"
+    arguments = ray_serve.Arguments(**application["args"])
+    assert (arguments.replicas, arguments.sessions) == (2, 8)
+    with pytest.raises(ValueError, match="replica"):
+        ray_serve.Arguments(run="RUN", replica=2)
