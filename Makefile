@@ -15,7 +15,7 @@ PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --
 quickstart: $(VENV)/.engines  ## build a dataset, train a model on it, and let it talk
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.quickstart --out $(OUT)
 
-household: $(VENV)/.engines  ## the same with a model that answers what it never heard: about an hour
+household: $(VENV)/.engines  ## the same with requests from a grammar, and ask what training never had
 	HF_HUB_OFFLINE=1 $(BIN)/python -m anytalk.recipes.household --out $(HOUSEHOLD)
 
 test: $(VENV)/.test  ## from nothing: environment, lint, types, tests

@@ -1,4 +1,4 @@
-"""The household: a model that answers requests which it never heard, in a voice and at speeds that it never heard.
+"""The household: ask a model requests that it never heard, in a voice and at speeds that it never heard.
 
     OUT/dataset         requests and answers of a grammar; the test split has combinations and a voice of its own
     OUT/talker          the model that learnt from the training split

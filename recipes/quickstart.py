@@ -94,7 +94,7 @@ def closing(out: Path, summary: dict[str, Any]) -> str:
         f'  anytalk talk {out / "talker"} {out / "answers/00-exact-question.wav"}      (or --text "{ASKED}")',
         "  anytalk build quickstart --set source=your-pairs.jsonl --out out/mine",
         "  anytalk train mini-omni --data out/mine --out out/mini-omni      (the full-size recipe, on a GPU)",
-        "  make household      (a model that answers questions which it never heard; about an hour)",
+        "  make household      (a model that is asked what it never heard)",
         "",
         "Talk with it in a browser:",
         f"  anytalk serve {out / 'talker'} --open",
