@@ -93,7 +93,7 @@ function showExchange(exchange) {
 
 function showLevel(levelDb) {
   const db = Math.max(QUIETEST_DB, Math.min(0, levelDb));
-  document.body.style.setProperty("--level", 1 - db / QUIETEST_DB);
+  for (const id of ["level", "talk"]) at[id].style.setProperty("--level", 1 - db / QUIETEST_DB);
   at.level.setAttribute("aria-valuenow", Math.round(db));
 }
 
