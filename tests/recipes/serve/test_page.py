@@ -190,9 +190,9 @@ def test_the_quickstarts_model_answers_its_recordings_on_the_page(tmp_path):
     answers = json.loads((run.parent / "answers" / "evaluation.json").read_text())["answers"]
     asked = next(answer for answer in answers if answer["kind"] == "exact" and answer["text_right"])
     wave, rate_hz = soundfile.read(run.parent / "answers" / asked["question_audio"])
-    soundfile.write(tmp_path / "question.wav", np.pad(wave, (rate_hz // 2, 20 * rate_hz)), rate_hz)
+    soundfile.write(tmp_path / "question.wav", np.pad(wave, (rate_hz // 2, 60 * rate_hz)), rate_hz)
     with serving(run) as url, chromium(tmp_path / "question.wav") as browser, opened(browser, url) as page:
         page.locator("#talk:enabled").click()
-        page.locator(".answer[data-status=completed]").wait_for(timeout=60_000)
+        page.locator(".answer[data-status=completed]").wait_for(timeout=90_000)
         assert page.locator(".answer .text").text_content() == asked["reference"]
         assert page.evaluate("heard.peak") > 0.05
