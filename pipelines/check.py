@@ -1,31 +1,31 @@
 """Check a dataset: is every byte what it was, and does every row keep the schema's promises?
 
-What is verified is named in the functions below; each problem is one line that names the file and the row.
+What is verified of a unit is in `verify`; each problem is one line that names the file and the row.
 """
 
 import dataclasses
-import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import soundfile
-
 from anytalk.pipelines.dataset import PLAN, Store, commit, current_judgement, made_with, schema
 from anytalk.pipelines.plan import Plan, load_committed
-from anytalk.pipelines.recipe import SPEAKER
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
-from anytalk.synth.seed import derive_seed
 
 from .close import CARD, CHECKSUMS, MANIFEST, REPORT, checksums_bytes, totals_of
+from .processes import in_order
 from .progress import Quiet, Reporter
+from .verify import CHANGED, Expected, Unit, verify
 
-MAX_FEATURE_FRAMES = 1500
+CHECKED_ALONE = 32
+"""Units that are checked before other processes are started."""
+
+READ_AT_ONCE = 256
+"""Small files that are held in memory."""
+
 UNLISTED = f"not listed in {CHECKSUMS}"
 
 
@@ -47,15 +47,17 @@ class Report:
         return not self.problems
 
 
-def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
-    """Verify a finished dataset.
+def check(dataset: str | Path, progress: Reporter | None = None, workers: int | None = None) -> Report:
+    """Verify a finished dataset. Every file is read once.
 
     Args:
         dataset: folder or object-store URL.
         progress: who is told how far it is.
+        workers: processes that read; one for each core by default.
 
     Raises:
         SetupError: there is no dataset.
+        EngineError: a process was killed.
     """
     store, progress = Store(dataset), progress or Quiet()
     if not store.exists(MANIFEST) or not store.exists(CHECKSUMS):
@@ -63,41 +65,98 @@ def check(dataset: str | Path, progress: Reporter | None = None) -> Report:
             raise SetupError(f"{store} holds no anytalk dataset")
         command = f"judge {store}" if current_judgement(store).number else "build"
         raise SetupError(f"{store} holds an unfinished dataset; run anytalk {command} again")
-    damaged = list(checksum_problems(store, progress))
-    problems, files = [f"{path}: {problem}" for path, problem in damaged], len(store.files())
-    if problems:
-        # Rows of damaged files would only repeat the same news in other words.
-        wrong = {number for path, problem in damaged if problem != UNLISTED and (number := unit_of(path)) is not None}
-        return Report(str(store), files, 0, 0, problems, sorted(wrong))
-    manifest = json.loads(store.read(MANIFEST))
-    if manifest["schema"] != schema.SCHEMA_VERSION:
-        problems.append(f"{MANIFEST}: schema {manifest['schema']}; this version reads schema {schema.SCHEMA_VERSION}")
-        return Report(str(store), files, 0, 0, problems)
-    plan, sidecars = load_committed(store), commit.sidecars(store)
-    commit.refuse_earlier(store, sidecars.values())
-    versions = made_with.announced(store)
-    problems += _manifest_problems(manifest, plan, sidecars)
+    files = _Files(store)
+    progress.phase("checking what is not a unit", len(files.others))
+    damaged = [*files.problems, *_changed(store, files, files.others)]
+    problems: list[str] = []
     rows = rejects = 0
-    wrong_units = []
-    progress.start("shards", len(sidecars))
+    units, is_known = [], not damaged
+    if is_known:
+        manifest = json.loads(store.read(MANIFEST))
+        is_known = manifest["schema"] == schema.SCHEMA_VERSION
+        if not is_known:
+            told = f"schema {manifest['schema']}; this version reads schema {schema.SCHEMA_VERSION}"
+            problems.append(f"{MANIFEST}: {told}")
+    if is_known:
+        plan, sidecars = load_committed(store), commit.sidecars(store)
+        commit.refuse_earlier(store, sidecars.values())
+        problems += _manifest_problems(manifest, plan, sidecars)
+        rejects = plan.rejected
+        units = [number for number in range(len(plan.units)) if number not in sidecars]
+        problems += [f"units: unit {number} has no sidecar" for number in units]
+        jobs: Iterator[Unit] = _jobs(store, files, manifest, plan, sidecars)
+    else:
+        # Which rows there should be cannot be told, but bytes can.
+        jobs = (Unit(str(store), number, sums, None) for number, sums in files.units.items())
+    progress.start("units", len(files.units))
     try:
-        for number, unit in enumerate(plan.units):
-            if number not in sidecars:
-                problems.append(f"units: unit {number} has no sidecar")
-                wrong_units.append(number)
-                continue
-            tables = _tables(store, sidecars[number])
-            fingerprints = versions[sidecars[number]["made_with"][0]]["made_with"]["fingerprints"]
-            wanted = _schemas(manifest, fingerprints, plan)
-            found = list(_unit_problems(unit, tables, manifest, wanted, sidecars[number]))
-            problems += found
-            wrong_units += [number] if found else []
-            rows += tables["shards"].num_rows if "shards" in tables else 0
-            rejects += tables["rejects"].num_rows if "rejects" in tables else 0
+        for found in in_order(verify, jobs, workers, CHECKED_ALONE):
+            damaged += [(path, CHANGED) for path in found.damaged]
+            problems += found.problems
+            units += [found.number] if found.problems else []
+            rows, rejects = rows + found.rows, rejects + found.rejects
             progress.advance(1)
     finally:
         progress.stop()
-    return Report(str(store), files, rows, rejects + plan.rejected, problems, wrong_units)
+    if damaged:
+        # What else is wrong may only repeat the same news in other words.
+        wrong = {number for path, problem in damaged if problem != UNLISTED and (number := unit_of(path)) is not None}
+        lines = [f"{path}: {problem}" for path, problem in sorted(damaged, key=lambda one: (one[0] != CHECKSUMS, one))]
+        return Report(str(store), files.count, 0, 0, lines, sorted(wrong))
+    return Report(str(store), files.count, rows, rejects, problems, sorted(units))
+
+
+def _jobs(
+    store: Store, files: "_Files", manifest: Mapping[str, Any], plan: Plan, sidecars: Mapping[int, dict[str, Any]]
+) -> Iterator[Unit]:
+    """Everything there is to know of each unit that has a sidecar."""
+    versions = made_with.announced(store)
+    for number, sidecar in sorted(sidecars.items()):
+        fingerprints = versions[sidecar["made_with"][0]]["made_with"]["fingerprints"]
+        expected = Expected(plan.units[number], sidecar, manifest["recipe"], fingerprints, plan.names_speakers)
+        # A file that its sidecar does not name is verified with the others of its unit.
+        sums = {file["path"]: file["sha256"] for file in sidecar["files"]} | files.units.pop(number, {})
+        yield Unit(str(store), number, sums, expected)
+    yield from (Unit(str(store), number, sums, None) for number, sums in files.units.items())
+
+
+class _Files:
+    """The files of a dataset, and what its list of checksums says of them."""
+
+    def __init__(self, store: Store) -> None:
+        content = store.read(CHECKSUMS)
+        lines = content.decode(errors="replace").split("\n")
+        self.listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
+        there = store.files()
+        self.count = len(there)
+        present = set(there) - {CHECKSUMS, REPORT}
+        self.problems = (
+            [] if checksums_bytes(self.listed) == content else [(CHECKSUMS, "not a sorted list of checksums")]
+        )
+        self.problems += [(path, UNLISTED) for path in present - self.listed.keys()]
+        missing = sorted(self.listed.keys() - present)
+        self.problems += [(path, f"listed in {CHECKSUMS} but missing") for path in missing]
+        if needed := sorted({MANIFEST, PLAN, CARD} - self.listed.keys()):
+            self.problems.append((CHECKSUMS, f"does not list {', '.join(needed)}"))
+        self.others: list[str] = []
+        """Files that are there and listed, but for those that units hold."""
+        self.units: dict[int, dict[str, str]] = {}
+        """SHA-256 of each unit's files, by number and path."""
+        for path in sorted(present & self.listed.keys()):
+            number = None if path.startswith("units/") else unit_of(path)
+            if number is None:
+                self.others.append(path)
+            else:
+                self.units.setdefault(number, {})[path] = self.listed[path]
+
+
+def _changed(store: Store, files: _Files, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Files whose bytes are not those that are listed; several are read at once."""
+    for start in range(0, len(paths), READ_AT_ONCE):
+        some = paths[start : start + READ_AT_ONCE]
+        for path, content in zip(some, store.read_each(some), strict=True):
+            if sha256(content) != files.listed[path]:
+                yield path, CHANGED
 
 
 def unit_of(path: str) -> int | None:
@@ -114,26 +173,10 @@ def checksum_problems(store: Store, progress: Reporter) -> Iterator[tuple[str, s
     Yields:
         The path of what is wrong, and what is wrong with it.
     """
-    content = store.read(CHECKSUMS)
-    lines = content.decode(errors="replace").split("\n")
-    listed = {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
-    if checksums_bytes(listed) != content:
-        yield CHECKSUMS, "not a sorted list of checksums"
-    present = {path for path in store.files() if path not in (CHECKSUMS, REPORT)}
-    progress.start("checksums", len(present))
-    try:
-        for path in sorted({*present, *listed}):
-            if path not in listed:
-                yield path, UNLISTED
-            elif path not in present:
-                yield path, f"listed in {CHECKSUMS} but missing"
-            elif sha256(store.read(path)) != listed[path]:
-                yield path, f"its bytes have changed (SHA-256 differs from {CHECKSUMS})"
-            progress.advance(1)
-    finally:
-        progress.stop()
-    if {MANIFEST, PLAN, CARD} - listed.keys():
-        yield CHECKSUMS, f"does not list {', '.join(sorted({MANIFEST, PLAN, CARD} - listed.keys()))}"
+    files = _Files(store)
+    yield from files.problems
+    progress.phase("checksums", files.count)
+    yield from _changed(store, files, [*files.others, *(path for sums in files.units.values() for path in sums)])
 
 
 def _manifest_problems(
@@ -143,129 +186,3 @@ def _manifest_problems(
     for key, value in totals_of(plan, sidecars).items():
         if manifest[key] != value:
             yield f"{MANIFEST}: {key} is {manifest[key]}; the sidecars come to {value}"
-
-
-def _tables(store: Store, sidecar: Mapping[str, Any]) -> dict[str, pa.Table]:
-    return {
-        file["path"].partition("/")[0]: pa.ipc.open_file(store.read(file["path"])).read_all()
-        for file in sidecar["files"]
-    }
-
-
-def _schemas(manifest: Mapping[str, Any], fingerprints: Mapping[str, Any], plan: Plan) -> dict[str, pa.Schema]:
-    """What the tables of a unit must look like, by folder."""
-    width = fingerprints["features"]["width"] if manifest["recipe"]["features"]["store"] else None
-    return {
-        "shards": schema.row_schema(width, fingerprints, plan.names_speakers),
-        "rejects": schema.reject_schema(fingerprints),
-        "attempts": schema.attempt_schema(fingerprints),
-    }
-
-
-def _unit_problems(
-    unit: list[Any],
-    tables: Mapping[str, pa.Table],
-    manifest: Mapping[str, Any],
-    wanted: Mapping[str, pa.Schema],
-    sidecar: Mapping[str, Any],
-) -> Iterator[str]:
-    """The rows of a unit: right schema, every planned row once, and each row in itself."""
-    planned = {row.id: row for row in unit}
-    found: list[str] = []
-    paths = {file["path"].partition("/")[0]: file["path"] for file in sidecar["files"]}
-    for folder, table in tables.items():
-        if not table.schema.equals(wanted[folder], check_metadata=True):
-            yield f"{paths[folder]}: not schema {schema.SCHEMA_VERSION} of this dataset"
-            continue
-        if folder == "attempts":
-            accepted = set(tables["shards"]["id"].to_pylist()) if "shards" in tables else set()
-            for name in sorted(set(table["id"].to_pylist()) - accepted):
-                yield f"{paths[folder]}: row {name} has attempts but is not accepted"
-            continue
-        found += table["id"].to_pylist()
-        if folder == "shards":
-            yield from _voice_problems(table, sidecar["split"], manifest["recipe"], paths[folder])
-            for index in range(table.num_rows):
-                for problem in row_problems(table, index, manifest["recipe"]["seed"]):
-                    yield f"{paths[folder]}: row {table['id'][index]}: {problem}"
-    for name in sorted({*found, *planned}):
-        times = found.count(name)
-        if times != 1 or name not in planned:
-            plans = "planned" if name in planned else "not planned"
-            yield f"unit {sidecar['unit']}: row {name} is there {times} times and {plans}"
-    for row in unit:
-        if row.id != row.named():
-            yield f"unit {sidecar['unit']}: row {row.id} is not named by its content"
-
-
-def _voice_problems(table: pa.Table, split: str, recipe: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Voices that are held out ask in their own split alone, and nobody else asks there."""
-    held_out = {
-        split: [name for name in names if not name.startswith(SPEAKER)]
-        for split, names in recipe["split"].get("held_out_voices", {}).items()
-    }
-    elsewhere = {name for names in held_out.values() for name in names}
-    for name, label in zip(table["id"].to_pylist(), table["question_voice"].to_pylist(), strict=True):
-        voice = label.partition(" ")[0]
-        if label.startswith("recording:"):
-            continue
-        if voice not in held_out[split] if held_out.get(split) else voice in elsewhere:
-            yield f"{path}: row {name}: {voice} asks in the {split} split, against split.held_out_voices"
-
-
-def row_problems(table: pa.Table, index: int, recipe_seed: int) -> Iterator[str]:
-    """What is wrong with one accepted row: its seed, audio, lengths, codes, features and measures."""
-    names = [name for name in table.column_names if name not in ("question_features", "answer_codes")]
-    row = {name: table[name][index].as_py() for name in names}
-    if row["seed"] != derive_seed(recipe_seed, row["id"]):
-        yield f"seed {row['seed']} does not follow from its id"
-    if row["attempts"] < 1:
-        yield f"attempts is {row['attempts']}"
-    for side, rate_hz in (("question", schema.QUESTION_RATE_HZ), ("answer", schema.ANSWER_RATE_HZ)):
-        yield from _audio_problems(row, side, rate_hz)
-        wer = row[f"{side}_wer"]
-        if wer is not None and not 0.0 <= wer <= 100.0:
-            yield f"{side}_wer is {wer}"
-    codes = schema.matrix(table["answer_codes"], index)
-    if (codes is None) != (row["answer_samples"] is None):
-        yield "answer_codes and answer_samples are not both there"
-    elif codes is not None:
-        if len(codes) != -(-row["answer_samples"] // schema.FRAME_SAMPLES):
-            yield f"answer_codes has {len(codes)} frames for {row['answer_samples']} samples"
-        if codes.max(initial=0) >= 4096:
-            yield f"answer_codes holds {codes.max()}; codes are 0 to 4095"
-    if "question_features" in table.column_names:
-        yield from _feature_problems(schema.matrix(table["question_features"], index), row["question_samples"])
-
-
-def _audio_problems(row: Mapping[str, Any], side: str, rate_hz: int) -> Iterator[str]:
-    """Stored audio is mono 16-bit FLAC of the stored length at the side's rate."""
-    audio, samples = row[f"{side}_audio"], row[f"{side}_samples"]
-    # Codes that a source brought and no codec decoded have a length but no sound.
-    unheard = side == "answer" and audio is None and (row["answer_voice"] or "").startswith("codes:")
-    if (audio is None) != (samples is None) and not unheard:
-        yield f"{side}_audio and {side}_samples are not both there"
-    if audio is None:
-        return
-    try:
-        info = soundfile.info(io.BytesIO(audio["bytes"]))
-    except soundfile.LibsndfileError as error:
-        yield f"{side}_audio cannot be opened: {error}"
-        return
-    if (info.frames, info.samplerate, info.channels, info.subtype) != (samples, rate_hz, 1, "PCM_16"):
-        yield (
-            f"{side}_audio is {info.frames} samples, {info.samplerate} Hz, {info.channels} channels, {info.subtype}; "
-            f"expected {samples} samples, {rate_hz} Hz, mono, PCM_16"
-        )
-
-
-def _feature_problems(features: np.ndarray | None, samples: int) -> Iterator[str]:
-    """Features are finite and as many as the frame rule says: min(1500, samples // 320 + 1)."""
-    if features is None:
-        yield "question_features is missing"
-        return
-    frames = min(MAX_FEATURE_FRAMES, samples // 320 + 1)
-    if len(features) != frames:
-        yield f"question_features has {len(features)} frames; {samples} samples make {frames}"
-    if not np.isfinite(features).all():
-        yield "question_features holds NaN or infinite values"

@@ -19,7 +19,9 @@ from .progress import Quiet, Reporter
 from .units import Units
 
 
-def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | None = None) -> Report:
+def repair(
+    dataset: str | Path, *, mixed: bool = False, progress: Reporter | None = None, workers: int | None = None
+) -> Report:
     """Check a dataset, and make again what is wrong with it, in this process.
 
     Units of which a file is missing or damaged are made again with the recipe of the dataset. A unit whose files come
@@ -30,6 +32,7 @@ def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | Non
         dataset: folder or object-store URL of a finished dataset.
         mixed: make units although the dataset was made with other engines or libraries.
         progress: who is told how far it is.
+        workers: processes that check; see `check`.
 
     Returns:
         The report of a second check; of the first, where nothing was wrong.
@@ -40,7 +43,7 @@ def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | Non
         EngineError: units could not be made; the same command goes on.
     """
     progress = progress or Quiet()
-    found = check(dataset, progress)
+    found = check(dataset, progress, workers)
     if found.well:
         return found
     store = Store(dataset)
@@ -76,7 +79,7 @@ def repair(dataset: str | Path, *, mixed: bool = False, progress: Reporter | Non
         from .report import report  # It imports codecs, which nothing else here needs.
 
         report(str(store), progress=progress)
-    return check(dataset, progress)
+    return check(dataset, progress, workers)
 
 
 def _is_whole(units: Units, number: int, damaged: Collection[str]) -> bool:

@@ -59,6 +59,7 @@ ROOMS: dict[str, list[str]] = {
         "estimate",
         "preview",
         "rejudge",
+        "verify",
         "check",
         "repair",
         "export",

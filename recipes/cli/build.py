@@ -185,6 +185,9 @@ def _state(summary: Any) -> str:
 def check(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")],
     repair: Annotated[bool, typer.Option("--repair", help="Make units that are wrong again, in this process.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read; one for each core by default.")
+    ] = None,
     mixed: Mixed = False,
     as_json: Json = False,
 ) -> None:
@@ -194,9 +197,9 @@ def check(
 
     try:
         if repair:
-            report = pipelines.repair(dataset, mixed=mixed, progress=reporter())
+            report = pipelines.repair(dataset, mixed=mixed, progress=reporter(), workers=workers)
         else:
-            report = pipelines.check(dataset, progress=reporter())
+            report = pipelines.check(dataset, progress=reporter(), workers=workers)
     except KeyboardInterrupt:
         interrupted(f"{dataset} is as it was, or unfinished: then anytalk build goes on with it")
     wrong = ", ".join(map(str, report.units[:SHOWN])) + (", ..." if len(report.units) > SHOWN else "")

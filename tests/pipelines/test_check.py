@@ -1,5 +1,6 @@
 """Checks find what is wrong, by file and row."""
 
+import importlib
 import json
 
 import numpy as np
@@ -7,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from anytalk.pipelines import build, check
-from anytalk.pipelines.check import row_problems
 from anytalk.pipelines.dataset import commit, schema
+from anytalk.pipelines.verify import row_problems
 from anytalk.synth.fingerprint import sha256
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(5)]
@@ -98,3 +99,14 @@ def test_an_unfinished_dataset_is_said_to_be_unfinished(dataset):
     (dataset / "SHA256SUMS").unlink()
     with pytest.raises(SetupError, match="unfinished dataset; run anytalk build again"):
         check(dataset)
+
+
+def test_several_processes_find_what_one_finds_and_read_every_file_once(dataset, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("anytalk.pipelines.check"), "CHECKED_ALONE", 1)
+    [path, *_] = sorted((dataset / "shards").iterdir())
+    table = pa.ipc.open_file(path).read_all()
+    path.write_bytes(commit.arrow_bytes(table.slice(1), 2))
+    resign(dataset, str(path.relative_to(dataset)))
+    alone = check(dataset, workers=1)
+    assert alone.units == [0]
+    assert check(dataset, workers=2) == alone
