@@ -24,7 +24,6 @@ app = typer.Typer(
     name="anytalk",
     help=HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,7 +36,7 @@ def main() -> None:
     # What ends a job on a cluster stops as cleanly as Ctrl-C does, and says how to go on.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
-        app()
+        app(prog_name="anytalk")  # also as python -m anytalk.recipes, so that completion is of the command
     except AnyTalkError as error:
         for line in str(error).splitlines():
             typer.echo(f"anytalk: {line}", err=True)

@@ -1,6 +1,7 @@
 """The command line as a person meets it: one clear line for each mistake, exit code 2, and no traceback."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -34,6 +35,24 @@ def test_help_and_version_work_from_anywhere(tmp_path):
     listed = anytalk("--help", cwd=tmp_path).stdout
     assert all(command in listed for command in ("build", "check", "doctor", "codec", "bench"))
     assert "anytalk build quickstart" in anytalk("build", "--help", cwd=tmp_path).stdout
+
+
+def test_a_shell_completes_commands(tmp_path):
+    script = tmp_path / "complete.bash"
+    shown = [sys.executable, "-m", "anytalk.recipes", "--show-completion", "bash"]
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(shown, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    script.write_text(done.stdout)
+    # The script calls `anytalk`, wherever it is installed.
+    command = tmp_path / "anytalk"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anytalk.recipes "$@"\n')
+    command.chmod(0o755)
+    ask = f"source {script}; COMP_WORDS=(anytalk bu); COMP_CWORD=1; _anytalk_completion anytalk; echo ${{COMPREPLY[@]}}"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["build"], done.stderr
 
 
 def test_the_command_line_starts_without_engines_ray_and_torch():
