@@ -69,7 +69,7 @@ CHEAP: dict[str, list[str]] = {
 NOT_RUN = {
     r"build (own-voice|recordings-asr|multi\S+|voiceassistant-\S+)": "recipes/test_shipped_recipes.py builds it",
     r"build household": "its rows take many minutes; recipes/test_household.py builds some",
-    r"build \S+\.yaml": "a recipe of the reader's own, whose text stands on the page",
+    r"(build|plan) \S+\.yaml": "a recipe of the reader's own, whose text stands on the page",
     r"build quickstart( --set (features|shards)\S+)*( --out \S+)?$": "its whole corpus takes minutes",
     r"train mini-omni": "takes a language model from the hub",
     r"talk .*hubertsiuzdak": "takes SNAC and Whisper small from the hub",
@@ -277,6 +277,8 @@ def test_a_command_runs(command, place):
 
 def inputs(name: str, given: Mapping[str, object]) -> list[tuple[str, str]]:
     """What a command reads, and what kind of thing it is."""
+    if name == "init":
+        return [(str(given["source"]), "pairs")]
     found: list[tuple[str, str]] = []
     for key, value in given.items():
         kind = {"dataset": "dataset", "data": "dataset", "run": "checkpoint", "question": "recording"}.get(key)
