@@ -5,12 +5,14 @@ if __name__ == "pipelines":
 
 from .build import Summary, build, recipe_of
 from .check import Report, check
+from .derive import Derived, filter_rows, merge
 from .estimate import Estimate, estimate
 from .preview import preview
 from .rejudge import Rejudged, rejudge
 from .repair import repair
 
 __all__ = [
+    "Derived",
     "Estimate",
     "Rejudged",
     "Report",
@@ -18,6 +20,8 @@ __all__ = [
     "build",
     "check",
     "estimate",
+    "filter_rows",
+    "merge",
     "preview",
     "recipe_of",
     "rejudge",

@@ -111,9 +111,10 @@ def _jobs(
 ) -> Iterator[Unit]:
     """Everything there is to know of each unit that has a sidecar."""
     versions = made_with.announced(store)
+    seeds = (plan.derived or {}).get("seeds") or [manifest["recipe"]["seed"]]
     for number, sidecar in sorted(sidecars.items()):
         fingerprints = versions[sidecar["made_with"][0]]["made_with"]["fingerprints"]
-        expected = Expected(plan.units[number], sidecar, manifest["recipe"], fingerprints, plan.names_speakers)
+        expected = Expected(plan.units[number], sidecar, manifest["recipe"], fingerprints, plan.names_speakers, seeds)
         # A file that its sidecar does not name is verified with the others of its unit.
         sums = {file["path"]: file["sha256"] for file in sidecar["files"]} | files.units.pop(number, {})
         yield Unit(str(store), number, sums, expected)

@@ -76,6 +76,7 @@ def manifest_of(
         "schema": schema.SCHEMA_VERSION,
         "recipe": stored_recipe(recipe),
         "judgement": judgement.number,
+        **({"derived": plan.derived} if plan.derived else {}),
         "fingerprints": main["fingerprints"],
         "licences": licences,
         **totals_of(plan, finished),

@@ -28,7 +28,7 @@ from anytalk.pipelines.dataset import (
     may_be_rejudged,
     tally,
 )
-from anytalk.pipelines.plan import Plan, load_committed
+from anytalk.pipelines.plan import Plan, load_committed, refuse_derived
 from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
 from anytalk.pipelines.speech import (
     Assignment,
@@ -109,6 +109,7 @@ def rejudge(
     store, progress = Store(dataset), progress or Quiet()
     before, target = _targeted(store, settings, reroll)
     plan, sidecars = load_committed(store), commit.sidecars(store)
+    refuse_derived(plan, store)
     commit.refuse_earlier(store, sidecars.values())
     changed = differences(target.recipe, before.recipe)
     if dry_run:

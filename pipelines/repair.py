@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from anytalk.pipelines.dataset import MANIFEST, Store, judgements
-from anytalk.pipelines.plan import load_committed
+from anytalk.pipelines.plan import load_committed, refuse_derived
 from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.fingerprint import sha256
@@ -54,6 +54,7 @@ def repair(
             "or build into another folder"
         )
     plan, history = load_committed(store), judgements(store)
+    refuse_derived(plan, store)
     if MANIFEST not in damaged:
         # Terms of voices may have been added since the plan was made.
         last = Recipe.model_validate(json.loads(store.read(MANIFEST))["recipe"])

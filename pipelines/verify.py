@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Expected:
     """As the manifest has it."""
     fingerprints: Mapping[str, Any]
     names_speakers: bool
+    seeds: Sequence[int]
+    """Recipe seeds that the seeds of rows follow from: one, or of a merge those of its datasets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _unit_problems(expected: Expected, tables: Mapping[str, pa.Table]) -> Iterat
         if folder == "shards":
             yield from _voice_problems(table, sidecar["split"], recipe, paths[folder])
             for index in range(table.num_rows):
-                for problem in row_problems(table, index, recipe["seed"]):
+                for problem in row_problems(table, index, expected.seeds):
                     yield f"{paths[folder]}: row {table['id'][index]}: {problem}"
     for name in sorted({*found, *planned}):
         times = found.count(name)
@@ -135,11 +137,11 @@ def _voice_problems(table: pa.Table, split: str, recipe: Mapping[str, Any], path
             yield f"{path}: row {name}: {voice} asks in the {split} split, against split.held_out_voices"
 
 
-def row_problems(table: pa.Table, index: int, recipe_seed: int) -> Iterator[str]:
+def row_problems(table: pa.Table, index: int, recipe_seeds: Sequence[int]) -> Iterator[str]:
     """What is wrong with one accepted row: its seed, audio, lengths, codes, features and measures."""
     names = [name for name in table.column_names if name not in ("question_features", "answer_codes")]
     row = {name: table[name][index].as_py() for name in names}
-    if row["seed"] != derive_seed(recipe_seed, row["id"]):
+    if row["seed"] not in [derive_seed(seed, row["id"]) for seed in recipe_seeds]:
         yield f"seed {row['seed']} does not follow from its id"
     if row["attempts"] < 1:
         yield f"attempts is {row['attempts']}"

@@ -19,6 +19,7 @@ import yaml
 from support.command_line import anytalk
 from support.convertible import write_convertible
 from support.documentation import PAGES, ROOT, Command, blocks, spans, typed
+from support.tokenizer import write_tokenizer
 
 from anytalk.pipelines import build
 from anytalk.pipelines.recipe.dataset import Recipe, load_recipe
@@ -79,6 +80,7 @@ NOT_RUN = {
     r"eval .*--suite": "recipes/suites/test_suites.py runs each suite; most take data from the hub",
     r".* --device cuda": "takes a GPU; recipes/cli/test_devices.py looks at the option",
     r"push": "sends to the hub",
+    r"export orpheus": "takes a tokenizer from the hub; pipelines/export/test_orpheus.py writes one",
     r"serve": "does not end",
     r"(show|explain) \S+ ID": "the id of one of the reader's rows; recipes/cli/test_show.py asks for real ones",
 }
@@ -92,6 +94,15 @@ OTHERS = {
     "ffplay": "plays sound",
 }
 """Programs that are not ours."""
+
+EXPORTS = {
+    "out/orpheus": ["orpheus", "--any-codec"],
+    "out/tts": ["tts-parquet"],
+    "out/hf": ["hf"],
+    "out/wds": ["webdataset"],
+    "out/lhotse/train": ["lhotse"],
+}
+"""Exports that snippets read, with the format and its options."""
 
 FAILS_TOO = ("dedup", "decontaminate", "doctor")
 """Commands whose exit code 1 is an answer."""
@@ -161,6 +172,12 @@ def place(made, fake_sections, tmp_path, monkeypatch):
             target.write_text(yaml.safe_dump(fake_sections | {"source": str(made / "pairs.jsonl")}))
         elif kind == "pairs":
             _write_pairs(target)
+        elif kind == "export":
+            form, *options = EXPORTS[name]
+            if form == "orpheus":
+                options += ["--tokenizer", str(write_tokenizer(tmp_path / "tokenizer"))]
+            done = anytalk("export", form, made / "dataset", name.removesuffix("/train"), *options)
+            assert done.returncode == 0, done.stderr
         elif kind == "original":
             write_convertible(tmp_path / "convertible")
             assert anytalk("convert", "--to", "mini-omni", "convertible", name).returncode == 0
@@ -215,6 +232,8 @@ def _kind(name: str) -> str | None:
         return "checkpoint"
     if path.name in ("talker", "RUN"):
         return "run"
+    if name in EXPORTS:
+        return "export"
     return "dataset" if path.name in ("dataset", "DATASET") or name.startswith("out/") else None
 
 
@@ -282,7 +301,9 @@ def inputs(name: str, given: Mapping[str, object]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for key, value in given.items():
         kind = {"dataset": "dataset", "data": "dataset", "run": "checkpoint", "question": "recording"}.get(key)
-        if key == "against":
+        if key == "datasets":
+            found += [(one, "dataset") for one in value]
+        elif key == "against":
             found += [(one, "pairs" if Path(one).suffix else "dataset") for one in value or ()]
         elif kind and value is not None:
             found += [(str(one), kind) for one in (value if isinstance(value, list | tuple) else [value])]

@@ -62,6 +62,7 @@ ROOMS: dict[str, list[str]] = {
         "verify",
         "check",
         "repair",
+        "derive",
         "export",
     ],
     "model": [],

@@ -73,7 +73,7 @@ How many passed, and which check the first attempt failed:
 `utterances` counts every attempt that is stored, rejected ones included. The licences in the front matter are those of
 the voices; {texts}
 
-How it was built is in `dataset.json`; `sha256sum -c SHA256SUMS` or `anytalk check` verify it.
+{derived}How it was built is in `dataset.json`; `sha256sum -c SHA256SUMS` or `anytalk check` verify it.
 """
 
 HUB_LICENCES = (
@@ -138,6 +138,7 @@ def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
         gates=_table(table(manifest["gates"])),
         voices="\n".join(voices_table(manifest)),
         texts=_texts(_kinds(recipe["source"])),
+        derived=_derived(manifest.get("derived")),
     )
 
 
@@ -226,6 +227,17 @@ def voices_table(manifest: Mapping[str, Any]) -> Iterable[str]:
         # A bar or a line break would end the cell.
         cells = " | ".join(" ".join(word.replace("|", "/").split()) for word in words)
         yield f"| `{name}` | {cells} | {utterances:,} |"
+
+
+def _derived(derived: Mapping[str, Any] | None) -> str:
+    """Which datasets it was made from, and how; nothing for one that was built."""
+    if derived is None:
+        return ""
+    names = ", ".join(
+        f"{one['name']} ({one['rows']:,} rows, `{one['checksums_sha256'][:12]}`)" for one in derived["from"]
+    )
+    how = f"`anytalk filter --where '{derived['where']}'`" if derived["by"] == "filter" else "`anytalk merge`"
+    return f"It was made by {how} from: {names}. The recipe above and in `dataset.json` is that of the first.\n\n"
 
 
 def _kinds(source: Mapping[str, Any]) -> set[str]:

@@ -3,12 +3,22 @@
 from .arrange import split_of
 from .clean import in_spoken_form, text_problem
 from .make import is_planned, load_or_make
-from .plan import Plan, PlannedRow, load_committed
+from .plan import (
+    PLAN_SCHEMA,
+    PLAN_SCHEMA_WITH_SPEAKERS,
+    Plan,
+    PlannedRow,
+    load_committed,
+    refuse_derived,
+    row_values,
+)
 from .sample import commit_sample, pair_s, said_s, spread
 from .similar import reject_similar
 from .voices import answer_voice, question_voices, split_voices, voice_order
 
 __all__ = [
+    "PLAN_SCHEMA",
+    "PLAN_SCHEMA_WITH_SPEAKERS",
     "Plan",
     "PlannedRow",
     "answer_voice",
@@ -19,7 +29,9 @@ __all__ = [
     "load_or_make",
     "pair_s",
     "question_voices",
+    "refuse_derived",
     "reject_similar",
+    "row_values",
     "said_s",
     "split_of",
     "split_voices",

@@ -178,6 +178,8 @@ class Plan:
     """Versions of the libraries that it was made with."""
     names_speakers: bool = False
     """Whether the source names who speaks in its recordings."""
+    derived: dict[str, Any] | None = None
+    """How the dataset was made from others, without a source of its own; see `pipelines.derive`."""
 
     @property
     def sha256(self) -> str:
@@ -218,7 +220,22 @@ def load_committed(store: Store) -> Plan:
         announced.get("asked", []),
         announced.get("libraries", {}),
         reader.schema == PLAN_SCHEMA_WITH_SPEAKERS,
+        announced.get("derived"),
     )
+
+
+def refuse_derived(plan: Plan, store: Store) -> None:
+    """Refuse to make rows of a dataset that was made from others.
+
+    Raises:
+        SetupError: it was.
+    """
+    if plan.derived is not None:
+        names = ", ".join(one["name"] for one in plan.derived["from"])
+        raise SetupError(
+            f"{store} was made from other datasets ({names}) by anytalk {plan.derived['by']}, and cannot be spoken or "
+            "judged anew: change those, and make it again"
+        )
 
 
 def _mapped(path: str) -> pa.Buffer:

@@ -78,7 +78,7 @@ def changed(dataset, **values):
     row["question_features"] = schema.matrix(table["question_features"], 0)
     row["answer_codes"] = schema.matrix(table["answer_codes"], 0)
     row |= {name: value(row[name]) if callable(value) else value for name, value in values.items()}
-    return list(row_problems(schema.table([row], table.schema), 0, recipe_seed=1))
+    return list(row_problems(schema.table([row], table.schema), 0, recipe_seeds=[1]))
 
 
 def test_each_promise_of_a_row_is_checked(dataset):

@@ -3,29 +3,19 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from support.tokenizer import write_tokenizer
 
 from anytalk.pipelines.export import BASES, Orpheus, export
 from anytalk.synth.codec.order import to_frames
 from anytalk.synth.errors import SetupError
 
-BEGIN = "<|begin_of_text|>"
 ORPHEUS = BASES["orpheus"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     """A tokenizer of a few words with Llama 3's first token."""
-    words = Tokenizer(WordLevel({BEGIN: 128_000, "[UNK]": 1, "eve": 2, ":": 3}, unk_token="[UNK]"))
-    words.pre_tokenizer = Whitespace()
-    words.post_processor = TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 128_000)])
-    folder = tmp_path_factory.mktemp("tokenizer")
-    PreTrainedTokenizerFast(tokenizer_object=words, bos_token=BEGIN, unk_token="[UNK]").save_pretrained(folder)
-    return str(folder)
+    return str(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
 
 
 def test_ids_are_those_of_the_notebooks():
