@@ -198,6 +198,8 @@ def _write_pairs(path: Path) -> None:
 # Python
 
 
+# Readers of Lhotse and WebDataset leave their files to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: block.where)
 def test_a_snippet_runs_and_gives_what_its_comments_say(block, place):
     tree = ast.parse(block.text)

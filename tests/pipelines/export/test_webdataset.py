@@ -2,11 +2,16 @@
 
 import warnings
 
+import pytest
+
 from anytalk.pipelines.export import WebDataset, export
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it depends on
     import webdataset
+
+# Its reader leaves files to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def test_webdataset_reads_every_sample_whole(built, built_rows, tmp_path):
