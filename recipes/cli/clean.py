@@ -1,15 +1,15 @@
-"""`anytalk dedup` and `anytalk decontaminate`: what should not be in a dataset that is built already."""
+"""`anytalk dedup`, `decontaminate`, `filter` and `merge`: what a finished dataset should hold, without speaking."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anytalk.synth.wording import quantity
 
-from .console import Json, emit
+from .console import Json, emit, interrupted
 
 if TYPE_CHECKING:
     from anytalk.pipelines.likeness import Finding
@@ -24,6 +24,7 @@ SHOWN = 20
 """Findings that a person is shown; all of them are in --json and --out."""
 
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or URL that anytalk build wrote.")]
+NewDataset = Annotated[str, typer.Argument(metavar="OUT", help="Folder or object-store URL of the new dataset.")]
 Out = Annotated[Path | None, typer.Option(help="File for the ids of the rows that were found, one a line.")]
 
 
@@ -72,6 +73,46 @@ def decontaminate(
     _tell(dataset, find_contamination(dataset, rules), out, as_json)
 
 
+@app.command(name="filter", epilog="Example:  anytalk filter out/quickstart/dataset out/best --where 'answer_wer == 0'")
+def filter_(
+    dataset: Dataset,
+    out: NewDataset,
+    where: Annotated[
+        str, typer.Option(help='A condition on columns, such as "answer_wer < 0.1 and question_mos > 3".')
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of the accepted rows that meet a condition; nothing is spoken, rejects are left out."""
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+
+    try:
+        found = pipelines.filter_rows(dataset, out, where, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted(f"{out} is unfinished; the same command makes it")
+    _tell_made(found, as_json, "that do not meet the condition")
+
+
+@app.command(epilog="Example:  anytalk merge out/mine out/quickstart/dataset out/both")
+def merge(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Two finished datasets or more.")],
+    out: NewDataset,
+    keep_first: Annotated[
+        bool, typer.Option("--keep-first", help="Of a row that several have, keep that of the first; else refuse.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make one dataset of several that have the same columns, codec, feature model and thresholds."""
+    from anytalk import pipelines
+    from anytalk.pipelines.progress import reporter
+
+    try:
+        found = pipelines.merge(datasets, out, keep_first=keep_first, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted(f"{out} is unfinished; the same command makes it")
+    _tell_made(found, as_json, "that an earlier dataset has")
+
+
 def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: bool) -> None:
     """Print what was found, write the ids of its rows, and end with 1 if there is any."""
     rows = [row for finding in found for row in finding.rows]
@@ -91,3 +132,11 @@ def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: b
     facts = {"dataset": dataset, "conversations": len(found), "rows": len(rows)}
     emit(facts | {"found": [dataclasses.asdict(finding) for finding in found]}, as_json, "\n".join(lines))
     raise typer.Exit(1 if found else 0)
+
+
+def _tell_made(found: Any, as_json: bool, why: str) -> None:
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in found.splits.items())
+    text = f"{found.dataset}: complete\n  accepted   {quantity(found.rows, 'row')} ({splits})"
+    if found.left_out:
+        text += f"\n  left out   {quantity(found.left_out, 'row')} {why}"
+    emit(dataclasses.asdict(found), as_json, text)

@@ -14,10 +14,10 @@ import typer
 
 from anytalk.synth.errors import AnyTalkError, SampleError, SetupError
 
-from . import bench, build, clean, codec, derive, doctor, evaluate, export, judge, serve, show, talk, train
+from . import bench, build, clean, codec, doctor, evaluate, export, judge, serve, show, talk, train
 
 HELP = "Build spoken-instruction datasets and train models on them until they talk."
-GROUPS = (build, show, judge, clean, derive, export, train, talk, serve, evaluate, codec, bench, doctor)
+GROUPS = (build, show, judge, clean, export, train, talk, serve, evaluate, codec, bench, doctor)
 """In the order of `anytalk --help`. They import engines, Ray and torch inside their commands: help comes at once."""
 
 app = typer.Typer(
