@@ -62,7 +62,7 @@ CHEAP: dict[str, list[str]] = {
     "build": ["--local", "--set", "voices.variants=1"],
     "judge": ["--local"],
     "talk": ["--max-frames", "4"],
-    "eval": ["--exact", "1", "--respoken", "0"],
+    "eval": ["--exact", "1", "--respoken", "0", "--split", "train"],
     "train": [word for key, value in SMALL.items() for word in ("--set", f"{key}={value!r}")],
 }
 """Words that are added to a command that is run."""
