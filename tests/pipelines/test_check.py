@@ -101,6 +101,7 @@ def test_an_unfinished_dataset_is_said_to_be_unfinished(dataset):
         check(dataset)
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds_and_read_every_file_once(dataset, monkeypatch):
     monkeypatch.setattr(importlib.import_module("anytalk.pipelines.check"), "CHECKED_ALONE", 1)
     [path, *_] = sorted((dataset / "shards").iterdir())
