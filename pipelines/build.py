@@ -1,6 +1,5 @@
 """Build a dataset: plan it, make its units, and close it with a manifest."""
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
+from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, load_or_make
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError
@@ -133,7 +133,7 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
         anew = {number: store.read(units.paths[number]) for number in todo if number in there}
         for number in anew:
             progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
-        made, deferred, work_s = asyncio.run(units.make(todo, anew, progress, share=own, local=local, mixed=mixed))
+        made, deferred, work_s = run_to_end(units.make(todo, anew, progress, share=own, local=local, mixed=mixed))
         # Others may have made theirs meanwhile.
         there = units.committed({**there, **made})
         torn = units.torn(there)

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 
 from anytalk.pipelines.dataset import PLAN, SIDES, Store, tally
+from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, PlannedRow, commit_sample, is_planned, load_or_make, pair_s, said_s, spread
 from anytalk.pipelines.recipe import Llm, Recipe, sources_of
 from anytalk.pipelines.source import Pair, read_pairs
@@ -125,7 +126,7 @@ def estimate(recipe: Recipe, out: str, *, rows: int = SAMPLE_ROWS, progress: Rep
                 reasons = ", ".join(f"{reason} {count}" for reason, count in plan.reasons.items())
                 raise SetupError(f"no row of the source can be spoken: {reasons or 'it has none'}")
             lengths_s = said_s(plan)
-            sample = asyncio.run(_made(recipe, plan, lengths_s, rows, Store(Path(folder) / "sample"), progress))
+            sample = run_to_end(_made(recipe, plan, lengths_s, rows, Store(Path(folder) / "sample"), progress))
             examples = [_example(row, recipe) for row in spread(plan, lengths_s, EXAMPLES)]
         finally:
             progress.stop()

@@ -28,6 +28,7 @@ from anytalk.pipelines.dataset import (
     may_be_rejudged,
     tally,
 )
+from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, load_committed, refuse_derived
 from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
 from anytalk.pipelines.speech import (
@@ -116,7 +117,7 @@ def rejudge(
         facts, _ = _tried(plan, sidecars, target.recipe, store, progress)
         return _summarise(store, plan, changed, facts, {}, applied=False)
     try:
-        made, deferred = asyncio.run(_judge(target, plan, sidecars, store, progress, local=local, mixed=mixed))
+        made, deferred = run_to_end(_judge(target, plan, sidecars, store, progress, local=local, mixed=mixed))
     finally:
         progress.stop()
     return _summarise(store, plan, changed, made, deferred, applied=True)

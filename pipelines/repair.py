@@ -1,12 +1,12 @@
 """Make the units of a finished dataset again that are wrong, and nothing else."""
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Collection
 from pathlib import Path
 
 from anytalk.pipelines.dataset import MANIFEST, Store, judgements
+from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import load_committed, refuse_derived
 from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.errors import EngineError, SetupError
@@ -69,7 +69,7 @@ def repair(
             for number in wrong
             if judgement is history[-1] and store.exists(path := units.paths[number])
         }
-        _, deferred, _ = asyncio.run(units.make(wrong, anew, progress, local=True, mixed=mixed))
+        _, deferred, _ = run_to_end(units.make(wrong, anew, progress, local=True, mixed=mixed))
         if deferred:
             why = next(iter(deferred.values()))
             raise EngineError(f"{quantity(len(deferred), 'unit')} of {store} could not be made again: {why}")

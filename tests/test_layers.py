@@ -42,6 +42,7 @@ ROOMS: dict[str, list[str]] = {
         "corpus",
     ],
     "pipelines": [
+        "event_loop",
         "cluster",
         "progress",
         "processes",

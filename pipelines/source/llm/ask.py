@@ -10,6 +10,7 @@ from typing import Any
 
 from anytalk.pipelines.cluster import connected
 from anytalk.pipelines.dataset import Store
+from anytalk.pipelines.event_loop import LoopRunner, run_to_end
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import ClusterModel
 from anytalk.synth.errors import MissingExtra, SetupError
@@ -70,7 +71,7 @@ class LlmClient:
     def _over_http(
         self, jobs: Iterable[Job], endpoint: ChatEndpoint, cache: AnswerCache
     ) -> Generator[Outcome, None, None]:
-        with asyncio.Runner() as runner:
+        with LoopRunner() as runner:
             client = ChatClient(endpoint, cache)
             self._usage.append((endpoint, client.usage))
             outcomes = run(jobs, client)
@@ -137,7 +138,7 @@ def probe(models: Sequence[ChatEndpoint | ClusterModel]) -> None:
         endpoints = [model for model in distinct if isinstance(model, ChatEndpoint)]
         return await asyncio.gather(*(one(endpoint) for endpoint in endpoints), return_exceptions=True)
 
-    found = asyncio.run(each())
+    found = run_to_end(each())
     problems = [str(error) for error in found if isinstance(error, SetupError)]
     try:
         for model in models:
