@@ -206,7 +206,7 @@ def test_an_mp3_is_heard_nearly_as_the_wav_and_is_answered(real_checkpoint, code
     soundfile.write(tmp_path / "other.wav", pcm16(a_sound(pitch_hz=120.0)), RATE_HZ)
     talker = Talker(MiniOmni.from_pretrained(real_checkpoint), codec, whisper, max_frames=2)
     wav, mp3, other = (
-        talker._request(talker._read(path)).features[0].float()
+        talker._request(talker._read(path), Task.A1A2).features[0].float()
         for path in (question, tmp_path / "q.mp3", tmp_path / "other.wav")
     )
     assert wav.shape == mp3.shape == other.shape
