@@ -1,4 +1,4 @@
-"""Gather pairs into conversations on disk: of each only a few numbers stay in memory, some sixty bytes.
+"""Gather pairs into conversations on disk: of each only a few numbers stay in memory, some 140 bytes.
 
 Pairs come in the order of their source and are written down as they come. Which conversation a pair belongs to, which
 one repeats another and which split it is in is told by hashes; the texts are read again when the plan is written.

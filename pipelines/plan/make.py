@@ -144,7 +144,7 @@ def _refuse_other_recipe(recipe: Recipe, store: Store) -> None:
 def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporter) -> None:
     """Read, check, split and order the pairs; commit the plan and what it rejects.
 
-    What it works on lies in a temporary folder, twice the size of the texts; memory holds some sixty bytes a row.
+    What it works on lies in a temporary folder, twice the size of the texts; memory holds some 140 bytes a row.
     """
     source_stamp = stamp_of(recipe)
     with tempfile.TemporaryDirectory(prefix="anytalk-") as name:

@@ -35,6 +35,8 @@ def main() -> None:
     """Run the command line."""
     # What ends a job on a cluster stops as cleanly as Ctrl-C does, and says how to go on.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs begin
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="anytalk")  # also as python -m anytalk.recipes, so that completion is of the command
     except AnyTalkError as error:

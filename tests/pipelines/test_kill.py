@@ -104,8 +104,8 @@ def interrupt(whole, name, number, *more):
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell starts its background jobs deaf to Ctrl-C, and they hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A shell starts its background jobs deaf to Ctrl-C, and they hand that on; SIGTERM must stop those, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN),
     )
     deadline = time.monotonic() + 300
     while not list((out / "units").glob("*.json")):
