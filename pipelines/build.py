@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
-from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, load_or_make
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError

@@ -16,7 +16,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
 from .close import CARD, CHECKSUMS, MANIFEST, REPORT, checksums_bytes, totals_of
-from .processes import in_order
+from .concurrency import in_order
 from .progress import Quiet, Reporter
 from .verify import CHANGED, Expected, Unit, verify
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, SIDES, Store, tally
-from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, PlannedRow, commit_sample, is_planned, load_or_make, pair_s, said_s, spread
 from anytalk.pipelines.recipe import Llm, Recipe, sources_of
 from anytalk.pipelines.source import Pair, read_pairs

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import (
     PLAN,
     Judgement,
@@ -28,7 +29,6 @@ from anytalk.pipelines.dataset import (
     may_be_rejudged,
     tally,
 )
-from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import Plan, load_committed, refuse_derived
 from anytalk.pipelines.recipe import REJUDGED_KEYS, Recipe, both_sides, resolve
 from anytalk.pipelines.speech import (

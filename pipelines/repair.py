@@ -5,8 +5,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import MANIFEST, Store, judgements
-from anytalk.pipelines.event_loop import run_to_end
 from anytalk.pipelines.plan import load_committed, refuse_derived
 from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.errors import EngineError, SetupError

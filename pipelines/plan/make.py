@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anytalk.pipelines.concurrency import in_order
 from anytalk.pipelines.dataset import (
     PLAN,
     RowWriter,
@@ -21,7 +22,6 @@ from anytalk.pipelines.dataset import (
     tally,
 )
 from anytalk.pipelines.likeness import evaluation_stamp
-from anytalk.pipelines.processes import in_order
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Llm, Recipe, Rewrite
 from anytalk.pipelines.source import (

@@ -1,4 +1,4 @@
-"""`anytalk export FORMAT DATASET OUT`: a dataset in the format of another tool."""
+"""`anytalk export` and `anytalk push`: a dataset in the format of another tool, or on the hub."""
 
 import dataclasses
 from enum import StrEnum
@@ -237,6 +237,28 @@ def preferences(
     from anytalk.pipelines.export import Preferences
 
     _export(Preferences(side.value if side else None), dataset, out, split, part_rows, as_json)
+
+
+@app.command(
+    epilog="Examples:  anytalk push out/quickstart/dataset me/quickstart  |  anytalk push DATASET OWNER/NAME --public"
+)
+def push(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the hub; made if there is none.")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public; private by default.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a finished dataset to the Hugging Face hub; what is there already is not sent again."""
+    from anytalk.pipelines.progress import reporter
+    from anytalk.pipelines.push import push as send
+
+    try:
+        found = send(dataset, repo, public=public, progress=reporter())
+    except KeyboardInterrupt:
+        interrupted(f"the same command sends what {repo} lacks")
+    other = f"; it has {quantity(found.files_other, 'file')} that are none of this dataset" if found.files_other else ""
+    sent = f"{quantity(found.files_sent, 'file')} sent, {found.files_there} there already{other}"
+    emit(dataclasses.asdict(found), as_json, f"{found.url}: {sent}")
 
 
 def _export(form: "Format", dataset: str, out: str, split: list[str] | None, part_rows: int, as_json: bool) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.cluster import connected
+from anytalk.pipelines.concurrency import LoopRunner, run_to_end
 from anytalk.pipelines.dataset import Store
-from anytalk.pipelines.event_loop import LoopRunner, run_to_end
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import ClusterModel
 from anytalk.synth.errors import MissingExtra, SetupError

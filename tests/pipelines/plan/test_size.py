@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from anytalk.pipelines.concurrency.processes import in_order
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import load_or_make, make
-from anytalk.pipelines.processes import in_order
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.shipped import find
 from anytalk.synth.errors import EngineError
@@ -106,7 +106,7 @@ def test_results_come_in_order_and_a_killed_process_is_told():
 
 
 SCRIPT = """
-from anytalk.pipelines.processes import in_order
+from anytalk.pipelines.concurrency.processes import in_order
 from anytalk.synth.seed import digest
 print("once")
 print("".join(in_order(digest, ["a", "b", "c"], 2)))

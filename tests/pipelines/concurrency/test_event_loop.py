@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anytalk.pipelines.event_loop import LoopRunner, run_to_end
+from anytalk.pipelines.concurrency.event_loop import LoopRunner, run_to_end
 
 WHERE = contextvars.ContextVar("where", default="nowhere")
 
@@ -56,7 +56,7 @@ def test_errors_come_through():
 
 INTERRUPTED = """
 import asyncio, os, signal, threading
-from anytalk.pipelines.event_loop import run_to_end
+from anytalk.pipelines.concurrency.event_loop import run_to_end
 
 async def long():
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()

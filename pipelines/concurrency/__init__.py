@@ -1,0 +1,6 @@
+"""Work in several processes, and coroutines from functions that are none."""
+
+from .event_loop import LoopRunner, run_to_end
+from .processes import in_order
+
+__all__ = ["LoopRunner", "in_order", "run_to_end"]
