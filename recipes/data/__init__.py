@@ -1,6 +1,6 @@
 """Rows of datasets as training samples and batches."""
 
-from .loader import Candidates, Loader, Pool, Step, candidates, pools_of
+from .loader import Candidates, Loader, Pool, Shares, Step, candidates, pools_of
 from .rows import MANIFEST, Encode, Encoding, Rows, mapped, read_encoding, shard_paths, texts
 from .sample import Batch, Row, collate
 from .texts import TextPairs, TextSource, read_texts
@@ -17,6 +17,7 @@ __all__ = [
     "Pool",
     "Row",
     "Rows",
+    "Shares",
     "Step",
     "TextPairs",
     "TextSource",

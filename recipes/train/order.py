@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from anytalk.model import Layout, Task
-from anytalk.recipes.data import Loader, Rows
+from anytalk.recipes.data import Loader, Rows, Shares
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
@@ -54,8 +54,13 @@ def stage_loader(
         rank=rank,
         world_size=world_size,
         prefetch=prefetch,
-        shares=recipe.data.shares,
+        shares=shares_of(recipe),
     )
+
+
+def shares_of(recipe: TrainingRecipe) -> Shares | None:
+    """How often rows of each dataset are drawn; None where all are drawn alike."""
+    return recipe.data.shares if recipe.data.mixture() else None
 
 
 def with_steps(recipe: TrainingRecipe, rows: Rows, layout: Layout, stack: int) -> TrainingRecipe:

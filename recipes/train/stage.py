@@ -25,7 +25,7 @@ from anytalk.synth.wording import quantity
 from . import checkpoint
 from .checkpoint import TrainingState
 from .metrics import by_stream
-from .order import stage_loader
+from .order import shares_of, stage_loader
 from .parts import choose, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
 from .speed import StepCost
@@ -106,7 +106,7 @@ class StageTrainer:
             return None
         layout, stack, longest = self.model.layout, self.model.config.stack, self.recipe.loader.max_positions
         found = {task: candidates(task, rows, layout, stack, longest) for task in self.stage.tasks}
-        drawn = {pool.task for pool in pools_of(found, self.stage.tasks, rows.part_R, self.recipe.data.shares)}
+        drawn = {pool.task for pool in pools_of(found, self.stage.tasks, rows.part_R, shares_of(self.recipe))}
         tasks = {task: weight for task, weight in self.stage.tasks.items() if task in drawn}
         return self._loader(rows, 0, tasks) if tasks else None
 

@@ -58,6 +58,9 @@ class FaultyFileSystem(fsspec.AbstractFileSystem):
         if self.draw.random() < RATE:
             raise TimeoutError("the request was carried out, and its answer was lost")
 
+    def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
     def rm_file(self, path: str) -> None:
         self._request(path).unlink()
 
