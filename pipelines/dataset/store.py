@@ -95,7 +95,12 @@ class Store:
         if self.local:
             self._tried(f"write {path}", lambda: self._write(path, file))
             return
-        self._tried(f"write {path}", lambda: self.filesystem.put_file(str(file), self.full(path)))
+
+        def send() -> None:
+            self._make_parent(path)
+            self.filesystem.put_file(str(file), self.full(path))
+
+        self._tried(f"write {path}", send)
 
     def create(self, path: str, content: bytes) -> bool:
         """Create a file whole, if there is none of this name.
