@@ -93,7 +93,7 @@ def test_a_committed_question_is_answered_as_by_talk(connection, talker, speech_
 
 def test_the_snippet_of_the_documentation_runs(served, talker, capsys):
     page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
-    [snippet] = re.findall(r"```python3\n(.*?)```", page, re.DOTALL)
+    [snippet] = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
     exec(snippet.replace("127.0.0.1:8000", served.url.removeprefix("http://")), {})
     assert capsys.readouterr().out == said(talker.talk(Text("Who are you?")))[0]
 
