@@ -16,9 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import typer
-
-from .steps import EVALUATION, Goal, Spent, Step, made, report, run_steps, write_summary
+from .steps import EVALUATION, Goal, Spent, Step, made, report, run_all
 
 TEXT_RIGHT = {"reminders": 0.95, "switches": 0.95, "timers": 0.95, "sums": 0.6}
 SPEECH_OVER_CODEC = {"reminders": 0.08, "switches": 0.08, "timers": 0.08}
@@ -51,13 +49,7 @@ def main() -> None:
 
 def run(out: Path) -> int:
     """Run what is missing in a folder; gives the exit code."""
-    spent = run_steps(steps(out), out, "household")
-    if isinstance(spent, int):
-        return spent
-    summary = summarise(out, spent)
-    write_summary(out, summary)
-    typer.echo(closing(out, summary))
-    return 0
+    return run_all(steps(out), out, "household", summarise, closing)
 
 
 def summarise(out: Path, spent: Spent) -> dict[str, Any]:

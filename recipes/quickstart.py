@@ -15,9 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from .steps import EVALUATION, Goal, Spent, Step, made, report, run_steps, write_summary
+from .steps import EVALUATION, Goal, Spent, Step, made, report, run_all
 
 LARGEST_MEMORY_GIB, LONGEST_S = 8.0, 720.0
 TEXT_RIGHT_EXACT, TEXT_RIGHT_RESPOKEN, SPEECH_OVER_CODEC = 0.9, 0.5, 0.15
@@ -49,13 +47,7 @@ def main() -> None:
 
 def run(out: Path) -> int:
     """Run what is missing in a folder; gives the exit code."""
-    spent = run_steps(steps(out), out, "quickstart")
-    if isinstance(spent, int):
-        return spent
-    summary = summarise(out, spent)
-    write_summary(out, summary)
-    typer.echo(closing(out, summary))
-    return 0
+    return run_all(steps(out), out, "quickstart", summarise, closing)
 
 
 def summarise(out: Path, spent: Spent) -> dict[str, Any]:

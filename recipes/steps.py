@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ class Spent:
     seconds: dict[str, float]
     """By the step's name."""
     peak_gib: float
+
+
+def run_all(
+    steps: Sequence[Step],
+    out: Path,
+    name: str,
+    summarise: Callable[[Path, Spent], dict[str, Any]],
+    closing: Callable[[Path, dict[str, Any]], str],
+) -> int:
+    """Run what is missing, write the summary and say it; gives the exit code. See `run_steps` for the first three."""
+    spent = run_steps(steps, out, name)
+    if isinstance(spent, int):
+        return spent
+    summary = summarise(out, spent)
+    write_summary(out, summary)
+    typer.echo(closing(out, summary))
+    return 0
 
 
 def run_steps(steps: Sequence[Step], out: Path, name: str) -> int | Spent:

@@ -30,7 +30,7 @@ class Ear:
         """At 16 kHz, where the client says where turns end."""
         self._kept_samples = 0
         self.received_s = 0.0
-        """Sound received in this session."""
+        """Sound received on this connection."""
 
     def detect(self, detection: Detection | None) -> None:
         """Begin, change or end turn detection; what is in the buffer stays."""

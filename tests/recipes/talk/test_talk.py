@@ -11,11 +11,10 @@ import pytest
 import soundfile
 import torch
 from support.gpus import pretend_gpus
-from transformers import Qwen2Config
+from support.talkers import write_talker
 
 from anytalk.model import decoding
-from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.layout import Layout, Task, Turn, adapter_positions
+from anytalk.model.layout import Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling
 from anytalk.recipes.cli import main
@@ -46,46 +45,16 @@ def whisper():
     return load_whisper("tiny.en")
 
 
-def write_checkpoint(folder, codec, whisper):
-    """Write a random model with a tokenizer; it says no special id aloud, so it speaks on until it is stopped."""
-    tokenizer = train_tokenizer(CORPUS, 300)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    layout = Layout(tokenizer.get_vocab_size(), codec.codebook_size, 7)
-    shape = Qwen2Config(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.3,
-    )
-    torch.manual_seed(0)
-    config = MiniOmniConfig(
-        layout,
-        backbone_fields(shape, layout),
-        whisper.feature_width,
-        adapter_hidden=16,
-        stack=5,
-        feature={**whisper.fingerprint, "width": whisper.feature_width},
-        codec=dict(codec.fingerprint),
-    )
-    model = MiniOmni(config)
-    with torch.no_grad():
-        model.audio_head.weight.view(7, layout.audio_vocabulary, 32)[:, layout.codebook_size :] = 0
-    model.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def checkpoint(codec, tmp_path_factory):
     """It hears through the fake Whisper, which costs no time."""
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), codec, FakeWhisper())
+    return write_talker(tmp_path_factory.mktemp("checkpoint"), codec, FakeWhisper(), positions=32_768)
 
 
 @pytest.fixture(scope="module")
 def real_checkpoint(codec, whisper, tmp_path_factory):
     """It hears through tiny.en."""
-    return write_checkpoint(tmp_path_factory.mktemp("real"), codec, whisper)
+    return write_talker(tmp_path_factory.mktemp("real"), codec, whisper, positions=32_768)
 
 
 @pytest.fixture(scope="module")
