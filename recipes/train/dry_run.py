@@ -24,7 +24,7 @@ from .order import stage_loader, with_steps
 from .parts import choose
 from .recipe import Stage, TrainingRecipe
 from .speed import StepCost, matmul_rate
-from .start import codebook_size, make_tokenizer, model_layout, start_model
+from .start import codebook_size, make_tokenizer, start_model
 
 SHARE_OF_PEAK = 0.4
 """Of the matrix-product rate that training is assumed to reach."""
@@ -92,7 +92,7 @@ def dry_run(recipe: TrainingRecipe, device: torch.device | None = None) -> Expec
         codebook_size(recipe.model),
         texts=recipe.data.sources,
     )
-    recipe = with_steps(recipe, rows, *model_layout(recipe.model, tokenizer))
+    recipe = with_steps(recipe, rows, tokenizer)
     model = start_model(recipe.model, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
     dtype = torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32
     peak = matmul_rate(device, dtype)

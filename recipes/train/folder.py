@@ -89,11 +89,12 @@ def claim_folder(recipe: TrainingRecipe, run: Path, *, allow_change: bool = Fals
     checkpoint.delete_partial(run)
 
 
-def training_texts(recipe: TrainingRecipe) -> list[str]:
-    """All texts that a run learns from."""
-    pairs = [read_texts(source) for source in recipe.data.sources]
-    alone = [text for found in pairs for text in (*found.questions, *found.answers)]
-    return texts(recipe.data.folders, recipe.data.train) + alone
+def training_texts(recipe: TrainingRecipe) -> Iterator[str]:
+    """All texts that a run learns from, read when they are asked for: a tokenizer that is there needs none."""
+    yield from texts(recipe.data.folders, recipe.data.train)
+    for source in recipe.data.sources:
+        found = read_texts(source)
+        yield from (*found.questions, *found.answers)
 
 
 def _changed(before: Any, now: Any, key: str = "") -> Iterator[str]:

@@ -32,7 +32,7 @@ from .order import with_steps
 from .recipe import TrainingRecipe
 from .speed import matmul_rate
 from .stage import StageTrainer
-from .start import codebook_size, model_layout
+from .start import codebook_size
 from .workers import ProcessGroup
 
 
@@ -53,7 +53,7 @@ def run_worker(
     folders, codes = recipe.data.folders, codebook_size(recipe.model)
     rows = Rows(folders, recipe.data.train, encoder(tokenizer), codes, texts=recipe.data.sources)
     held_out = Rows(folders, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
-    recipe = with_steps(recipe, rows, *model_layout(recipe.model, tokenizer))
+    recipe = with_steps(recipe, rows, tokenizer)
 
     # Where it stands
     at = TrainingState()

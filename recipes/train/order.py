@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
+from tokenizers import Tokenizer
+
 from anytalk.model import Layout, Task
 from anytalk.recipes.data import Loader, Rows, Shares
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
 from .recipe import Stage, TrainingRecipe
+from .start import model_layout
 
 
 def stage_loader(
@@ -63,12 +66,15 @@ def shares_of(recipe: TrainingRecipe) -> Shares | None:
     return recipe.data.shares if recipe.data.mixture() else None
 
 
-def with_steps(recipe: TrainingRecipe, rows: Rows, layout: Layout, stack: int) -> TrainingRecipe:
+def with_steps(recipe: TrainingRecipe, rows: Rows, tokenizer: Tokenizer) -> TrainingRecipe:
     """Say in steps how long the stages are that are given in epochs.
 
     Raises:
         SetupError: a stage has no samples, or its warm-up is longer than itself.
     """
+    if all(stage.epochs is None for stage in recipe.stages):
+        return recipe
+    layout, stack = model_layout(recipe.model, tokenizer)
     stages = []
     for stage in recipe.stages:
         if stage.epochs is None:
