@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from anytalk.pipelines.dataset import MEASURES, PLAN, SIDES, Store, commit
+from anytalk.pipelines.dataset import MEASURES, PLAN, SIDES, Store, commit, schema
 from anytalk.synth.errors import SetupError
 
 ACCEPTED, REJECTED = "accepted", "rejected"
@@ -42,19 +42,8 @@ FLAT = pa.schema(
 )
 """Columns of the flat table; `attempts` of a rejected row is how often the side that was spoken most was."""
 
-ATTEMPT = pa.schema(
-    [
-        ("id", pa.string()),
-        ("side", pa.string()),
-        ("attempt", pa.int8()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("voice", pa.string()),
-        ("text", pa.string()),
-        ("transcript", pa.string()),
-        *((name, pa.float32()) for name in MEASURES),
-    ]
-)
+_STORED = schema.attempt_schema({}).field("attempts").type.value_type
+ATTEMPT = pa.schema([("id", pa.string()), *(field for field in _STORED if field.name not in ("audio", "codes"))])
 """Columns of stored attempts, without their sounds."""
 
 
@@ -102,8 +91,8 @@ def read_batches(store: Store, path: str, columns: Sequence[str] | None = None) 
     full = store.full(path)
     try:
         with pa.memory_map(full) if store.local else pa.PythonFile(store.filesystem.open(full, "rb")) as file:
-            schema = pa.ipc.open_file(file).schema
-            fields = [place for place, name in enumerate(schema.names) if columns is None or name in columns]
+            names = pa.ipc.open_file(file).schema.names
+            fields = [place for place, name in enumerate(names) if columns is None or name in columns]
             reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
             for number in range(reader.num_record_batches):
                 yield pa.Table.from_batches([reader.get_batch(number)])
