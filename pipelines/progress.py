@@ -2,9 +2,11 @@
 
 import sys
 import time
-from typing import Protocol, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TextIO, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +20,7 @@ from rich.progress import (
 class Reporter(Protocol):
     """Somebody who wants to know."""
 
-    def phase(self, what: str, count: int | None = None) -> None:
+    def phase(self, what: str, count: int | None = None, note: str = "") -> None:
         """Work of unknown length begins or goes on: what it is, and how many items have passed; `start` ends it."""
 
     def start(self, what: str, total: int, done: int = 0) -> None:
@@ -37,7 +39,7 @@ class Reporter(Protocol):
 class Quiet:
     """Reports nothing."""
 
-    def phase(self, what: str, count: int | None = None) -> None:
+    def phase(self, what: str, count: int | None = None, note: str = "") -> None:
         """Do nothing."""
 
     def start(self, what: str, total: int, done: int = 0) -> None:
@@ -58,21 +60,21 @@ class Bar:
 
     def __init__(self, console: Console) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self.progress = Progress(*columns, console=console)
         self.status = console.status("", spinner="line")
 
-    def phase(self, what: str, count: int | None = None) -> None:
+    def phase(self, what: str, count: int | None = None, note: str = "") -> None:
         """Name the phase beside a spinner."""
         self.progress.stop()
-        self.status.update(_counted(what, count))
+        self.status.update(escape(_told(what, count, note)))
         self.status.start()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
@@ -102,13 +104,13 @@ class Lines:
         self.stream, self.every_s = stream, every_s
         self.what, self.last = "", 0.0
 
-    def phase(self, what: str, count: int | None = None) -> None:
+    def phase(self, what: str, count: int | None = None, note: str = "") -> None:
         """Print a line when a phase begins, and now and then how much has passed."""
         now = time.monotonic()
         if what == self.what and now - self.last < self.every_s:
             return
         self.what, self.last = what, now
-        self.say(_counted(what, count))
+        self.say(_told(what, count, note))
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Begin to count."""
@@ -136,8 +138,49 @@ class Lines:
         """Do nothing: every line is out already."""
 
 
-def _counted(what: str, count: int | None) -> str:
-    return f"{what} ..." if count is None else f"{what}: {count:,} ..."
+def _told(what: str, count: int | None, note: str) -> str:
+    told = what if count is None else f"{what}: {count:,}"
+    return f"{told}, {note} ..." if note else f"{told} ..."
+
+
+ItemT = TypeVar("ItemT")
+
+
+def counted(items: Iterable[ItemT], what: str, progress: Reporter, every: int = 1024) -> Iterator[ItemT]:
+    """Pass items on, and tell at the start and now and then how many have passed.
+
+    Args:
+        items: of a number that is not known before.
+        what: phase that they are.
+        progress: who is told.
+        every: after how many.
+    """
+    progress.phase(what)
+    for number, item in enumerate(items, start=1):
+        if number % every == 0:
+            progress.phase(what, number)
+        yield item
+
+
+def measured(
+    items: Iterable[ItemT], what: str, total: int, progress: Reporter, size: Callable[[ItemT], int] = lambda _: 1
+) -> Iterator[ItemT]:
+    """Pass items on, and show how many of all have passed.
+
+    Args:
+        items: what is worked on.
+        what: what they are, in the plural.
+        total: how many steps they are in all.
+        progress: who is told.
+        size: steps of an item.
+    """
+    progress.start(what, total)
+    try:
+        for item in items:
+            yield item
+            progress.advance(size(item))
+    finally:
+        progress.stop()
 
 
 def reporter() -> Reporter:

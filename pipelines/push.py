@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anytalk.pipelines.dataset import Store
 from anytalk.synth.errors import EngineError, SetupError
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
+T = TypeVar("T")
+
 FILES_OF_A_COMMIT = 64
+FILES_AT_ONCE = 8
+"""Large files that are sent side by side, and then told of."""
 PATHS_OF_A_QUESTION = 500
 LAST = (CARD, MANIFEST, CHECKSUMS)
 
@@ -68,6 +72,7 @@ def push(
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     api, progress = api or HfApi(), progress or Quiet()
+    progress.phase(f"asking what {repo} has")
     shown = not are_progress_bars_disabled()
     disable_progress_bars()  # of the client, which would draw over ours
     try:
@@ -77,10 +82,12 @@ def push(
         progress.start("files", len(files), len(files) - len(missing))
         for paths in _commits(missing):
             operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths]
+            for some in _batched(operations, FILES_AT_ONCE):  # small files go with the commit
+                api.preupload_lfs_files(repo, some, repo_type="dataset", free_memory=False)
+                progress.advance(len(some))
             api.create_commit(
                 repo, operations, commit_message=f"Add {quantity(len(paths), 'file')}", repo_type="dataset"
             )
-            progress.advance(len(paths))
         other = {*api.list_repo_files(repo, repo_type="dataset")} - files.keys() - {".gitattributes"}
     except HFValidationError as error:
         raise SetupError(f"{repo!r} cannot be the name of a repository: {_line(error)}") from error
@@ -148,7 +155,7 @@ def _commits(missing: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield last
 
 
-def _batched(paths: Iterable[str], count: int) -> Iterator[tuple[str, ...]]:
+def _batched(paths: Iterable[T], count: int) -> Iterator[tuple[T, ...]]:
     """So many at a time; `itertools.batched` is of Python 3.12."""
     remaining = iter(paths)
     while some := tuple(islice(remaining, count)):

@@ -4,7 +4,7 @@ from . import commit, made_with, schema, tally
 from .card import dataset_card
 from .commit import arrow_bytes, json_bytes
 from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, judgements, may_be_rejudged
-from .read import MANIFEST, is_dataset, opened, rows_of
+from .read import MANIFEST, BuiltConversation, is_dataset, opened, rows_of
 from .schema import (
     ANSWER_RATE_HZ,
     CODE_LAYERS,
@@ -32,6 +32,7 @@ __all__ = [
     "RATES_HZ",
     "SCHEMA_VERSION",
     "SIDES",
+    "BuiltConversation",
     "Judgement",
     "Outcome",
     "RowWriter",

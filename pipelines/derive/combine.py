@@ -57,7 +57,9 @@ def merge(
     Raises:
         SetupError: one is missing, they do not go together, rows are in several, or `out` holds something else.
     """
-    inputs, progress = [opened(dataset) for dataset in datasets], progress or Quiet()
+    progress = progress or Quiet()
+    progress.phase("reading plans")
+    inputs = [opened(dataset) for dataset in datasets]
     for other in inputs[1:]:
         _refuse_unlike(inputs[0], other)
     seen: dict[str, int] = {}

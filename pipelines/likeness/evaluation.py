@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.dataset import MANIFEST, Store, is_dataset, rows_of
+from anytalk.pipelines.progress import Reporter, counted
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Decontaminate, EvaluationSet, Hub
 from anytalk.pipelines.source import BadPair, column_names, hub_rows, lines_of, table_rows
 from anytalk.synth.errors import SetupError
@@ -63,9 +64,10 @@ def _is_elsewhere(one: EvaluationSet) -> bool:
     return True
 
 
-def index_of(rules: Decontaminate, to_spoken: Callable[[str], str]) -> EvaluationIndex:
+def index_of(rules: Decontaminate, to_spoken: Callable[[str], str], progress: Reporter) -> EvaluationIndex:
     """Read the evaluation sets of some rules into an index; see `evaluation_texts`."""
-    texts = [text for one in rules.against for text in evaluation_texts(one, to_spoken)]
+    found = (text for one in rules.against for text in evaluation_texts(one, to_spoken))
+    texts = list(counted(found, "reading evaluation texts", progress))
     return EvaluationIndex(texts, rules.ngram, rules.min_overlap)
 
 

@@ -1,19 +1,19 @@
 """Near-duplicates and evaluation texts in a dataset that is built: in its texts and in what was heard."""
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from anytalk.pipelines.dataset import MANIFEST, Store, opened, rows_of
+from anytalk.pipelines.dataset import MANIFEST, BuiltConversation, Store, opened, rows_of
+from anytalk.pipelines.progress import Quiet, Reporter, counted, measured
 from anytalk.pipelines.recipe import Decontaminate, Dedup
 from anytalk.synth.text import load_normaliser
 
 from .evaluation import index_of
 from .near_duplicate import near_duplicates
 from .ngram import contaminations
-from .spool import conversations_of, spooled
+from .spool import conversations_of, document_of, spooled
 
 FORMS = ("", "_written", "_transcript")
 """Endings of the columns that hold a side's words: as it was to be said, as it was written, as it was heard."""
@@ -39,12 +39,13 @@ class Finding:
     """Ids of all its rows."""
 
 
-def find_duplicates(dataset: str, rules: Dedup) -> list[Finding]:
+def find_duplicates(dataset: str, rules: Dedup, progress: Reporter | None = None) -> list[Finding]:
     """Find conversations of a dataset that are like an earlier one, by text and by what was heard.
 
     Args:
         dataset: folder or URL.
         rules: what is alike, and earlier datasets.
+        progress: who is told how far it is.
 
     Returns:
         What was found, in plan order; each conversation once.
@@ -52,24 +53,29 @@ def find_duplicates(dataset: str, rules: Dedup) -> list[Finding]:
     Raises:
         SetupError: one of the folders holds no finished dataset.
     """
-    store, earlier = opened(dataset), [opened(name) for name in rules.against]
+    store, earlier, progress = opened(dataset), [opened(name) for name in rules.against], progress or Quiet()
     found: dict[int, dict[str, Any]] = {}
     for ending, name in (("", "text"), ("_transcript", "transcript")):
         columns = [f"{side}{ending}" for side in rules.sides]
-        before = itertools.chain.from_iterable(conversations_of(one, columns) for one in earlier)
-        with spooled(conversations_of(store, columns), before) as spool:
+        before = (document for one in earlier for document in conversations_of(one, columns))
+        told = counted(before, f"reading {name}s of earlier datasets", progress) if earlier else ()
+        own = (document_of(one, store, columns) for one in _read(store, columns, f"rows' {name}s read", progress))
+        with spooled(own, told) as spool:
+            progress.phase(f"comparing {name}s", len(spool))
             for likeness in near_duplicates(spool, rules.threshold, rules.ngram):
                 facts = {"column": name, "matched": spool[likeness.like].name, "similarity": likeness.similarity}
                 found.setdefault(likeness.place - spool.earlier, {"reason": "near_duplicate", "ngram": None, **facts})
+    progress.stop()
     return _findings(store, found)
 
 
-def find_contamination(dataset: str, rules: Decontaminate) -> list[Finding]:
+def find_contamination(dataset: str, rules: Decontaminate, progress: Reporter | None = None) -> list[Finding]:
     """Find conversations of a dataset that hold evaluation texts, in any form of any row.
 
     Args:
         dataset: folder or URL.
         rules: the evaluation sets, and how much of a text is too much.
+        progress: who is told how far it is.
 
     Returns:
         What was found, in plan order.
@@ -77,17 +83,17 @@ def find_contamination(dataset: str, rules: Decontaminate) -> list[Finding]:
     Raises:
         SetupError: the folder holds no finished dataset, or a set is not in order.
     """
-    store = opened(dataset)
+    store, progress = opened(dataset), progress or Quiet()
     manifest = json.loads(store.read(MANIFEST))
     # One recogniser heard everything, so that all rows are of one language.
     first = next(rows_of(store, ["language"]), None)
     language = first.rows[0]["language"] if first else "en"
-    index = index_of(rules, load_normaliser(manifest["recipe"]["clean"]["normalise"], language))
+    index = index_of(rules, load_normaliser(manifest["recipe"]["clean"]["normalise"], language), progress)
     columns = [f"{side}{ending}" for side in rules.sides for ending in FORMS]
     # Each variant was heard anew.
     documents = (
         [row[column] or "" for row in conversation.rows for column in columns]
-        for conversation in rows_of(store, columns)
+        for conversation in _read(store, columns, "rows compared", progress)
     )
     found = {
         one.place: {
@@ -100,6 +106,12 @@ def find_contamination(dataset: str, rules: Decontaminate) -> list[Finding]:
         for one in contaminations(documents, index)
     }
     return _findings(store, found)
+
+
+def _read(store: Store, columns: Sequence[str], what: str, progress: Reporter) -> Iterator[BuiltConversation]:
+    """Read a dataset, and tell how many of its rows have passed."""
+    total = json.loads(store.read(MANIFEST))["rows_accepted"]
+    return measured(rows_of(store, columns), what, total, progress, lambda conversation: len(conversation.rows))
 
 
 def _findings(store: Store, found: Mapping[int, dict[str, Any]]) -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import Store, rows_of
+from anytalk.pipelines.dataset import BuiltConversation, Store, rows_of
 
 BATCH_DOCUMENTS = 2048
 _SCHEMA = pa.schema([("name", pa.string()), ("texts", pa.list_(pa.string()))])
@@ -81,6 +81,10 @@ def spooled(documents: Iterable[Document], earlier: Iterable[Document] = ()) -> 
 
 def conversations_of(store: Store, columns: Sequence[str]) -> Iterator[Document]:
     """Each conversation of a dataset as one document: these columns of its turns as they were spoken first."""
-    for conversation in rows_of(store, columns):
-        texts = [row[column] or "" for row in conversation.first_variant() for column in columns]
-        yield Document(conversation.place(store), tuple(texts))
+    return (document_of(conversation, store, columns) for conversation in rows_of(store, columns))
+
+
+def document_of(conversation: BuiltConversation, store: Store, columns: Sequence[str]) -> Document:
+    """A conversation of a dataset as one document; see `conversations_of`."""
+    texts = [row[column] or "" for row in conversation.first_variant() for column in columns]
+    return Document(conversation.place(store), tuple(texts))

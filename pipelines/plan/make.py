@@ -22,8 +22,8 @@ from anytalk.pipelines.dataset import (
     tally,
 )
 from anytalk.pipelines.likeness import evaluation_stamp
-from anytalk.pipelines.progress import Quiet, Reporter
-from anytalk.pipelines.recipe import Llm, Recipe, Rewrite
+from anytalk.pipelines.progress import Quiet, Reporter, counted
+from anytalk.pipelines.recipe import Llm, Recipe, Recordings, Rewrite, sources_of
 from anytalk.pipelines.source import (
     Attachments,
     BadPair,
@@ -44,7 +44,7 @@ from anytalk.synth.wording import quantity
 from .arrange import arrange, split_at, split_of
 from .clean import Cleaned, clean, reject
 from .gather import Conversations, gather
-from .plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, Plan, PlannedRow, load_committed, row_values
+from .plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, Plan, load_committed, row_values
 from .similar import reject_similar
 from .voices import refuse_unheard, refuse_unspoken
 
@@ -81,7 +81,8 @@ def load_or_make(
         _refuse_foreign(store)
         examine(recipe.models())
         progress = progress or Quiet()
-        _make(recipe, store, LlmClient(answers or cache_of(store), recipe.seed, progress), progress)
+        llm_client = LlmClient(answers or cache_of(store), recipe.seed, progress, recipe.clean.style_tags)
+        _make(recipe, store, llm_client, progress)
     announced = json.loads(store.read(PLAN))
     _refuse_other_recipe(recipe, store)
     if [list(entry) for entry in stamp_of(recipe)] != announced["stamp"]:
@@ -152,9 +153,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
         rejects = RowWriter(folder / "rejects.arrow", schema.reject_schema({}), recipe.shards.batch_rows)
         with rejects:
             conversations = _gather(recipe, store, llm_client, folder / "pairs.arrow", rejects, progress)
-            if recipe.dedup is not None or recipe.decontaminate is not None:
-                progress.phase("comparing conversations", len(conversations))
-            removed = reject_similar(conversations, recipe)
+            removed = reject_similar(conversations, recipe, progress)
             for place, why in removed.items():
                 rejects.extend(reject(pair, *why, pair.source) for pair in conversations[place])
             conversations = conversations.without(removed)
@@ -167,7 +166,7 @@ def _make(recipe: Recipe, store: Store, llm_client: LlmClient, progress: Reporte
             plan_schema = PLAN_SCHEMA_WITH_SPEAKERS if names_speakers else PLAN_SCHEMA
             with RowWriter(folder / "plan.arrow", plan_schema, batch_rows=1024) as rows:
                 planned = arrange(conversations, recipe, splits)
-                rows.extend(map(row_values, _counted(planned, "planning conversations", progress)))
+                rows.extend(map(row_values, counted(planned, "planning conversations", progress)))
         commit_plan(store, recipe, rows, rejects, source_stamp, llm_client.costs())
 
 
@@ -228,12 +227,12 @@ def _refuse_unknown_speakers(conversations: Iterable[Iterable[Pair]], recipe: Re
         raise SetupError(f"split.held_out_voices: no row has the speaker {unknown[0]!r}; {told}")
 
 
-def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient) -> Iterator[SourceRow]:
+def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient, progress: Reporter) -> Iterator[SourceRow]:
     """Read the source and have it rewritten."""
     conversations = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
     if conversations:
         llm_client.begin("asking", min(conversations, recipe.source.limit or conversations))
-    rows = read_pairs(recipe.source, attachments, llm_client)
+    rows = read_pairs(recipe.source, attachments, llm_client, progress)
     return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
 
 
@@ -246,18 +245,21 @@ def _gather(
         EngineError: language models did not answer everything.
     """
     attachments, deferred = Attachments(store), list[DeferredPair]()
-    asks = any(isinstance(model, Llm | Rewrite) for model in recipe.models())
+    # Language models, and who listens to recordings, tell of themselves.
+    tells = any(isinstance(model, Llm | Rewrite) for model in recipe.models()) or any(
+        isinstance(source, Recordings) and source.transcribe for source in sources_of(recipe.source)
+    )
 
     def cleaned() -> Iterator[Cleaned]:
-        rows = _without_deferred(_read(recipe, attachments, llm_client), deferred)
+        rows = _without_deferred(_read(recipe, attachments, llm_client, progress), deferred)
         batches = iter(lambda: list(itertools.islice(rows, CLEANED_ROWS)), [])
         done = 0
-        if not asks:  # Language models tell of themselves.
+        if not tells:
             progress.phase("reading and cleaning rows")
         clean_batch = functools.partial(clean, rules=recipe.clean)
         for batch in in_order(clean_batch, batches, recipe.resources.planning, CLEANED_ALONE):
             done += len(batch.kinds) + len(batch.rejects)
-            if not asks:
+            if not tells:
                 progress.phase("reading and cleaning rows", done)
             rejects.extend(batch.rejects)
             yield batch
@@ -275,15 +277,6 @@ def _gather(
         )
     rejects.extend(repeats)
     return conversations
-
-
-def _counted(rows: Iterable[PlannedRow], what: str, progress: Reporter) -> Iterator[PlannedRow]:
-    """Tell now and then how many rows have passed."""
-    progress.phase(what)
-    for number, row in enumerate(rows, start=1):
-        if number % 1024 == 0:
-            progress.phase(what, number)
-        yield row
 
 
 def _without_deferred(rows: Iterable[SourceRow], deferred: list[DeferredPair]) -> Iterator[Pair | BadPair]:

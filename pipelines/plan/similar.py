@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
+from anytalk.pipelines.progress import Quiet, Reporter, measured
 from anytalk.pipelines.recipe import Decontaminate, Dedup, Recipe
 from anytalk.pipelines.source import Pair
 from anytalk.synth.text import load_normaliser
@@ -14,7 +15,7 @@ Removed = dict[int, tuple[str, str]]
 """By place: reason, and what it matched."""
 
 
-def reject_similar(conversations: Sequence[Conversation], recipe: Recipe) -> Removed:
+def reject_similar(conversations: Sequence[Conversation], recipe: Recipe, progress: Reporter | None = None) -> Removed:
     """Find what a recipe does not want among its conversations.
 
     Evaluation texts first: what is thrown out for one is no reason to throw out another.
@@ -22,22 +23,28 @@ def reject_similar(conversations: Sequence[Conversation], recipe: Recipe) -> Rem
     Args:
         conversations: in plan order.
         recipe: `dedup` and `decontaminate` say what is looked for.
+        progress: who is told how far it is.
 
     Raises:
         SetupError: an evaluation set or an earlier dataset is not in order.
         EngineError: a remote one broke off.
     """
     removed: Removed = {}
+    progress = progress or Quiet()
     if recipe.decontaminate is not None:
-        removed |= _contaminated(conversations, recipe.decontaminate, recipe)
+        removed |= _contaminated(conversations, recipe.decontaminate, recipe, progress)
     if recipe.dedup is not None:
+        progress.phase("comparing conversations", len(conversations))
         removed |= _near_duplicates(conversations, removed, recipe.dedup)
     return dict(sorted(removed.items()))
 
 
-def _contaminated(conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe) -> Removed:
-    index = index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language))
-    documents = ([text for _, text in _forms(turns, rules)] for turns in conversations)
+def _contaminated(
+    conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, progress: Reporter
+) -> Removed:
+    index = index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language), progress)
+    compared = measured(conversations, "conversations compared", len(conversations), progress)
+    documents = ([text for _, text in _forms(turns, rules)] for turns in compared)
     return {
         one.place: (
             "contaminated",

@@ -7,8 +7,9 @@ from html import escape
 from typing import Any
 
 from anytalk.pipelines.dataset import MEASURES, SIDES
-from anytalk.pipelines.recipe import Check
+from anytalk.pipelines.recipe import Recipe
 from anytalk.synth.judge.error_rate import aligned, compare
+from anytalk.synth.text import without_tags
 
 from .choose import Chosen
 from .clips import Clip
@@ -21,13 +22,13 @@ LONGEST_TEXT = 1500
 SORTED_BY = tuple(f"{side}_{measure}" for side in SIDES for measure in MEASURES)
 
 
-def row_html(chosen: Chosen, clips: Sequence[Clip], check: Check, note: str) -> str:
+def row_html(chosen: Chosen, clips: Sequence[Clip], recipe: Recipe, note: str) -> str:
     """Write a row.
 
     Args:
         chosen: the row and its groups.
         clips: its sounds.
-        check: thresholds; measures beyond them are marked.
+        recipe: of the dataset; measures beyond its thresholds are marked, and its style tags are no words.
         note: what is said where players are missing.
     """
     row = chosen.row
@@ -45,12 +46,12 @@ def row_html(chosen: Chosen, clips: Sequence[Clip], check: Check, note: str) -> 
         f'data-reason="{escape(row["reason"] or "")}" data-measures="{escape(json.dumps(measures))}">'
         f"<header>{''.join(tags)}<code>{escape(row['id'])}</code><small>{escape(place)}; "
         f"{escape(row['split_name'] or '')}/{escape(row['conversation'] or '')}</small></header>{detail}"
-        f'<div class="sides">{"".join(_side(row, side, check) for side in SIDES)}</div>'
+        f'<div class="sides">{"".join(_side(row, side, recipe) for side in SIDES)}</div>'
         f'<div class="players">{players}</div></article>'
     )
 
 
-def _side(row: dict[str, Any], side: str, check: Check) -> str:
+def _side(row: dict[str, Any], side: str, recipe: Recipe) -> str:
     text, written, transcript = (row[f"{side}{ending}"] for ending in ("", "_written", "_transcript"))
     if text is None and transcript is None:
         return ""
@@ -58,11 +59,12 @@ def _side(row: dict[str, Any], side: str, check: Check) -> str:
     if written not in (None, text):
         parts.append(f'<p class="compared soft">written: {_shown(written)}</p>')
     if transcript is not None:
-        parts.append(_compared(text, transcript, row["language"] or "en"))
+        plain = text and without_tags(text, recipe.clean.style_tags)
+        parts.append(_compared(plain, transcript, row["language"] or "en"))
     if row[f"{side}_voice"]:
         parts.append(f'<p class="measures">{escape(row[f"{side}_voice"])}</p>')
     known = [(measure, row[f"{side}_{measure}"]) for measure in MEASURES]
-    shown = [_measure(name, value, bounds_of(check, side, name)) for name, value in known if value is not None]
+    shown = [_measure(name, value, bounds_of(recipe.check, side, name)) for name, value in known if value is not None]
     return f'<section><h3>{side}</h3>{"".join(parts)}<p class="measures">{", ".join(shown)}</p></section>'
 
 

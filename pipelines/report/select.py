@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from anytalk.pipelines.dataset import SIDES, Store, Where, parse_where
+from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.synth.errors import SetupError, near_matches
 from anytalk.synth.judge.policy import GATES, REASONS
 
@@ -21,6 +22,10 @@ LOW_IS_WORSE = {measure for _, measure, bound in GATES if bound.startswith("min_
     measure for _, measure, bound in GATES if bound.startswith("max_")
 }
 """Measures that have only a lower bound."""
+
+
+TOLD_UNITS = 64
+"""Units that are read before anything is told: of a small dataset, the rows are there at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +72,13 @@ class Top:
         return [row for _, _, row in sorted(self._heap, key=lambda one: one[:2], reverse=True)]
 
 
-def select(dataset: str, wanted: Selection) -> tuple[list[dict[str, Any]], int]:
+def select(dataset: str, wanted: Selection, progress: Reporter | None = None) -> tuple[list[dict[str, Any]], int]:
     """Read the rows that are wanted; no more than `limit` are in memory, and those of a unit.
+
+    Args:
+        dataset: folder or URL.
+        wanted: which rows.
+        progress: who is told how far it is, where that takes more than a moment.
 
     Returns:
         The rows (`FLAT`), and how many there are in all.
@@ -80,7 +90,7 @@ def select(dataset: str, wanted: Selection) -> tuple[list[dict[str, Any]], int]:
     where = None if wanted.where is None else parse_where(wanted.where, FLAT)
     if wanted.by is not None:
         _check_ordered(wanted.by)
-    tables, reasons = _matching(store, wanted, where), set[str]()
+    tables, reasons = _matching(store, wanted, where, progress or Quiet()), set[str]()
     found, count = list[dict[str, Any]](), 0
     top = Top(wanted.limit)
     for table in tables:
@@ -103,12 +113,17 @@ def is_low_worse(column: str) -> bool:
     return any(column == f"{side}_{measure}" for side in SIDES for measure in LOW_IS_WORSE)
 
 
-def _matching(store: Store, wanted: Selection, where: Where | None) -> Iterator[pa.Table]:
-    for table, _ in flat_tables(store):
+def _matching(store: Store, wanted: Selection, where: Where | None, progress: Reporter) -> Iterator[pa.Table]:
+    rows = 0
+    for number, (table, _) in enumerate(flat_tables(store), start=1):
+        rows += table.num_rows
+        if number % TOLD_UNITS == 0:
+            progress.phase("reading rows", rows)
         for column, value in (("outcome", wanted.outcome), ("reason", wanted.reason)):
             if value is not None:
                 table = table.filter(pc.equal(table[column], value))
         yield table if where is None or not table.num_rows else where.kept(table)
+    progress.stop()
 
 
 def _check_ordered(column: str) -> None:

@@ -95,10 +95,9 @@ def _page(store: Store, count: int, progress: Reporter) -> tuple[bytes, dict[str
         progress.advance(table.num_rows)
     progress.stop()
     chosen = chooser.chosen()
-    progress.phase("compressing sounds")
-    clips, note = _clips(store, chosen, recipe)
-    shown = [row_html(one, clips.get(one.row["id"], ()), recipe.check, _why_silent(one)) for one in chosen]
-    progress.phase("comparing texts")
+    clips, note = _clips(store, chosen, recipe, progress)
+    shown = [row_html(one, clips.get(one.row["id"], ()), recipe, _why_silent(one)) for one in chosen]
+    progress.phase("comparing texts and drawing the page")
     body = [
         *_summary(store, recipe, plan, sidecars, figures),
         sections.measures(figures, recipe.check),
@@ -161,7 +160,9 @@ def _costs(
     return seconds, sum(one["speech_s"] for one in sidecars), asked
 
 
-def _clips(store: Store, chosen: Sequence[Chosen], recipe: Recipe) -> tuple[dict[str, list[Clip]], str]:
+def _clips(
+    store: Store, chosen: Sequence[Chosen], recipe: Recipe, progress: Reporter
+) -> tuple[dict[str, list[Clip]], str]:
     """Sounds of as many rows as the page holds, the groups taking turns; and what is to be said of it."""
     codec = codec_of(recipe)
     notes = [f"The answer through the codec is left out: {codec}."] if isinstance(codec, str) else []
@@ -169,6 +170,7 @@ def _clips(store: Store, chosen: Sequence[Chosen], recipe: Recipe) -> tuple[dict
     turns = [row for turn in itertools.zip_longest(*groups) for row in turn if row is not None]
     spoken = [row for row in turns if row["unit"] is not None]
     room, kept = SOUND_BYTES, dict[str, list[Clip]]()
+    progress.start("rows' sounds compressed", len(spoken))
     # Some rows at a time, so that no more is read and compressed than there is room for.
     for start in range(0, len(spoken), 16):
         order = [row["id"] for row in spoken[start : start + 16]]
@@ -178,8 +180,10 @@ def _clips(store: Store, chosen: Sequence[Chosen], recipe: Recipe) -> tuple[dict
             size = sum(len(clip.mp3) * 4 // 3 + 4 for clip in own)
             if own and size <= room:
                 room, kept[name] = room - size, own
+        progress.advance(len(order))
         if room < SOUND_BYTES // 100:
             break
+    progress.stop()
     if left := len(spoken) - len(kept):
         notes.append(f"{left:,} rows have no sound here, as none is stored or the page would be too large.")
     return kept, " ".join(notes)

@@ -4,8 +4,9 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import (
     Bundled,
     Chats,
@@ -36,8 +37,19 @@ from .table import bundled_pairs, file_pairs
 from .voiceassistant import voiceassistant_pairs
 
 
+class Tools(NamedTuple):
+    """What reading a source takes; see `read_pairs`."""
+
+    attachments: Attachments
+    llm_client: LlmClient | None
+    progress: Reporter
+
+
 def read_pairs(
-    source: Source, attachments: Attachments | None = None, llm_client: LlmClient | None = None
+    source: Source,
+    attachments: Attachments | None = None,
+    llm_client: LlmClient | None = None,
+    progress: Reporter | None = None,
 ) -> Iterator[SourceRow]:
     """Read a source in its order, up to its limit of conversations.
 
@@ -46,16 +58,15 @@ def read_pairs(
         attachments: stores what rows hold inside a table; to be closed by whoever gave it. None for a look at the
             pairs alone: such recordings cannot be read again.
         llm_client: asks language models; needed for sources that are some.
+        progress: who is told of recordings that are listened to; other sources are as fast as they are read.
 
     Raises:
         ValueError: the source is a language model, and there is no llm_client.
         SetupError: the source is missing, or holds no such columns.
         EngineError: a remote source broke off.
     """
-    attachments = attachments or Attachments(None)
-    rows = (
-        _mixed(source, attachments, llm_client) if isinstance(source, Mix) else _reader(source, attachments, llm_client)
-    )
+    tools = Tools(attachments or Attachments(None), llm_client, progress or Quiet())
+    rows = _mixed(source, tools) if isinstance(source, Mix) else _reader(source, tools)
     if source.limit is None:  # The names of millions of conversations would take gigabytes.
         yield from rows
         return
@@ -108,8 +119,9 @@ def _existing(key: str, name: str) -> Path:
     return path
 
 
-def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient | None) -> Iterator[SourceRow]:
+def _reader(source: OneSource, tools: Tools) -> Iterator[SourceRow]:
     _local(source)
+    attachments, llm_client = tools.attachments, tools.llm_client
     if isinstance(source, Bundled):
         return bundled_pairs(source, attachments)
     if isinstance(source, GrammarSource):
@@ -128,7 +140,7 @@ def _reader(source: OneSource, attachments: Attachments, llm_client: LlmClient |
         if llm_client is None:
             raise ValueError("a source of kind llm needs an llm_client")
         return llm_pairs(source, llm_client)
-    found = recording_pairs(source, attachments)
+    found = recording_pairs(source, attachments, tools.progress)
     return found if source.channel == "split" else _with_channel(found, source.channel)
 
 
@@ -149,8 +161,8 @@ def _with_channel(rows: Iterator[SourceRow], channel: ChannelChoice) -> Iterator
         yield dataclasses.replace(row, **chosen)
 
 
-def _mixed(mix: Mix, attachments: Attachments, llm_client: LlmClient | None) -> Iterator[SourceRow]:
-    parts = [by_conversation(read_pairs(part.source, attachments, llm_client)) for part in mix.parts]
+def _mixed(mix: Mix, tools: Tools) -> Iterator[SourceRow]:
+    parts = [by_conversation(read_pairs(part.source, *tools)) for part in mix.parts]
     return deal(parts, [part.weight for part in mix.parts])
 
 

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recordings
-from anytalk.synth.audio import flac_bytes
+from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.errors import SampleError
-from anytalk.synth.judge import Vad, load_vad
+from anytalk.synth.judge import load_vad
 from anytalk.synth.recording import ChannelChoice
 
 from .attachment import Attachments
@@ -20,8 +21,47 @@ LONG_S = 29.5
 """Recordings without a transcript that are longer than this are cut; the encoder hears 30 seconds at once."""
 
 
-def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pair | BadPair]:
+class Listener:
+    """Hears where somebody speaks in recordings, and tells how many were heard and how long they are.
+
+    Args:
+        progress: who is told.
+    """
+
+    def __init__(self, progress: Reporter) -> None:
+        self.vad = load_vad()
+        self._progress = progress
+        self._recordings, self._heard_s = 0, 0.0
+        self._tell()
+
+    def pieces(self, path: Path, channel: ChannelChoice) -> Iterator[tuple[float, Waveform]]:
+        """Pieces of a recording in which somebody speaks; see `cut_at_silences`."""
+
+        def told() -> Iterator[Waveform]:
+            for block in read_in_blocks(path, channel):
+                yield block
+                self._heard_s += len(block) / RATE_HZ
+                self._tell()
+
+        return cut_at_silences(told(), self.vad)
+
+    def done(self) -> None:
+        """A recording is done with."""
+        self._recordings += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        note = f"{self._heard_s / 60:,.0f} minutes of long ones cut at pauses" if self._heard_s else ""
+        self._progress.phase("listening to recordings", self._recordings, note)
+
+
+def recording_pairs(source: Recordings, attachments: Attachments, progress: Reporter) -> Iterator[Pair | BadPair]:
     """Read a folder of recordings, or a table that names them.
+
+    Args:
+        source: where they are, and whether those without a transcript are taken.
+        attachments: keeps pieces of long ones.
+        progress: who is told of those.
 
     Raises:
         SetupError: it holds none.
@@ -31,13 +71,14 @@ def recording_pairs(source: Recordings, attachments: Attachments) -> Iterator[Pa
     if not source.transcribe:
         yield from found
         return
-    vad = load_vad()
+    listener = Listener(progress)
     for pair in found:
         if isinstance(pair, BadPair) or pair.question is not None or pair.is_answered:
             yield pair
             continue
         for one in _each_channel(pair, source.channel):
-            yield from [one] if isinstance(one, BadPair) else _whole_or_cut(one, attachments, vad)
+            yield from [one] if isinstance(one, BadPair) else _whole_or_cut(one, attachments, listener)
+        listener.done()
 
 
 def _each_channel(pair: Pair, channel: ChannelChoice) -> Iterator[Pair | BadPair]:
@@ -67,7 +108,7 @@ def _each_channel(pair: Pair, channel: ChannelChoice) -> Iterator[Pair | BadPair
         )
 
 
-def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pair | BadPair]:
+def _whole_or_cut(pair: Pair, attachments: Attachments, listener: Listener) -> Iterator[Pair | BadPair]:
     """A recording that fits stays the file it is; of a long one, each stretch of speech becomes a row."""
     recording = pair.question_recording
     assert recording is not None
@@ -77,7 +118,7 @@ def _whole_or_cut(pair: Pair, attachments: Attachments, vad: Vad) -> Iterator[Pa
             yield pair
             return
         silent = True
-        for start_s, piece in cut_at_silences(read_in_blocks(path, recording.channel), vad):
+        for start_s, piece in listener.pieces(path, recording.channel):
             silent = False
             where = f"{start_s:.2f}-{start_s + len(piece) / RATE_HZ:.2f} s"
             yield dataclasses.replace(

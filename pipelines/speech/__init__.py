@@ -10,7 +10,7 @@ from .reread import moved, read_unit
 from .reword import costs, open_reworder, total_usage
 from .rows import UnitRows, facts_of
 from .unit import make_unit
-from .utterance import Utterance, utterance_of
+from .utterance import Utterance, said_by, utterance_of
 
 __all__ = [
     "STAGES",
@@ -40,6 +40,7 @@ __all__ = [
     "read_change",
     "read_chosen",
     "read_unit",
+    "said_by",
     "total_usage",
     "unit_keys",
     "utterance_of",

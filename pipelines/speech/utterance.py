@@ -6,7 +6,7 @@ import numpy as np
 
 from anytalk.pipelines.dataset import RATES_HZ
 from anytalk.pipelines.plan import PlannedRow, answer_voice, voice_order
-from anytalk.pipelines.recipe import Recipe, Side
+from anytalk.pipelines.recipe import Recipe, Side, VoiceChoice
 from anytalk.pipelines.source import Recording
 from anytalk.synth.seed import derive_seed
 from anytalk.synth.text import without_tags
@@ -42,11 +42,10 @@ def utterance_of(row: PlannedRow, side: Side, number: int, recipe: Recipe) -> Ut
         order = voice_order(row, recipe)
         # Variants of a pair start at different voices; an attempt that fails moves on to the next one.
         choice = order[(row.variant + number // recipe.check.attempts_per_voice) % len(order)]
-    unknown = [tag for tag in recipe.clean.style_tags if tag not in choice.style_tags]
     limits = {"question": recipe.audio.max_question_s, "answer": recipe.audio.max_answer_s}
     speed, pitch = (round(float(rng.uniform(*bounds)), 3) for bounds in (choice.speed, choice.pitch))
     return Utterance(
-        text=without_tags(getattr(row.pair, side) or "", unknown),
+        text=said_by(choice, getattr(row.pair, side) or "", recipe),
         voice=choice.voice,
         seed=int(rng.integers(2**32)),
         speed=speed,
@@ -55,3 +54,8 @@ def utterance_of(row: PlannedRow, side: Side, number: int, recipe: Recipe) -> Ut
         max_s=limits[side],
         recording=recording,
     )
+
+
+def said_by(choice: VoiceChoice, text: str, recipe: Recipe) -> str:
+    """What a voice is told to say of a text: style tags that it does not know are left out."""
+    return without_tags(text, [tag for tag in recipe.clean.style_tags if tag not in choice.style_tags])

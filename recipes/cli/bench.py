@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 from anytalk.recipes.bench import BENCHMARKS
 
-from .console import Json, emit
+from .console import Json, emit, interrupted
 
 app = typer.Typer(name="bench", help="Measure speed beside the naive way, in one run.", no_args_is_help=True)
 
@@ -30,7 +30,10 @@ def _command(name: str) -> Any:
     def run(as_json: bool, **options: Any) -> None:
         from anytalk.pipelines.progress import reporter
 
-        found = benchmark.bench(**options, progress=reporter())
+        try:
+            found = benchmark.bench(**options, progress=reporter())
+        except KeyboardInterrupt:
+            interrupted("nothing was written")
         emit(found, as_json, benchmark.text(found))
 
     parameters = inspect.signature(benchmark.bench, eval_str=True).parameters.values()

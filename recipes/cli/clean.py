@@ -1,7 +1,7 @@
 """`anytalk dedup`, `decontaminate`, `filter` and `merge`: what a finished dataset should hold, without speaking."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,10 +41,11 @@ def dedup(
 ) -> None:
     """Find conversations of a dataset that are like an earlier one, by text and by what was heard."""
     from anytalk.pipelines.likeness import find_duplicates
+    from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.recipe import Dedup
 
     rules = Dedup(threshold=threshold, ngram=ngram, against=tuple(against or ()))
-    _tell(dataset, find_duplicates(dataset, rules), out, as_json)
+    _tell(dataset, _found(lambda: find_duplicates(dataset, rules, reporter())), out, as_json)
 
 
 @app.command(epilog=DECONTAMINATE_EPILOG)
@@ -66,11 +67,12 @@ def decontaminate(
 ) -> None:
     """Find conversations of a dataset that hold evaluation texts: as said, as written, or as heard."""
     from anytalk.pipelines.likeness import find_contamination
+    from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.recipe import Decontaminate, EvaluationSet
 
     sets = tuple(EvaluationSet(path=path, columns=tuple(column or ()), split=split) for path in against)
     rules = Decontaminate(against=sets, ngram=ngram, min_overlap=min_overlap)
-    _tell(dataset, find_contamination(dataset, rules), out, as_json)
+    _tell(dataset, _found(lambda: find_contamination(dataset, rules, reporter())), out, as_json)
 
 
 @app.command(name="filter", epilog="Example:  anytalk filter out/quickstart/dataset out/best --where 'answer_wer == 0'")
@@ -111,6 +113,13 @@ def merge(
     except KeyboardInterrupt:
         interrupted(f"{out} is unfinished; the same command makes it")
     _tell_made(found, as_json, "that an earlier dataset has")
+
+
+def _found(find: Callable[[], Sequence["Finding"]]) -> Sequence["Finding"]:
+    try:
+        return find()
+    except KeyboardInterrupt:
+        interrupted("nothing was written")
 
 
 def _tell(dataset: str, found: Sequence["Finding"], out: Path | None, as_json: bool) -> None:

@@ -59,5 +59,8 @@ def codec_eval(
 
     voices = voice or list(VOICES)
     texts = held_out(text, sentences)
-    figures = evaluate_codec(codec, voices, texts, reporter(), out, recogniser, language, device, dtype)
+    try:
+        figures = evaluate_codec(codec, voices, texts, reporter(), out, recogniser, language, device, dtype)
+    except KeyboardInterrupt:
+        interrupted("the same command starts over")
     emit(figures, as_json, figures_table(figures))

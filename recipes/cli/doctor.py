@@ -2,7 +2,8 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +11,9 @@ from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import AnyTalkError
 
 from .console import Json, emit
+
+if TYPE_CHECKING:
+    from anytalk.pipelines.progress import Reporter
 
 app = typer.Typer()
 
@@ -20,7 +24,9 @@ DEFAULT_VOICE = "hibari:heart"
 @app.command(epilog="Example:  anytalk doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Say which engines work here, what to install for the others, and every voice's licence."""
-    findings = examine()
+    from anytalk.pipelines.progress import reporter
+
+    findings = examine(reporter())
     emit([dataclasses.asdict(finding) for finding in findings], as_json, describe(findings))
     raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
@@ -37,26 +43,31 @@ class Finding:
     note: str
 
 
-def examine() -> list[Finding]:
+def examine(progress: "Reporter | None" = None) -> list[Finding]:
     """Load every engine of the tables that is installed."""
+    from anytalk.pipelines.progress import Quiet, measured
     from anytalk.synth.codec import known_codecs, load_codec
     from anytalk.synth.hearing import known_whispers, load_whisper
     from anytalk.synth.judge import known_judges, load_judge
     from anytalk.synth.voice import known_voices, load_voice
 
-    findings = []
-    for voice in known_voices():
+    progress, findings, voices = progress or Quiet(), list[Finding](), known_voices()
+    tables = (
+        ("hearing", known_whispers(), load_whisper),
+        ("codec", known_codecs(), load_codec),
+        ("judgement", known_judges(), load_judge),
+    )
+    for voice in measured(voices, "voices tried", len(voices), progress):
         works, note = (
             _tried(load_voice, voice.name) if voice.installed else _missing(load_voice, voice.name, voice.extra)
         )
         findings.append(Finding("voice", voice.name, works, voice.name != DEFAULT_VOICE, voice.licence, note))
-    findings += _findings("hearing", known_whispers(), load_whisper)
-    findings += _findings("codec", known_codecs(), load_codec)
-    findings += _findings("judgement", known_judges(), load_judge)
+    for role, infos, load in tables:
+        findings += _findings(role, measured(infos, f"engines of {role} tried", len(infos), progress), load)
     return findings
 
 
-def _findings(role: str, infos: Sequence[EngineInfo], load: Callable[[str], object]) -> list[Finding]:
+def _findings(role: str, infos: Iterable[EngineInfo], load: Callable[[str], object]) -> list[Finding]:
     """Load what is on this disk; what an engine would download is one finding."""
     findings, downloaded = [], dict[str, list[EngineInfo]]()
     for info in infos:

@@ -9,7 +9,7 @@ import typer
 from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SetupError
 
-from .console import Json, emit, require_run
+from .console import Json, emit, interrupted, require_run
 
 app = typer.Typer()
 
@@ -31,6 +31,10 @@ Column = Annotated[
     _option("Column of a table: question, answer, audio, id or language. Repeatable.", metavar="KIND=NAME"),
 ]
 Language = Annotated[str, _option("BCP-47 tag of rows that name none.")]
+StyleTag = Annotated[
+    list[str] | None,
+    _option("Such as '<laugh>': no word in any WER; a dataset's own are known. Repeatable.", metavar="TAG"),
+]
 Backbone = Annotated[
     str | None,
     _option("The language model alone, the ceiling of answers: hub id or folder; by default what RUN was made from."),
@@ -88,6 +92,7 @@ def evaluate(
     max_frames: MaxFrames = None,
     column: Column = None,
     language: Language = "en",
+    style_tag: StyleTag = None,
     backbone: Backbone = None,
     judge_url: JudgeUrl = None,
     judge_model: JudgeModel = None,
@@ -119,6 +124,7 @@ def evaluate(
             max_frames=max_frames,
             columns=column,
             language=language,
+            style_tags=style_tag,
             backbone=backbone,
             judge_url=judge_url,
             judge_model=judge_model,
@@ -129,7 +135,10 @@ def evaluate(
             device=device,
             dtype=dtype,
         )
-        result, lines = evaluate_suite(options)
+        try:
+            result, lines = evaluate_suite(options)
+        except KeyboardInterrupt:
+            interrupted("the same command starts over")
         emit(result, as_json, "\n".join(lines))
         return
     if dataset is None:
@@ -139,21 +148,28 @@ def evaluate(
     from anytalk.recipes.talk import Talker, load_engines, load_model
     from anytalk.synth.hearing import load_whisper
 
-    model = load_model(run, device, dtype)
-    talker = Talker(model, *load_engines(model, device=device))
-    judge = load_whisper(recogniser, device=device) if recogniser else None
+    progress = reporter()
+    progress.phase("loading the model and its engines")
     folder = out or run / "evaluation"
-    result = evaluation.evaluate(
-        talker,
-        dataset,
-        folder,
-        exact=exact,
-        respoken=respoken,
-        progress=reporter(),
-        split=split or "train",
-        device=device,
-        recogniser=judge,
-    )
+    try:
+        model = load_model(run, device, dtype)
+        talker = Talker(model, *load_engines(model, device=device))
+        judge = load_whisper(recogniser, device=device) if recogniser else None
+        result = evaluation.evaluate(
+            talker,
+            dataset,
+            folder,
+            exact=exact,
+            respoken=respoken,
+            progress=progress,
+            split=split or "train",
+            device=device,
+            recogniser=judge,
+        )
+    except KeyboardInterrupt:
+        interrupted("the same command starts over")
+    finally:
+        progress.stop()
     page = folder / evaluation.PAGE
     page.write_text(evaluation.answer_page(str(run), dataset, date.today(), result), encoding="utf-8")
     figures = [f"{name:<64} {value}" for name, value in evaluation.figure_lines(result["figures"])]

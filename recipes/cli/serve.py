@@ -13,7 +13,7 @@ from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
 
-from .console import require_run
+from .console import Json, emit, require_run
 
 app = typer.Typer()
 
@@ -56,6 +56,7 @@ def serve(
     whisper: Annotated[
         str | None, typer.Option(help="tiny.en, small, openai:small, a folder; the checkpoint's own by default.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Serve a trained model: a page to talk to it, OpenAI's Realtime API, and its audio endpoints."""
     require_run(run)
@@ -78,12 +79,14 @@ def serve(
     guard = serving.Guard(host, origin or (), token, sessions)
     server = serving.server(serving.application(house, guard), limits)
     seconds = time.perf_counter() - started_s
-    typer.echo(f"{serving.address(listening)} answers as {house.model}, ready in {seconds:.1f} s; Ctrl-C stops it")
+    address = serving.address(listening)
+    text = f"{address} answers as {house.model}, ready in {seconds:.1f} s; Ctrl-C stops it"
+    emit({"address": address, "model": house.model, "ready_s": round(seconds, 1)}, as_json, text)
     if open_page:
-        webbrowser.open(serving.address(listening))  # it waits for an answer: the socket listens already
+        webbrowser.open(address)  # it waits for an answer: the socket listens already
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn stops cleanly, and raises again what stopped it
         server.run(sockets=[listening])
-    typer.echo("stopped")
+    typer.echo("stopped", err=as_json)
 
 
 def _name(run: Path) -> str:

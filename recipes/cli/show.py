@@ -69,6 +69,7 @@ def show(
     if row is not None:
         _show_one(dataset, row, play, save, as_json)
         return
+    from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.report import Selection, select
 
     chosen = Selection(
@@ -79,7 +80,7 @@ def show(
         worst=best is None,
         limit=worst or best or limit,
     )
-    rows, count = select(dataset, chosen)
+    rows, count = select(dataset, chosen, reporter())
     emit({"dataset": dataset, "rows_matching": count, "rows": rows}, as_json, _table(dataset, rows, count, chosen.by))
 
 

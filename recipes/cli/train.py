@@ -50,7 +50,7 @@ def train(
 
     loaded = load_training_recipe(recipe, overrides(settings) | ({"data.datasets": data} if data else {}))
     if dry:
-        found = dry_run(loaded)
+        found = dry_run(loaded, progress=reporter())
         emit(dataclasses.asdict(found), as_json, _expected_text(found))
         return
     target = out or f"out/{loaded.name}"
@@ -105,6 +105,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Read a checkpoint of another format, or write one with --to. The format is mini-omni, the original's."""
+    from anytalk.pipelines.progress import reporter
     from anytalk.recipes.convert import READERS, WRITERS, convert_checkpoint
 
     if len(arguments) != (3 if to is None else 2):
@@ -113,6 +114,13 @@ def convert(
     ways = READERS if to is None else WRITERS
     if name not in ways:
         raise SetupError(f"no checkpoint format is called {name!r}; there is: {', '.join(ways)}")
-    tokenizer = convert_checkpoint(Path(source), Path(target), ways[name])
+    progress = reporter()
+    progress.phase(f"converting {source}")
+    try:
+        tokenizer = convert_checkpoint(Path(source), Path(target), ways[name])
+    except KeyboardInterrupt:
+        interrupted("nothing was written")
+    finally:
+        progress.stop()
     lacking = "" if tokenizer else "; it has no tokenizer.json, without which it cannot talk"
     emit({"checkpoint": target, "tokenizer": tokenizer}, as_json, f"{target}: written{lacking}")

@@ -7,7 +7,7 @@ first sound, and seconds of work for a second of speech.
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +20,7 @@ from anytalk.pipelines.dataset import Store, matrix
 from anytalk.pipelines.plan import question_voices
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recipe, VoiceChoice
-from anytalk.pipelines.speech import Utterance, VoiceEngine
+from anytalk.pipelines.speech import Utterance, VoiceEngine, said_by
 from anytalk.recipes.data import MANIFEST, mapped, shard_paths
 from anytalk.recipes.talk import Talker, collect, pcm16
 from anytalk.synth.audio import Waveform, read_audio, resample
@@ -28,7 +28,9 @@ from anytalk.synth.batch import raise_first
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.hearing import Whisper
 from anytalk.synth.judge.error_rate import error_rate, whisper_normaliser
+from anytalk.synth.language import primary
 from anytalk.synth.seed import derive_seed
+from anytalk.synth.text import without_tags
 from anytalk.synth.wording import quantity
 
 SPEED_MARGIN = 1.08
@@ -128,6 +130,7 @@ def evaluate(
         recogniser.require({row["language"] for row in rows})
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe_of(dataset)
+    tags = recipe.clean.style_tags
     progress.start("questions asked", min(exact, len(rows)) + min(respoken, len(rows)))
     answers, failed = [], []
     try:
@@ -139,8 +142,8 @@ def evaluate(
                 if isinstance(each.sound_16k, SampleError):
                     raise each.sound_16k
                 if name not in codec_wer:
-                    codec_wer[name] = _codec_word_error_rate(talker, each.row, recogniser)
-                answers.append(_ask(talker, each, each.sound_16k, codec_wer[name], out, number, recogniser))
+                    codec_wer[name] = _codec_word_error_rate(talker, each.row, recogniser, tags)
+                answers.append(_ask(talker, each, each.sound_16k, codec_wer[name], out, number, recogniser, tags))
                 progress.advance(1, f"{each.kind}: {answers[-1].text[:40]}")
             except SampleError as error:
                 failed.append(UnaskedQuestion(each.kind, name, each.row["question"], str(error)))
@@ -208,7 +211,8 @@ def _respoken(rows: Sequence[dict[str, Any]], split: str, recipe: Recipe, device
         choice = choices[number % len(choices)]
         seed = derive_seed(recipe.seed, "respoken", row["id"]) % 2**32
         speed, pitch = unheard(choice, choices, faster=number // len(choices) % 2 == 0)
-        job = Utterance(row["question"], choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
+        text = said_by(choice, row["question"], recipe)
+        job = Utterance(text, choice.voice, seed, speed, pitch, 16_000, recipe.audio.max_question_s)
         [spoken] = speaking.speak([job])
         yield AskedQuestion("respoken", row, f"{choice.voice} speed={speed:g} pitch={pitch:g}", spoken)
 
@@ -220,13 +224,13 @@ def unheard(choice: VoiceChoice, choices: Sequence[VoiceChoice], faster: bool) -
     return round(min(2.0, max(0.5, speed)), 3), round(fmean(choice.pitch), 3)
 
 
-def _codec_word_error_rate(talker: Talker, row: dict[str, Any], recogniser: Whisper | None) -> float:
+def _codec_word_error_rate(
+    talker: Talker, row: dict[str, Any], recogniser: Whisper | None, tags: Sequence[str]
+) -> float:
     """What the codec alone loses: the reference's own codes, decoded and heard."""
     [sound] = raise_first(talker.codec.decode([row["answer_codes"]]))
-    whisper_normalise = whisper_normaliser(row["language"])
-    return _wrong(
-        whisper_normalise(row["answer"]), whisper_normalise(_listen(talker, sound, row["language"], recogniser))
-    )
+    normalised = _normaliser(row["language"], tags)
+    return _wrong(normalised(row["answer"]), normalised(_listen(talker, sound, row["language"], recogniser)))
 
 
 def _ask(
@@ -237,13 +241,14 @@ def _ask(
     out: Path,
     number: int,
     recogniser: Whisper | None,
+    tags: Sequence[str],
 ) -> EvaluatedAnswer:
     """Put one question, write both sounds, and listen to what was said."""
     rate_hz = talker.codec.sample_rate_hz
     answer = collect(talker.talk((sound_16k, 16_000)), rate_hz)
-    whisper_normalise = whisper_normaliser(asked.row["language"])
-    reference = whisper_normalise(asked.row["answer"])
-    said = whisper_normalise(answer.text)
+    normalised = _normaliser(asked.row["language"], tags)
+    reference = normalised(asked.row["answer"])
+    said = normalised(answer.text)
     heard = _listen(talker, answer.pcm, asked.row["language"], recogniser)
     name = f"{number:02d}-{asked.kind}"
     question_audio, answer_audio = f"{name}-question.wav", f"{name}-answer.wav" if len(answer.pcm) else None
@@ -260,7 +265,7 @@ def _ask(
         heard=heard,
         text_right=said == reference,
         text_wer=_wrong(reference, said),
-        speech_wer=_wrong(said, whisper_normalise(heard)) if said else None,
+        speech_wer=_wrong(said, normalised(heard)) if said else None,
         codec_wer=codec_wer,
         seconds_to_first_audio=_rounded(answer.seconds_to_first_audio),
         real_time_factor=_rounded(answer.real_time_factor),
@@ -278,6 +283,12 @@ def _listen(talker: Talker, pcm: Waveform, language: str, recogniser: Whisper | 
     sound = resample(pcm, talker.codec.sample_rate_hz, whisper.sample_rate_hz)
     [heard] = raise_first(whisper.transcribe([sound], [language]))
     return heard.text
+
+
+def _normaliser(language: str, tags: Sequence[str]) -> Callable[[str], str]:
+    """What texts are compared after: style tags are no words."""
+    whisper_normalise = whisper_normaliser(primary(language))
+    return lambda text: whisper_normalise(without_tags(text, tags))
 
 
 def _wrong(reference: str, said: str) -> float:

@@ -108,8 +108,7 @@ def _ask_asr(engines: Engines, items: Sequence[Item]) -> list[Asked]:
     heard = _answers(engines, [_recording(item) if isinstance(item, Item) else item for item in texts], Task.A1T1)
 
     def row(item: Item, answer: Answer) -> Row:
-        errors = word_errors(item.question, answer.text, item.language)
-        return Row(item, {"A1T1": Said(answer.text, {"wer": errors})})
+        return Row(item, {"A1T1": Said(answer.text, {"wer": _word_errors(item, item.question, answer.text)})})
 
     return _rows(row, items, heard)
 
@@ -153,7 +152,7 @@ def _ask_speech(engines: Engines, items: Sequence[Item]) -> list[Asked]:
 
     def row(item: Item, text: Answer, speech: Answer, transcript: str, best: str | None) -> Row:
         spoken = _scored(item, transcript)
-        spoken.scores["wer"] = word_errors(speech.text, transcript, item.language)
+        spoken.scores["wer"] = _word_errors(item, speech.text, transcript)
         spoken.codes = speech.codes
         said = {"A1T2": _scored(item, text.text), TEXT_OF_SPEECH: _scored(item, speech.text), SPEECH: spoken}
         # Without a transcript the question cannot be asked in writing.
@@ -177,16 +176,21 @@ def _rows(row: Callable[..., Row], items: Sequence[Item], *columns: Sequence[obj
     return found
 
 
+def _word_errors(item: Item, wanted: str, heard: str) -> tuple[int, int]:
+    return word_errors(item.plain(wanted), item.plain(heard), item.language)
+
+
 def _scored(item: Item, said: str) -> Said:
     """Compare an answer with the references, where there are some."""
     if not item.references:
         return Said(said)
-    exact = is_exact(said, item.references, item.language)
+    plain, references = item.plain(said), [*map(item.plain, item.references)]
+    exact = is_exact(plain, references, item.language)
     return Said(
         said,
         {
             "exact": (float(exact), 1.0),
-            "contains": (float(exact or contains(said, item.references, item.language)), 1.0),
+            "contains": (float(exact or contains(plain, references, item.language)), 1.0),
         },
     )
 
@@ -281,7 +285,7 @@ def _listen(
         if isinstance(spoken, SampleError) or isinstance(transcript, SampleError):
             found.append(spoken if isinstance(spoken, SampleError) else transcript)  # type: ignore[arg-type]
             continue
-        said = Said(transcript, {"wer": word_errors(text, transcript, item.language)}, spoken)
+        said = Said(transcript, {"wer": _word_errors(item, text, transcript)}, spoken)
         if isinstance(rating, float):
             said.scores["mos"] = (rating, 1.0)
         found.append(said)

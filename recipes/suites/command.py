@@ -39,6 +39,7 @@ class SuiteOptions:
     max_frames: int | None
     columns: list[str] | None
     language: str
+    style_tags: list[str] | None
     backbone: str | None
     judge_url: str | None
     judge_model: str | None
@@ -62,19 +63,18 @@ def evaluate_suite(options: SuiteOptions) -> tuple[dict[str, Any], list[str]]:
     """
     name = _dataset(options)
     columns = _columns(options.columns)
-    sets = evaluation_sets(name, Reading(options.split, options.config, columns, options.language))
+    tags = tuple(options.style_tags or ())
+    sets = evaluation_sets(name, Reading(options.split, options.config, columns, options.language, tags))
     out = options.out or options.run / "evaluation" / options.suite
     judge = _judge(options, out)
-    engines = _engines(options)
-    result = run_suite(
-        options.suite,
-        engines,
-        sets,
-        out,
-        settings=Settings(options.batch, options.limit),
-        progress=reporter(),
-        judge=judge,
-    )
+    progress = reporter()
+    progress.phase("loading the model and its engines")
+    try:
+        engines = _engines(options)
+        settings = Settings(options.batch, options.limit)
+        result = run_suite(options.suite, engines, sets, out, settings=settings, progress=progress, judge=judge)
+    finally:
+        progress.stop()
     page = out / PAGE
     page.write_text(suite_page(str(options.run), date.today(), result), encoding="utf-8")
     lines = [

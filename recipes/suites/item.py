@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from anytalk.pipelines.source import column_names
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.text import without_tags
 
 KNOWN = {
     "question": (
@@ -63,6 +64,12 @@ class Item:
     language: str = "en"
     codes: NDArray[np.uint16] | None = None
     """The first reference as spoken, (frames, layers)."""
+    style_tags: tuple[str, ...] = ()
+    """What texts may hold beside words, such as `<laugh>`; see `plain`."""
+
+    def plain(self, text: str) -> str:
+        """A text as it is compared: tags are no words."""
+        return without_tags(text, self.style_tags)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ def find_sets(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
+def count(transcripts: list[Path]) -> int:
+    """Count the recordings of some transcript files."""
+    return sum(1 for path in transcripts for line in path.read_bytes().splitlines() if line)
+
+
 def read_set(transcripts: list[Path]) -> Iterator[Item | BadItem]:
     """Read the recordings of some transcript files."""
     for path in transcripts:

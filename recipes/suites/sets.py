@@ -3,10 +3,11 @@
 Rows are read one after the other, so that of a large set on the hub only what is asked is fetched.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class EvaluationSet:
     split: str | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
     """What has been published of other models: their name and their word error rate."""
+    rows: int | None = None
+    """How many there are, where that is known before they are read."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class Reading:
         config: of a dataset on the hub.
         columns: names of columns; see `item.item_of`.
         language: BCP-47 tag of rows that name none.
+        style_tags: what texts may hold beside words; those of an anytalk dataset are known.
     """
 
     split: str | None = None
     config: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     language: str = "en"
+    style_tags: tuple[str, ...] = ()
 
 
 def evaluation_sets(name: str, reading: Reading) -> list[EvaluationSet]:
@@ -67,6 +72,18 @@ def evaluation_sets(name: str, reading: Reading) -> list[EvaluationSet]:
     Raises:
         SetupError: it is none of them.
     """
+    path, tags = Path(name), reading.style_tags
+    if (path / MANIFEST).is_file():
+        recipe = json.loads((path / MANIFEST).read_bytes()).get("recipe", {})
+        tags = (*tags, *recipe.get("clean", {}).get("style_tags", ()))
+    return [replace(one, read=partial(_tagged, one.read, tags)) if tags else one for one in _sets(name, reading)]
+
+
+def _tagged(read: Callable[[], Iterator[Item | BadItem]], style_tags: tuple[str, ...]) -> Iterator[Item | BadItem]:
+    return (replace(one, style_tags=style_tags) if isinstance(one, Item) else one for one in read())
+
+
+def _sets(name: str, reading: Reading) -> list[EvaluationSet]:
     path = Path(name)
     if name == LIBRISPEECH and not path.exists():
         return _librispeech_on_hub(reading)
@@ -75,10 +92,19 @@ def evaluation_sets(name: str, reading: Reading) -> list[EvaluationSet]:
     if (path / MANIFEST).is_file():
         split = reading.split or DEFAULT_SPLIT
         _require_split(path, split)
-        return [EvaluationSet(f"{path.name} {split}", partial(_dataset_items, name, split), name, split=split)]
+        read = partial(_dataset_items, name, split)
+        rows = _conversations(name, split)
+        return [EvaluationSet(f"{path.name} {split}", read, name, split=split, rows=rows)]
     if path.is_dir() and (found := librispeech.find_sets(path)):
         return [
-            EvaluationSet(each, partial(librispeech.read_set, paths), str(path), split=each, beside=_paper(each))
+            EvaluationSet(
+                each,
+                partial(librispeech.read_set, paths),
+                str(path),
+                split=each,
+                beside=_paper(each),
+                rows=librispeech.count(paths),
+            )
             for each, paths in found.items()
         ]
     suffix = path.suffix.lower()
@@ -124,6 +150,12 @@ def _require_split(path: Path, split: str) -> None:
     if not shard_paths(str(path), split):
         there = sorted({shard.name.rpartition("-")[0].rsplit("-", 1)[0] for shard in (path / "shards").glob("*.arrow")})
         raise SetupError(f"{path} has no split {split!r}; name one with --split: {', '.join(there)}")
+
+
+def _conversations(dataset: str, split: str) -> int:
+    """How many rows of a split are first turns."""
+    turns = (mapped(shard)["turn"].to_numpy() for shard in shard_paths(dataset, split))
+    return int(sum((turn == 0).sum() for turn in turns))
 
 
 def _dataset_items(dataset: str, split: str) -> Iterator[Item | BadItem]:

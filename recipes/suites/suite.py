@@ -9,7 +9,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,8 @@ def _ask_set(
     failed: list[Failed] = []
     what = f"{suite}: {one.name}"
     items = itertools.islice(_once(suite, one.read()), settings.limit)
+    total = None if one.rows is None else min(one.rows, settings.limit or one.rows)
+    progress.phase(what) if total is None else progress.start(what, total)
     try:
         while batch := list(itertools.islice(items, settings.batch)):
             failed += [Failed(one.name, each.id, each.error) for each in batch if isinstance(each, BadItem)]
@@ -150,7 +152,10 @@ def _ask_set(
                 else:
                     rows.append(answer)
             _forget_sounds(rows, settings.shown)
-            progress.phase(what, len(rows) + len(failed))
+            if total is None:
+                progress.phase(what, len(rows) + len(failed))
+            else:
+                progress.advance(len(batch), f"{len(failed)} failed" if failed else "")
     finally:
         progress.stop()
     if not rows:
@@ -193,7 +198,7 @@ def _forget_sounds(rows: list[Row], shown: int) -> None:
 
 
 def _without_audio(item: Item) -> Item:
-    return Item(item.id, item.question, item.references, None, item.language)
+    return replace(item, audio=None, codes=None)
 
 
 # Judging

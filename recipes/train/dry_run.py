@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer
 
 from anytalk.model import Layout, MiniOmni, Task
+from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.recipes.data import Batch, Loader, Rows, encoder, load_tokenizer
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
@@ -69,19 +70,22 @@ class Expected:
     """One sample of the first stage, a line for each stream that says something of its own."""
 
 
-def dry_run(recipe: TrainingRecipe, device: torch.device | None = None) -> Expected:
+def dry_run(recipe: TrainingRecipe, device: torch.device | None = None, progress: Reporter | None = None) -> Expected:
     """Load everything that a run would, and say what it comes to. Nothing is written, no weight is changed.
 
     Args:
         recipe: of the run.
         device: whose rate of matrix products is measured; a GPU where there is one by default.
+        progress: who is told how far it is.
 
     Raises:
         SetupError: the datasets or the model do not allow the run.
     """
     if not recipe.data.folders:
         raise SetupError("no dataset: name one with --data or under data.datasets")
+    progress = progress or Quiet()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    progress.phase("reading what is trained on")
     with tempfile.TemporaryDirectory() as folder:
         make_tokenizer(recipe.model, training_texts(recipe), Path(folder))
         tokenizer = load_tokenizer(Path(folder))
@@ -93,9 +97,12 @@ def dry_run(recipe: TrainingRecipe, device: torch.device | None = None) -> Expec
         texts=recipe.data.sources,
     )
     recipe = with_steps(recipe, rows, tokenizer)
+    progress.phase("making the model")
     model = start_model(recipe.model, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
     dtype = torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32
+    progress.phase("measuring this device")
     peak = matmul_rate(device, dtype)
+    progress.phase("drawing the first steps of each stage")
     stages, sample = [], list[str]()
     for stage in recipe.stages:
         loader = stage_loader(recipe, stage, rows, model.layout, model.config.stack)
@@ -105,6 +112,7 @@ def dry_run(recipe: TrainingRecipe, device: torch.device | None = None) -> Expec
                 sample = list(_as_text(loader.take().batches[0], model.layout, tokenizer))
         finally:
             loader.close()
+    progress.stop()
     parameters = sum(x.numel() for x in model.parameters())
     return Expected(parameters, len(rows), stages, round(peak / 1e12, 2), sample)
 

@@ -49,6 +49,8 @@ def run_worker(
         tensorboard: write RUN/tensorboard as well.
     """
     # What is trained on
+    progress = progress if group.is_main else Quiet()
+    progress.phase("reading what is trained on")
     tokenizer = load_tokenizer(run / TOKENIZER)
     folders, codes = recipe.data.folders, codebook_size(recipe.model)
     rows = Rows(folders, recipe.data.train, encoder(tokenizer), codes, texts=recipe.data.sources)
@@ -59,8 +61,8 @@ def run_worker(
     at = TrainingState()
     if folder := checkpoint.latest(run):
         at = checkpoint.read_state(folder)
-    progress = progress if group.is_main else Quiet()
     log = MetricsLog(run, at.step, tensorboard) if group.is_main else None
+    progress.phase("measuring this device")
     peak = matmul_rate(group.device, torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32)
 
     # Stage after stage, step after step

@@ -20,7 +20,7 @@ from anytalk.synth.seed import derive_seed, digest
 from .client import ChatClient
 from .draw import Weights, check_weights, deal, shares_of
 from .job import Job, Outcome, run
-from .speech import length
+from .speech import allowing_tags, length
 from .template import Template, load_template
 
 
@@ -98,12 +98,13 @@ class Request:
     turns: int
     seed: int
 
-    def job(self, template: Template, assistant: str) -> Job:
+    def job(self, template: Template, assistant: str, style_tags: tuple[str, ...] = ()) -> Job:
         """Write the request out.
 
         Args:
             template: of its kind.
             assistant: who answers.
+            style_tags: what texts may hold beside words.
         """
         drawn = dataclasses.asdict(self)
         values = drawn | {
@@ -116,7 +117,7 @@ class Request:
             split_name=self.kind,
             conversation=name,
             language=self.language,
-            messages=template.fill(values),
+            messages=allowing_tags(template.fill(values), style_tags),
             prompt=template.fixed,
             seed=self.seed,
             turns=self.turns,
@@ -126,6 +127,7 @@ class Request:
                 "template": template.name,
                 **{key: drawn[key] for key in ("number", "topic", "persona", "style", "spark", "seconds")},
             },
+            style_tags=style_tags,
         )
 
 
@@ -191,23 +193,26 @@ def bundled_choices() -> Mapping[str, Any]:
     return choices
 
 
-def generation_jobs(config: Generation, seed: int) -> Iterator[Job]:
+def generation_jobs(config: Generation, seed: int, style_tags: tuple[str, ...] = ()) -> Iterator[Job]:
     """Write out every request of the plan; see `plan_requests`."""
     templates = load_templates(config)
     for request in plan_requests(config, seed):
-        yield request.job(templates[request.kind], config.assistant)
+        yield request.job(templates[request.kind], config.assistant, style_tags)
 
 
-def generate(config: Generation, seed: int, client: ChatClient) -> AsyncGenerator[Outcome, None]:
+def generate(
+    config: Generation, seed: int, client: ChatClient, style_tags: tuple[str, ...] = ()
+) -> AsyncGenerator[Outcome, None]:
     """Ask for every conversation of the plan.
 
     Args:
         config: kinds, topics and so on.
         seed: of the plan and of the sampling.
         client: asked; with a cache, only for what was not answered before.
+        style_tags: what texts may hold beside words.
 
     Returns:
         One outcome for each request, in the order of the plan. `SetupError` comes from it if a kind has no template
         or no topics, or if the cache cannot be written.
     """
-    return run(generation_jobs(config, seed), client)
+    return run(generation_jobs(config, seed, style_tags), client)

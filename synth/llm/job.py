@@ -6,7 +6,7 @@ endpoint failed; a later run finishes the deferred ones and takes the others' an
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from anytalk.synth.errors import EngineError, SampleError
 from anytalk.synth.http import SEEDS
+from anytalk.synth.text import without_tags
 from anytalk.synth.text.word import words
 
 from .client import ChatClient, Messages
@@ -80,6 +81,7 @@ class Job:
         source: where it comes from, for a reader of the dataset.
         provenance: template, hashes and draws, by name.
         questions: what the questions must stay, if they are not to be rewritten.
+        style_tags: what texts may hold beside words.
     """
 
     split_name: str
@@ -94,6 +96,7 @@ class Job:
     provenance: Mapping[str, str | int | float]
     exact: bool = False
     questions: tuple[str, ...] | None = None
+    style_tags: tuple[str, ...] = ()
 
     def read(self, answer: Answer) -> tuple[Turn, ...]:
         """Check an answer.
@@ -117,11 +120,14 @@ class Job:
         for side, limit_s in limits_s.items():
             text = getattr(turn, side)
             check_own(f"the {side}", text, self.prompt)
-            check_spoken(f"the {side}", text, self.language, limit_s)
+            check_spoken(f"the {side}", text, self.language, limit_s, self.style_tags)
         question, answer = (" ".join(text.split()) for text in (turn.question, turn.answer))
-        if words(question) == words(answer):
+        if self._words(question) == self._words(answer):
             raise SampleError("echoes_prompt", f"the answer repeats the question: {answer[:80]!r}")
         return Turn(question=question, answer=answer)
+
+    def _words(self, text: str) -> Sequence[str]:
+        return words(without_tags(text, self.style_tags))
 
     def generated(self, answer: Answer, turns: tuple[Turn, ...], repaired: bool) -> "Generated":
         """Put an answer that passed together with where it comes from."""

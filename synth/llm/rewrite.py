@@ -15,7 +15,7 @@ from anytalk.synth.seed import derive_seed
 from .client import ChatClient
 from .generate import longest_s
 from .job import Job, Outcome, Turn, run
-from .speech import length
+from .speech import allowing_tags, length
 from .template import REWRITE_FIELDS, load_template
 
 
@@ -52,7 +52,9 @@ class Written:
     source: str
 
 
-def rewriting_jobs(conversations: Iterable[Written], config: Rewriting, seed: int) -> Iterator[Job]:
+def rewriting_jobs(
+    conversations: Iterable[Written], config: Rewriting, seed: int, style_tags: tuple[str, ...] = ()
+) -> Iterator[Job]:
     """Write out the request of every conversation.
 
     Raises:
@@ -72,7 +74,7 @@ def rewriting_jobs(conversations: Iterable[Written], config: Rewriting, seed: in
             split_name=written.split_name,
             conversation=written.conversation,
             language=written.language,
-            messages=template.fill(values),
+            messages=allowing_tags(template.fill(values), style_tags),
             prompt=template.fixed,
             # By content, so that a conversation is asked for once wherever it stands.
             seed=derive_seed(seed, "rewrite", text) % SEEDS,
@@ -82,6 +84,7 @@ def rewriting_jobs(conversations: Iterable[Written], config: Rewriting, seed: in
             source=written.source,
             provenance={"template": template.name},
             questions=tuple(turn.question for turn in written.turns) if config.sides == "answer" else None,
+            style_tags=style_tags,
         )
 
 

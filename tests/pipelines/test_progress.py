@@ -2,10 +2,14 @@
 
 import io
 
+import numpy as np
+import soundfile
 from rich.console import Console
 
 from anytalk.pipelines import build
-from anytalk.pipelines.progress import Bar, Lines
+from anytalk.pipelines.progress import Bar, Lines, counted, measured
+from anytalk.pipelines.recipe import Recordings
+from anytalk.pipelines.source import read_pairs
 
 PAIRS = [{"question": f"Question number {n}?", "answer": f"Answer number {n}."} for n in range(3)]
 
@@ -56,3 +60,38 @@ def test_the_first_steps_are_told_at_once_and_others_now_and_then():
         lines.advance(9, "1 rejected")
     lines.advance(10, "1 rejected")
     assert out.getvalue().splitlines() == ["rows: 0/100, 16 utterances spoken", "rows: 100/100, 0 s left, 1 rejected"]
+
+
+def test_what_a_bar_says_may_hold_any_brackets():
+    out = io.StringIO()
+    bar = Bar(Console(file=out, force_terminal=True, width=100))
+    bar.phase("converting [/runs]", 3, "[sigh]")
+    bar.start("asr: [b]set[/b]", 1)
+    bar.advance(1, "heard [/laugh]")
+    bar.stop()
+    assert all(what in out.getvalue() for what in ("[/runs]: 3, [sigh] ...", "[b]set[/b]", "[/laugh]"))
+
+
+def test_items_that_pass_are_counted_with_and_without_their_number():
+    out = io.StringIO()
+    lines = Lines(out, every_s=0.0)
+    assert list(counted(range(5), "texts read", lines, every=2)) == list(range(5))
+    assert list(measured("abc", "letters", 6, lines, lambda _: 2)) == list("abc")
+    told = [line.replace(", 0 s left", "") for line in out.getvalue().splitlines()]
+    assert told == ["texts read ...", "texts read: 2 ...", "texts read: 4 ...", *(f"letters: {n}/6" for n in (2, 4, 6))]
+
+
+def test_recordings_that_are_listened_to_are_counted_with_their_minutes(tmp_path):
+    (tmp_path / "talks").mkdir()
+    for name, seconds in (("short", 1), ("long", 95)):
+        soundfile.write(tmp_path / "talks" / f"{name}.wav", np.zeros(8_000 * seconds, np.float32), 8_000)
+    out = io.StringIO()
+    source = Recordings(kind="recordings", path=str(tmp_path / "talks"), transcribe=True)
+    list(read_pairs(source, progress=Lines(out, every_s=0.0)))
+    assert list(dict.fromkeys(out.getvalue().splitlines())) == [
+        "listening to recordings: 0 ...",
+        "listening to recordings: 0, 1 minutes of long ones cut at pauses ...",
+        "listening to recordings: 0, 2 minutes of long ones cut at pauses ...",
+        "listening to recordings: 1, 2 minutes of long ones cut at pauses ...",
+        "listening to recordings: 2, 2 minutes of long ones cut at pauses ...",
+    ]

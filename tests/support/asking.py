@@ -32,12 +32,13 @@ async def collect(outcomes):
     return [outcome async for outcome in outcomes]
 
 
-def generated(server, count, cache=None, seed=1, ask=None, **more):
+def generated(server, count, cache=None, seed=1, ask=None, style_tags=(), **more):
     """Outcomes of a small plan, and the client that was asked; `ask` holds further settings of the plan."""
 
     async def run():
         client = ChatClient(endpoint(server.url, **more), cache)
-        return await collect(generate(Generation(conversations=count, **ask or {}), seed, client)), client
+        config = Generation(conversations=count, **ask or {})
+        return await collect(generate(config, seed, client, style_tags)), client
 
     return asyncio.run(run())
 

@@ -29,10 +29,11 @@ class LlmClient:
         cache: file of the answers.
         seed: of the recipe.
         progress: who is told how far it is.
+        style_tags: what texts may hold beside words.
     """
 
-    def __init__(self, cache: Path, seed: int, progress: Reporter) -> None:
-        self.cache, self.seed = cache, seed
+    def __init__(self, cache: Path, seed: int, progress: Reporter, style_tags: tuple[str, ...] = ()) -> None:
+        self.cache, self.seed, self.style_tags = cache, seed, style_tags
         self._progress = progress
         self._usage: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
         self._rejected = 0

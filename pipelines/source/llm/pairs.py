@@ -45,7 +45,8 @@ def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[SourceRow]:
     Raises:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
-    jobs = generation_jobs(dataclasses.replace(source.ask, conversations=source.conversations), llm_client.seed)
+    asked = dataclasses.replace(source.ask, conversations=source.conversations)
+    jobs = generation_jobs(asked, llm_client.seed, llm_client.style_tags)
     for outcome in llm_client.ask(jobs, source.backend):
         if isinstance(outcome, Deferred):
             yield DeferredPair(outcome.detail, outcome.source)
@@ -99,8 +100,8 @@ def _rewrite(rows: list[SourceRow], rules: Rewrite, llm_client: LlmClient) -> No
     bound = list(itertools.compress(groups, recorded))
     both, answers = rules.rewriting(), dataclasses.replace(rules.rewriting(), sides="answer")
     jobs = itertools.chain(
-        rewriting_jobs(map(_written, free), both, llm_client.seed),
-        rewriting_jobs(map(_written, bound), answers, llm_client.seed),
+        rewriting_jobs(map(_written, free), both, llm_client.seed, llm_client.style_tags),
+        rewriting_jobs(map(_written, bound), answers, llm_client.seed, llm_client.style_tags),
     )
     llm_client.begin("rewriting", len(groups))
     for group, outcome in zip(free + bound, llm_client.ask(jobs, rules.backend), strict=True):

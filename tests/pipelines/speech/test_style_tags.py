@@ -1,7 +1,10 @@
 """Style tags: kept in the text, told to the voices that know them, and no words to whoever listens."""
 
+import json
+
 import pyarrow as pa
 import pytest
+from support.misbehaving import serve
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.dataset import Store
@@ -67,6 +70,20 @@ def test_tags_stay_in_the_dataset_and_are_no_errors(fake_recipe, pairs, tmp_path
     assert (row["question"], row["question_written"]) == (SPOKEN, WRITTEN)
     assert row["question_transcript"].startswith("Well")
     assert row["question_wer"] == 0.0
+
+
+def test_a_language_model_may_write_the_tags_that_a_recipe_allows(fake_recipe, tmp_path):
+    def answer(body):
+        if len(body["messages"]) == 1:
+            return "{}"  # the probe
+        return json.dumps({"turns": [{"question": "Who is there? [sigh]", "answer": "It is me <laugh>."}]})
+
+    ask = {"conversations": 1, "kinds": ["everyday"]}
+    with serve(answer) as server:
+        source = {"kind": "llm", "endpoint": {"base_url": server.url, "model": "tiny"}, "ask": ask}
+        recipe = load_recipe(fake_recipe(source=source, clean={"style_tags": TAGS}))
+        [[row]] = load_or_make(recipe, Store(tmp_path / "out")).units
+    assert (row.pair.question, row.pair.answer) == ("Who is there? [sigh]", "It is me <laugh>.")
 
 
 def test_the_text_of_units_follows_from_the_tags(fake_recipe, pairs):

@@ -120,6 +120,23 @@ def test_the_commands_tell_people_and_programs_and_write_ids(dataset, write_json
     assert told["found"][0]["ngram"] == "could you tell me how late the last"
 
 
+def test_what_takes_long_is_told_meanwhile(dataset, built, write_jsonl):
+    done = run("dedup", dataset, "--against", built / "old")
+    told = [line.partition(":")[0].removesuffix(" ...") for line in done.stderr.splitlines()]
+    assert list(dict.fromkeys(told)) == [
+        "reading texts of earlier datasets",
+        "rows' texts read",
+        "comparing texts",
+        "reading transcripts of earlier datasets",
+        "rows' transcripts read",
+        "comparing transcripts",
+    ]
+    exam = write_jsonl([{"prompt": LATE}], "exam.jsonl")
+    done = run("decontaminate", dataset, "--against", exam)
+    assert done.stderr.splitlines()[0] == "reading evaluation texts ..."
+    assert "rows compared: 10/10, 0 s left" in done.stderr
+
+
 def test_a_folder_that_holds_no_dataset_is_refused(tmp_path, dataset):
     with pytest.raises(SetupError, match="is no finished anytalk dataset"):
         find_duplicates(str(tmp_path), Dedup())

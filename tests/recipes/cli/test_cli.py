@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from support.command_line import anytalk
 
+from anytalk.recipes.cli.main import app
 from anytalk.recipes.shipped import find
 
 PHASE = " ..."
@@ -60,6 +62,22 @@ def test_the_command_line_starts_without_engines_ray_and_torch():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "typer" in loaded
     assert {"torch", "ray", "numpy", "pyarrow", "transformers"}.isdisjoint(loaded)
+
+
+def commands(group=None, above=()):
+    """Every command with its words."""
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*above, name))
+        else:
+            yield (*above, name), command
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands() if words[0] != "bench"], ids=" ".join)
+def test_every_command_answers_in_json_and_gives_an_example(words):
+    [command] = [command for found, command in commands() if found == words]
+    assert "--json" in [name for parameter in command.params for name in parameter.opts]
+    assert f"anytalk {' '.join(words)}" in command.epilog
 
 
 def test_a_misspelt_recipe_names_the_nearest():

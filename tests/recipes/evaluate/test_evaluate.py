@@ -13,7 +13,7 @@ from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe import VoiceChoice
 from anytalk.recipes import quickstart
 from anytalk.recipes.cli import main
-from anytalk.recipes.evaluate.evaluation import EvaluatedAnswer, _wrong, figures, pick, unheard
+from anytalk.recipes.evaluate.evaluation import EvaluatedAnswer, _normaliser, _wrong, figures, pick, unheard
 from anytalk.recipes.evaluate.page import TERMS, answer_page, measured
 from anytalk.recipes.steps import Step
 from anytalk.recipes.train.recipe import load_training_recipe
@@ -167,6 +167,11 @@ def test_respoken_questions_are_at_speeds_that_no_variant_has(faster):
 def test_an_answer_without_words_is_compared_without_an_error():
     assert _wrong("", "") == 0.0
     assert _wrong("", "hello") == 1.0
+
+
+def test_style_tags_are_no_words_to_an_evaluation():
+    normalised = _normaliser("en-GB", ["*laughs*", "{sigh}"])
+    assert normalised("Well *laughs*, 20 colours. {sigh}") == normalised("Well, twenty colors.") == "well 20 colors"
 
 
 def test_an_answer_that_says_nothing_counts_as_wrong_speech():

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import date
 
 import datasets
@@ -21,7 +22,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields
 from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import train_tokenizer
-from anytalk.recipes.suites.ask import Row, Said
+from anytalk.recipes.suites.ask import Row, Said, _scored, _word_errors
 from anytalk.recipes.suites.backbone import Backbone, backbone_of
 from anytalk.recipes.suites.figure import figures
 from anytalk.recipes.suites.interval import ratio
@@ -193,6 +194,21 @@ def test_datasets_of_our_own_are_asked_by_split_and_a_missing_one_names_those_th
     ]:
         with pytest.raises(SetupError, match=f"^{line}"):
             list(evaluation_sets(name, Reading())[0].read())
+
+
+def test_style_tags_are_no_words_to_a_suite(write_dataset, tmp_path):
+    folder = write_dataset(splits={"test": 1})
+    (folder / "dataset.json").write_text(json.dumps({"recipe": {"clean": {"style_tags": ["*laughs*"]}}}))
+    (tmp_path / "pairs.jsonl").write_text('{"question": "Who? {sigh}", "answer": "*laughs* You."}')
+    [own], [table] = (
+        list(evaluation_sets(str(path), Reading(style_tags=("{sigh}",)))[0].read())
+        for path in (folder, tmp_path / "pairs.jsonl")
+    )
+    assert own.style_tags == ("{sigh}", "*laughs*")
+    assert table.style_tags == ("{sigh}",)
+    assert own.plain("Well *laughs*, who knows? {sigh}") == "Well, who knows?"
+    assert _word_errors(own, "Yes *laughs*, of course.", "yes of course") == (0, 3)
+    assert _scored(replace(own, references=("You. *laughs*",)), "You!").scores["exact"] == (1.0, 1.0)
 
 
 # Scores and intervals

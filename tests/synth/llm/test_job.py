@@ -57,6 +57,32 @@ def test_what_cannot_be_said_or_takes_too_long_is_rejected_with_its_reason():
     assert len(server.bodies) == 24
 
 
+@pytest.mark.parametrize("tags", [(), ("<laugh>", "[sigh]")])
+def test_style_tags_pass_where_they_are_allowed_and_the_model_is_told(tags):
+    def answer(body):
+        return json.dumps({"turns": [{"question": "Why? [sigh]", "answer": "Because <laugh>, you know."}]})
+
+    with serve(answer) as server:
+        outcomes, _ = generated(server, 1, ask={"kinds": ["everyday"]}, style_tags=tags)
+    told = server.bodies[0]["messages"][0]["content"]
+    if tags:
+        [turn] = outcomes[0].turns
+        assert (turn.question, turn.answer) == ("Why? [sigh]", "Because <laugh>, you know.")
+        assert told.endswith("<laugh> [sigh]")
+    else:
+        assert outcomes[0].reason == "brackets"
+        assert "marks" not in told
+
+
+def test_an_answer_that_is_the_question_but_for_a_tag_is_no_answer():
+    def answer(body):
+        return json.dumps({"turns": [{"question": "Is it raining?", "answer": "Is it raining? *sighs*"}]})
+
+    with serve(answer) as server:
+        [outcome], _ = generated(server, 1, ask={"kinds": ["everyday"]}, style_tags=("*sighs*",))
+    assert outcome.reason == "echoes_prompt"
+
+
 def test_tokens_and_cost_are_counted(tmp_path):
     with serve(good_answer) as server, AnswerCache(tmp_path / "a.sqlite") as cache:
         _, client = generated(server, 10, cache, price_in_per_million=2.0, price_out_per_million=10.0)
