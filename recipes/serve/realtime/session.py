@@ -55,6 +55,9 @@ class Session:
         self._item_id = new_id("item")
         """Of the user's turn that comes next."""
         self._asked: _Asked | None = None
+        """The last of the user's items that can be answered."""
+        self._last_id: str | None = None
+        """Of the conversation's last item, whoever's it is."""
         self._early: tuple[Waveform, Future[Tensor]] | None = None
         """A turn that may be over, and its features."""
         self._reply: Reply | None = None
@@ -66,6 +69,7 @@ class Session:
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
             "conversation.item.create": self._create_item,
+            "conversation.item.delete": self._delete_item,
             "conversation.item.truncate": self._truncate_item,
             "response.create": self._create_response,
             "response.cancel": self._cancel_response,
@@ -171,12 +175,12 @@ class Session:
             features = early[1]
         else:
             features = self._house.engine.listener.features(sound)
-        previous = self._asked.item_id if self._asked else None
-        self._send({"type": "input_audio_buffer.committed", "previous_item_id": previous, "item_id": item_id})
-        self._add_item(_Asked(item_id, sound, features))
+        committed = {"previous_item_id": self._last_id, "item_id": item_id}
+        self._send({"type": "input_audio_buffer.committed", **committed})
+        self._add_item(_Asked(item_id, sound, features), self._last_id)
 
-    def _add_item(self, asked: _Asked) -> None:
-        previous, self._asked = self._asked.item_id if self._asked else None, asked
+    def _add_item(self, asked: _Asked, previous: str | None) -> None:
+        self._asked = asked
         spoken = not isinstance(asked.asked, str)
         content = {"type": "input_audio", "transcript": None} if spoken else {"type": "input_text", "text": asked.asked}
         self._acknowledge(_item(asked.item_id, "user", [content]), previous)
@@ -186,6 +190,8 @@ class Session:
             task.add_done_callback(self._tasks.discard)
 
     def _acknowledge(self, item: dict[str, Any], previous: str | None) -> None:
+        if previous == self._last_id:
+            self._last_id = item["id"]
         self._send({"type": "conversation.item.added", "previous_item_id": previous, "item": item})
         self._send({"type": "conversation.item.done", "previous_item_id": previous, "item": item})
 
@@ -210,11 +216,28 @@ class Session:
     async def _create_item(self, event: Event) -> None:
         given = _object(event, "item")
         item_id = str(given["id"])[:128] if given.get("id") else new_id("item")
+        previous = self._previous_of(event)
         if given.get("role") in ("assistant", "system") and given.get("type", "message") == "message":
             # The model has no place for them: they are acknowledged, and not answered to.
-            self._acknowledge(_item(item_id, given["role"], given.get("content") or []), None)
+            self._acknowledge(_item(item_id, given["role"], given.get("content") or []), previous)
             return
-        self._add_item(await self._read_item(item_id, given))
+        self._add_item(await self._read_item(item_id, given), previous)
+
+    def _previous_of(self, event: Event) -> str | None:
+        """Find the item that a new one comes behind: the last one, or another that the client names."""
+        named = event.get("previous_item_id")
+        if named == "root":
+            return None
+        return str(named)[:128] if named else self._last_id
+
+    async def _delete_item(self, event: Event) -> None:
+        """Forget a question that was not answered; what was answered stays in what the model has read."""
+        item_id = event.get("item_id")
+        if not isinstance(item_id, str):
+            raise ProtocolError("item_id must be an item's id", "missing_required_parameter", "item_id")
+        if self._asked is not None and self._asked.item_id == item_id:
+            self._asked = None
+        self._send({"type": "conversation.item.deleted", "item_id": item_id[:128]})
 
     async def _read_item(self, item_id: str, given: Mapping[str, Any]) -> _Asked:
         """Read a user's message: its text, or else its sound.
@@ -270,30 +293,41 @@ class Session:
     def _respond(
         self, settings: SessionSettings, metadata: Mapping[str, Any] | None, asked: _Asked | None = None
     ) -> None:
-        asked = asked or self._asked
-        if asked is None:
-            raise ProtocolError("there is nothing to answer; send input_audio or input_text first", "nothing_to_answer")
         if self._reply is not None and not self._reply.is_over:
             raise ProtocolError("a response is on its way; cancel it first", "conversation_already_has_active_response")
+        self._reply = reply = Reply(self._send, settings, self._conversation_id, self._last_id, metadata)
+        self._last_id = reply.item_id
+        reply.begin()
+        try:
+            self._answering = self._ask(reply, settings, asked or self._asked)
+        except AnyTalkError as error:
+            # Not an `error` event: clients that people have (Pipecat) take one for the end of the session.
+            reply.finish("failed", error=error)
+
+    def _ask(self, reply: Reply, settings: SessionSettings, asked: _Asked | None) -> Answering:
+        """Ask the engine, and have what comes told by a reply.
+
+        Raises:
+            ProtocolError: there is nothing to answer.
+            Full: as many questions wait as may.
+        """
+        if asked is None:
+            raise ProtocolError("there is nothing to answer; send input_audio or input_text first", "nothing_to_answer")
         spoken, written = (Task.A1A2, Task.T1A2) if settings.modality == "audio" else (Task.A1T2, Task.T1T2)
         task = written if asked.features is None else spoken
         text = asked.asked if isinstance(asked.asked, str) else ""
         question = Question(task, text, asked.features, self._conversation, settings.max_output_tokens)
-        reply = Reply(self._send, settings, self._conversation_id, asked.item_id, metadata)
 
         def deliver(piece: Piece | AnyTalkError) -> None:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._take_piece, reply, asked, piece)
 
-        self._answering = self._house.engine.ask(question, deliver)
-        self._reply = reply
-        reply.begin()
+        return self._house.engine.ask(question, deliver)
 
     def _take_piece(self, reply: Reply, asked: _Asked, piece: Piece | AnyTalkError) -> None:
         if reply.is_over:  # cancelled while the piece was on its way
             return
         if isinstance(piece, AnyTalkError):
-            self.fail(piece)
             reply.finish("failed", error=piece)
             return
         reply.push(piece)

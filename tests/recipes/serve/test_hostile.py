@@ -45,7 +45,9 @@ def wait_for(true, seconds=20):
 
 
 def error_of(socket):
-    return take(socket, {"error"})[-1]["error"]["code"]
+    """The code of the error that comes next: an event of its own, or the end of an answer."""
+    told = take(socket, {"error", "response.done"})[-1]
+    return (told.get("error") or told["response"]["status_details"]["error"])["code"]
 
 
 @pytest.mark.usefixtures("undisturbed")

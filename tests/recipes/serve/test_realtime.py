@@ -93,7 +93,7 @@ def test_a_committed_question_is_answered_as_by_talk(connection, talker, speech_
 
 def test_the_snippet_of_the_documentation_runs(served, talker, capsys):
     page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
-    [snippet] = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    snippet, _ = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
     exec(snippet.replace("127.0.0.1:8000", served.url.removeprefix("http://")), {})
     assert capsys.readouterr().out == said(talker.talk(Text("Who are you?")))[0]
 
@@ -198,18 +198,66 @@ def test_a_setting_that_would_be_done_wrong_is_an_error(connection, session, par
 def test_what_is_out_of_order_is_an_error(connection):
     manual(connection)
     codes = []
-    connection.response.create()
     connection.response.cancel()
     connection.input_audio_buffer.commit()
     connection.conversation.item.create(item={"type": "function_call_output", "call_id": "1", "output": "x"})
-    for _ in range(4):
+    for _ in range(3):
         codes.append(until(connection, "error")[-1].error.code)
     assert codes == [
-        "nothing_to_answer",
         "response_cancel_not_active",
         "input_audio_buffer_commit_empty",
         "invalid_value",
     ]
+
+
+def test_what_cannot_be_answered_is_a_failed_response_and_no_error_event(connection, talker):
+    manual(connection)
+    connection.response.create()
+    events = until(connection, "response.done")
+    connection.input_audio_buffer.append(audio=b64(np.zeros(24_000, np.float32)))
+    connection.input_audio_buffer.commit()
+    connection.response.create()
+    events += until(connection, "response.done")
+    failed = [event.response for event in events if event.type == "response.done"]
+    assert [response.status for response in failed] == ["failed", "failed"]
+    assert [response.status_details.error.code for response in failed] == ["nothing_to_answer", "silent_audio"]
+    assert not any(event.type == "error" for event in events)
+    connection.conversation.item.create(item=typed("Who are you?"))
+    connection.response.create()
+    assert heard(until(connection, "response.done")) == said(talker.talk(Text("Who are you?")))
+
+
+def test_each_item_says_what_it_comes_behind(connection):
+    manual(connection)
+    events = []
+    for number in (1, 2):
+        connection.conversation.item.create(item=typed("Who are you?") | {"id": f"asked-{number}"})
+        connection.response.create()
+        events += until(connection, "response.done")
+    system = {"type": "message", "role": "system", "content": [], "id": "system"}
+    connection.conversation.item.create(item=system, previous_item_id="root")
+    connection.conversation.item.create(item=typed("And now?") | {"id": "asked-3"})
+    connection.conversation.item.delete(item_id="system")
+    events += until(connection, "conversation.item.deleted")
+    added = [(event.item.id, event.previous_item_id) for event in events if event.type == "conversation.item.added"]
+    answers = [event.response.output[0].id for event in events if event.type == "response.done"]
+    assert added == [
+        ("asked-1", None),
+        (answers[0], "asked-1"),
+        ("asked-2", answers[0]),
+        (answers[1], "asked-2"),
+        ("system", None),
+        ("asked-3", answers[1]),
+    ]
+    assert events[-1].item_id == "system"
+
+
+def test_a_question_that_was_deleted_is_not_answered(connection):
+    manual(connection)
+    connection.conversation.item.create(item=typed("Who are you?") | {"id": "mine"})
+    connection.conversation.item.delete(item_id="mine")
+    connection.response.create()
+    assert until(connection, "response.done")[-1].response.status_details.error.code == "nothing_to_answer"
 
 
 def test_two_responses_at_once_are_an_error(long_talker):
