@@ -37,13 +37,17 @@ def test_it_says_where_it_is_and_stops_cleanly(checkpoint, ends):
 
 @pytest.mark.slow
 def test_its_benchmark_counts_clients_and_gaps(checkpoint):
-    done = anytalk("bench", "serve", str(checkpoint), "--clients", "2", "--seconds", "1", "--json")
+    done = anytalk("bench", "serve", str(checkpoint), "--clients", "2", "--seconds", "2", "--json")
     found = json.loads(done.stdout)
     two = found["clients"]["2"]
     assert two["answers"] >= 2
+    assert two["without_sound"] == 0
     assert 0 < two["first_sound_ms_p50"] <= two["first_sound_ms_p95"]
     assert two["speech_s"] > 0
+    assert two["gaps_per_client_minute"] == pytest.approx(two["gaps"] * 60 / (2 * 2))
     assert found["value"] == pytest.approx(two["first_sound_ms_p95"], abs=1)
+    assert found["one_after_another"]["2"]["answers"] >= 2
+    assert "2 in turn" in done.stderr
 
 
 def test_what_cannot_be_served_is_one_line(checkpoint, tmp_path):
