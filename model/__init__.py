@@ -10,6 +10,7 @@
     streaming   sound and text while they are made
     int8        a fast copy for a processor
     convert     checkpoints of the original Mini-Omni, both ways
+    hub         checkpoints on the Hugging Face hub
 
 Names are imported when they are first asked for, so that `anytalk.model.layout` costs no torch.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .continuous import ContinuousDecoding, Prefix
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
     from .decoding import Answer, End, Request, Step, decode, generate
+    from .hub import CARD, checkpoint_folder, is_hub_id, new_card, push_checkpoint
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
     from .layout import IGNORE, MINI_OMNI, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
     from .loss import OnHost, StreamLoss, label_counts, weighted_mean
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .streaming import Codec, Piece, StreamingAnswer, StreamingDecoder, StreamingText, stream
 
 __all__ = [
+    "CARD",
     "CONFIG_FILE",
     "GREEDY",
     "IGNORE",
@@ -66,12 +69,16 @@ __all__ = [
     "Turn",
     "adapter_positions",
     "backbone_fields",
+    "checkpoint_folder",
     "decode",
     "feature_frames",
     "from_mini_omni",
     "generate",
+    "is_hub_id",
     "label_counts",
     "mini_omni_0_5b",
+    "new_card",
+    "push_checkpoint",
     "quantise",
     "read_config",
     "stream",
@@ -111,6 +118,13 @@ _HOME = {
         "QuantisedBlock",
         "QuantisedLinear",
         "quantise",
+    ),
+    "hub": (
+        "CARD",
+        "checkpoint_folder",
+        "is_hub_id",
+        "new_card",
+        "push_checkpoint",
     ),
     "layout": (
         "Example",

@@ -12,6 +12,18 @@ from torch import Tensor, nn
 
 CONFIG_FILE = "config.json"
 WEIGHTS = "model.safetensors"
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+"""What may lie in a checkpoint of the text's tokenizer."""
 
 
 def write_checkpoint(

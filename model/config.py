@@ -9,6 +9,11 @@ from transformers import PreTrainedConfig
 from .layout import Layout
 
 FORMAT = "anytalk/mini-omni/1"
+MODEL_TYPE = "anytalk_mini_omni"
+"""The name under which transformers' AutoConfig knows it."""
+
+_OF_TRANSFORMERS = ("model_type", "architectures")
+"""Keys of config.json that are for transformers alone; older checkpoints lack them."""
 
 # What a Hugging Face config carries besides the network's shape.
 _NOT_SHAPE = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
@@ -71,7 +76,12 @@ class MiniOmniConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain JSON values, the inverse of `from_dict`."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, "model_type": MODEL_TYPE, "architectures": ["MiniOmni"], **asdict(self)}
+
+    @classmethod
+    def keys(cls) -> set[str]:
+        """Name the keys of `to_dict`."""
+        return {"format", *_OF_TRANSFORMERS, *(f.name for f in fields(cls))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -83,6 +93,8 @@ class MiniOmniConfig:
         rest = dict(values)
         if (found := rest.pop("format", None)) != FORMAT:
             raise ValueError(f"the config's format is {found!r}; this code reads {FORMAT!r}")
+        for key in _OF_TRANSFORMERS:
+            rest.pop(key, None)
         known = {f.name for f in fields(cls)}
         if wrong := sorted(set(rest) ^ known):
             raise ValueError(f"the config's keys are unknown or missing: {', '.join(wrong)}")

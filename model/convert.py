@@ -17,23 +17,13 @@ import yaml
 from torch import Tensor
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
-from .checkpoint import check_fits, read_config, read_weights, write_checkpoint
+from .checkpoint import TOKENIZER_FILES, check_fits, read_config, read_weights, write_checkpoint
 from .config import MiniOmniConfig, backbone_fields
 from .layout import Layout
 from .network import MiniOmni
 
 ORIGINAL_WEIGHTS = "lit_model.pth"
 CONFIG = "model_config.yaml"
-TOKENIZER_FILES = (
-    "added_tokens.json",
-    "generation_config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-)
 
 # What the original's Config takes for a key that its YAML does not name.
 _DEFAULTS: Mapping[str, Any] = {

@@ -12,11 +12,13 @@ Shapes: B = batch, K = streams (codec layers, then text), L = codec layers, T = 
 F = feature width, N = chosen positions, V = vocabulary of one stream.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, cast
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +28,13 @@ from transformers.initialization import no_init_weights
 
 from .adapter import WhisperAdapter, tts_adapter
 from .cache import DecodingCache, RowsCache
-from .checkpoint import check_fits, read_config, read_weights, write_checkpoint
+from .checkpoint import TOKENIZER_FILES, check_fits, read_config, read_weights, write_checkpoint
 from .config import MiniOmniConfig, backbone_fields
+from .hub import CARD, checkpoint_folder, push_checkpoint, register
 from .layout import MINI_OMNI
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 Features = Sequence[Tensor | Sequence[tuple[int, Tensor]] | None]
 """One entry a row: features that stand at positions 1, 2, ...; or (start, features) pairs; or None."""
@@ -281,22 +287,69 @@ class MiniOmni(nn.Module):
 
     # Checkpoints
 
-    def save_pretrained(self, folder: str | PathLike[str], tokenizer_files: Iterable[Path] = ()) -> None:
-        """Write a folder that `from_pretrained` reads; `tokenizer_files` are copied into it."""
+    def save_pretrained(self, folder: str | PathLike[str], tokenizer_files: Iterable[Path] | None = None) -> None:
+        """Write a folder that `from_pretrained` reads.
+
+        Args:
+            folder: made where it does not exist.
+            tokenizer_files: copied into it; those of the folder that the model was read from when None.
+        """
         aliases = self.aliases()
         state = {name: x for name, x in self.state_dict().items() if name not in aliases}
-        write_checkpoint(Path(folder), self.config.to_dict(), state, tokenizer_files)
+        files = self._tokenizer_files() if tokenizer_files is None else tokenizer_files
+        write_checkpoint(Path(folder), self.config.to_dict(), state, files)
+
+    def _tokenizer_files(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return [self.folder / name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = True,
+        tokenizer_files: Iterable[Path] | None = None,
+        api: "HfApi | None" = None,
+    ) -> str:
+        """Send weights, config with its fingerprints, tokenizer and card to the hub; see `hub.push_checkpoint`.
+
+        Args:
+            repo: OWNER/NAME; made if there is none.
+            private: of a new repository.
+            tokenizer_files: see `save_pretrained`.
+            api: the hub.
+
+        Returns:
+            The repository's address.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, tokenizer_files)
+            if self.folder is not None and (self.folder / CARD).is_file():
+                shutil.copy2(self.folder / CARD, folder)
+            return push_checkpoint(Path(folder), repo, private=private, api=api)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | PathLike[str], *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        cls,
+        name: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
     ) -> Self:
-        """Read a checkpoint folder, in eval mode.
+        """Read a checkpoint, in eval mode.
+
+        Args:
+            name: a folder; or an id of the hub, OWNER/NAME, or OWNER/NAME@REVISION.
+            revision: branch, tag or commit on the hub; its main branch when None.
+            dtype: precision of the weights.
+            device: where they go.
 
         Raises:
-            ValueError: if the folder is no checkpoint, or its tensors are not exactly its config's.
+            ValueError: it is neither a checkpoint's folder nor on the hub, or its tensors are not exactly its config's.
         """
-        folder = Path(folder)
+        folder = checkpoint_folder(name, revision)
         config = MiniOmniConfig.from_dict(read_config(folder))
         with _default_dtype(dtype), no_init_weights():
             model = cls(config)
@@ -390,3 +443,6 @@ def _take_final_norm(backbone: PreTrainedModel) -> nn.Module:
             setattr(base, name, nn.Identity())
             return norm
     raise ValueError(f"{shape.model_type}: no final norm found in {type(base).__name__}")
+
+
+register(MiniOmni)

@@ -6,6 +6,7 @@ shards that nothing refers to, and the same command goes on.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -66,29 +67,51 @@ def push(
         EngineError: the hub does not answer; the same call goes on.
     """
     folder, files = _files(dataset)
-    import httpx2
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     api, progress = api or HfApi(), progress or Quiet()
     progress.phase(f"asking what {repo} has")
-    shown = not are_progress_bars_disabled()
-    disable_progress_bars()  # of the client, which would draw over ours
     try:
-        url = api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
-        there = _there(api, repo, files)
-        missing = [path for path in files if path not in there or not _is_same(folder / path, files[path], there[path])]
-        progress.start("files", len(files), len(files) - len(missing))
-        for paths in _commits(missing):
-            operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths]
-            for some in _batched(operations, FILES_AT_ONCE):  # small files go with the commit
-                api.preupload_lfs_files(repo, some, repo_type="dataset", free_memory=False)
-                progress.advance(len(some))
-            api.create_commit(
-                repo, operations, commit_message=f"Add {quantity(len(paths), 'file')}", repo_type="dataset"
-            )
-        other = {*api.list_repo_files(repo, repo_type="dataset")} - files.keys() - {".gitattributes"}
+        with hub_errors(repo):
+            url = api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
+            there = _there(api, repo, files)
+            missing = [
+                path for path in files if path not in there or not _is_same(folder / path, files[path], there[path])
+            ]
+            progress.start("files", len(files), len(files) - len(missing))
+            for paths in _commits(missing):
+                operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in paths]
+                for some in _batched(operations, FILES_AT_ONCE):  # small files go with the commit
+                    api.preupload_lfs_files(repo, some, repo_type="dataset", free_memory=False)
+                    progress.advance(len(some))
+                api.create_commit(
+                    repo, operations, commit_message=f"Add {quantity(len(paths), 'file')}", repo_type="dataset"
+                )
+            other = {*api.list_repo_files(repo, repo_type="dataset")} - files.keys() - {".gitattributes"}
+    finally:
+        progress.stop()
+    return Pushed(repo, str(url), len(missing), len(files) - len(missing), len(other))
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """Say in a line what the hub refuses, without its client's progress bars, which would draw over ours.
+
+    Args:
+        repo: that is written to.
+
+    Raises:
+        SetupError: the hub refuses the name or the token.
+        EngineError: the hub does not answer.
+    """
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
     except HFValidationError as error:
         raise SetupError(f"{repo!r} cannot be the name of a repository: {_line(error)}") from error
     except HfHubHTTPError as error:
@@ -103,10 +126,8 @@ def push(
             f"sending to {repo} broke off: {_line(error.__cause__ or error)}; the same command goes on"
         ) from error
     finally:
-        progress.stop()
         if shown:
             enable_progress_bars()
-    return Pushed(repo, str(url), len(missing), len(files) - len(missing), len(other))
 
 
 def _files(dataset: str | Path) -> tuple[Path, dict[str, str]]:

@@ -11,7 +11,7 @@ def hub_folder(what: str, name: str, patterns: Sequence[str], needed: str) -> Pa
 
     Args:
         what: it is, for messages.
-        name: a folder or a hub id.
+        name: a folder; or a hub id, OWNER/NAME or OWNER/NAME@REVISION.
         patterns: of the files that are wanted.
         needed: files that the folder must hold, for messages.
 
@@ -22,8 +22,9 @@ def hub_folder(what: str, name: str, patterns: Sequence[str], needed: str) -> Pa
 
     if Path(name).is_dir():
         return Path(name)
+    repo, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(patterns)))
     except (OSError, ValueError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SetupError(

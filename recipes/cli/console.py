@@ -1,12 +1,15 @@
 """What the commands share: options, and how a result or an interruption is told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from anytalk.synth.errors import SetupError
+
+RUN_HELP = "A checkpoint's folder, a training run's (its best), or OWNER/NAME on the hub."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Set = Annotated[
@@ -30,14 +33,20 @@ def interrupted(advice: str) -> NoReturn:
     raise typer.Exit(130)
 
 
-def require_run(run: Path) -> None:
-    """Look for a model at once, since loading what reads it takes seconds.
+def require_run(run: Path, *, local: bool = False) -> None:
+    """Look for a model at once, since loading what reads it takes seconds; the hub is asked when it is loaded.
+
+    Args:
+        run: a checkpoint, a training run, or an id of the hub.
+        local: an id of the hub will not do.
 
     Raises:
         SetupError: there is nothing of that name.
     """
-    if not run.exists():
-        raise SetupError(f"{run} does not exist; name a checkpoint or a training run")
+    # As `anytalk.model.is_hub_id`, which would import torch.
+    if not run.exists() and (local or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", str(run))):
+        other = "" if local else ", or OWNER/NAME on the hub"
+        raise SetupError(f"{run} does not exist; name a checkpoint or a training run{other}")
 
 
 def overrides(settings: list[str] | None) -> dict[str, object]:

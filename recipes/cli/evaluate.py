@@ -108,7 +108,7 @@ def evaluate(
     Suites: asr transcribes (A1T1), tts reads aloud (T1A1), text answers in writing (T1T2), speech answers recordings
     (A1T2, A1A2).
     """
-    require_run(run)
+    require_run(run, local=True)
     if suite is not None:
         from anytalk.recipes.suites import SuiteOptions, evaluate_suite
 

@@ -1,7 +1,8 @@
-"""`anytalk export` and `anytalk push`: a dataset in the format of another tool, or on the hub."""
+"""`anytalk export` and `anytalk push`: a dataset in the format of another tool; a dataset or a model on the hub."""
 
 import dataclasses
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -240,22 +241,38 @@ def preferences(
 
 
 @app.command(
-    epilog="Examples:  anytalk push out/quickstart/dataset me/quickstart  |  anytalk push DATASET OWNER/NAME --public"
+    epilog="Examples:  anytalk push out/quickstart/dataset me/quickstart  |  anytalk push RUN OWNER/NAME --public"
 )
 def push(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Folder that anytalk build wrote.")],
+    what: Annotated[
+        str, typer.Argument(metavar="DATASET|RUN", help="Folder that anytalk build wrote; or a run, or a checkpoint.")
+    ],
     repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the hub; made if there is none.")],
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public; private by default.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send a finished dataset to the Hugging Face hub; what is there already is not sent again."""
+    """Send a dataset or a trained model to the Hugging Face hub; what is there already is not sent again."""
+    try:
+        if any((Path(what) / name).exists() for name in ("config.json", "best")):
+            _push_model(what, repo, public, as_json)
+        else:
+            _push_dataset(what, repo, public, as_json)
+    except KeyboardInterrupt:
+        interrupted(f"the same command sends what {repo} lacks")
+
+
+def _push_model(run: str, repo: str, public: bool, as_json: bool) -> None:
+    from anytalk.recipes.talk import push_model
+
+    found = push_model(run, repo, public=public)
+    emit(dataclasses.asdict(found), as_json, f"{found.url}: {found.checkpoint} sent; anytalk talk {repo} talks with it")
+
+
+def _push_dataset(dataset: str, repo: str, public: bool, as_json: bool) -> None:
     from anytalk.pipelines.progress import reporter
     from anytalk.pipelines.push import push as send
 
-    try:
-        found = send(dataset, repo, public=public, progress=reporter())
-    except KeyboardInterrupt:
-        interrupted(f"the same command sends what {repo} lacks")
+    found = send(dataset, repo, public=public, progress=reporter())
     other = f"; it has {quantity(found.files_other, 'file')} that are none of this dataset" if found.files_other else ""
     sent = f"{quantity(found.files_sent, 'file')} sent, {found.files_there} there already{other}"
     emit(dataclasses.asdict(found), as_json, f"{found.url}: {sent}")

@@ -13,7 +13,7 @@ from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
 
-from .console import Json, emit, require_run
+from .console import RUN_HELP, Json, emit, require_run
 
 app = typer.Typer()
 
@@ -26,7 +26,7 @@ anytalk serve RUN --device cuda --dtype bfloat16 --save conversations/"""
 
 @app.command(epilog=EPILOG)
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")] = (
         "127.0.0.1"
     ),

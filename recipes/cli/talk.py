@@ -13,7 +13,7 @@ from anytalk.recipes.device import Device, ModelDtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.wording import quantity
 
-from .console import Json, emit, interrupted, require_run
+from .console import RUN_HELP, Json, emit, interrupted, require_run
 
 if TYPE_CHECKING:
     from anytalk.model import Piece
@@ -37,7 +37,7 @@ ANSWERS = "answers.jsonl"
 
 @app.command(epilog=EPILOG)
 def talk(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)],
     question: Annotated[
         Path | None,
         typer.Argument(metavar="QUESTION", help="A recording up to 30 s (wav, flac, mp3, ...), or a folder of them."),

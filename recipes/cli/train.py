@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,13 @@ app = typer.Typer()
 CONVERT_HELP = "FORMAT is what SRC is in, unless --to says what DST will be in. DST is a new folder."
 
 
+class Log(StrEnum):
+    """Who may watch a run; as `anytalk.recipes.train.logs.Log`, which would import torch."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 @app.command(
     epilog="Examples:  anytalk train talker --data out/quickstart/dataset --out out/talker  |  "
     "anytalk train mini-omni --data SHARDS --dry-run  |  "
@@ -36,7 +44,10 @@ def train(
         bool,
         typer.Option("--allow-change", help="Go on with another learning rate, or with more steps; it is recorded."),
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard files as well.")] = False,
+    log: Annotated[
+        list[Log] | None,
+        typer.Option(help="Who gets the metrics besides metrics.jsonl; repeatable. Both are extras."),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Load everything, say what the run would be, and train nothing.")
     ] = False,
@@ -56,7 +67,12 @@ def train(
     target = out or f"out/{loaded.name}"
     try:
         summary = run_training(
-            loaded, target, workers=workers, progress=reporter(), tensorboard=tensorboard, allow_change=allow_change
+            loaded,
+            target,
+            workers=workers,
+            progress=reporter(),
+            logs=[each.value for each in log or ()],
+            allow_change=allow_change,
         )
     except KeyboardInterrupt:
         interrupted(f"the last checkpoint is in {target}; the same command goes on from there")

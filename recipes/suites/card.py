@@ -11,12 +11,12 @@ from typing import Any, cast
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from anytalk.model import CARD, new_card
 from anytalk.synth.errors import SetupError
 
 from .figure import COLUMNS, NAMES, table_rows
 from .page import TITLES
 
-CARD = "README.md"
 BEGIN, END = "<!-- anytalk eval {what}: begin -->", "<!-- anytalk eval {what}: end -->"
 
 TASKS = {
@@ -41,7 +41,7 @@ def write_card(checkpoint: Path, model: str, result: Mapping[str, Any]) -> Path:
     """
     path = checkpoint / CARD
     try:
-        card = ModelCard.load(path) if path.is_file() else _new_card(model)
+        card = ModelCard.load(path) if path.is_file() else new_card(model)
     except (ValueError, OSError, TypeError, KeyError, yaml.YAMLError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SetupError(
@@ -58,17 +58,6 @@ def write_card(checkpoint: Path, model: str, result: Mapping[str, Any]) -> Path:
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}; leave the card with --no-card") from error
     return path
-
-
-def _new_card(model: str) -> ModelCard:
-    data = ModelCardData(
-        library_name="anytalk",
-        pipeline_tag="audio-to-audio",
-        tags=["mini-omni", "speech-to-speech", "anytalk"],
-        model_name=model,
-    )
-    text = f"# {model}\n\nA model that hears and speaks, trained with anytalk. `anytalk talk` talks with it.\n"
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
 
 def _results(result: Mapping[str, Any]) -> list[EvalResult]:

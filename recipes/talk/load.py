@@ -1,10 +1,11 @@
 """A trained model and the engines that belong to it: found in a folder, loaded by the names in its checkpoint."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni, quantise
+from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni, checkpoint_folder, quantise
 from anytalk.recipes.train import BEST
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.device import Dtype, check_dtype, torch_device, torch_dtype
@@ -13,25 +14,22 @@ from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper, load_whisper
 
 
-def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32", *, int8: bool = False) -> MiniOmni:
+def load_model(run: str | Path, device: str = "cpu", dtype: Dtype = "float32", *, int8: bool = False) -> MiniOmni:
     """Read a model, in eval mode.
 
     Args:
-        run: a checkpoint's folder, or the folder of a training run, whose best checkpoint is meant.
+        run: a checkpoint's folder; the folder of a training run, whose best checkpoint is meant; or an id of the hub,
+            OWNER/NAME or OWNER/NAME@REVISION.
         device: where it computes; see `synth.device.resolve`.
         dtype: precision of its weights.
         int8: quantise it, which takes float32 weights on the CPU.
 
     Raises:
-        SetupError: it is neither, the checkpoint is not in order, or the device or precision cannot be had.
+        SetupError: it is none of these, the checkpoint is not in order, or the device or precision cannot be had.
     """
     on = torch_device(device)
     check_dtype(dtype, str(on))
-    folder = run if (run / CONFIG_FILE).is_file() else run / BEST
-    if not (folder / CONFIG_FILE).is_file():
-        if (run / ORIGINAL_WEIGHTS).is_file():
-            raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
-        raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG_FILE} and no {BEST}")
+    folder = run_checkpoint(run)
     try:
         model = MiniOmni.from_pretrained(folder, dtype=torch_dtype(dtype), device=str(on))
     except ValueError as error:
@@ -42,6 +40,24 @@ def load_model(run: Path, device: str = "cpu", dtype: Dtype = "float32", *, int8
         return quantise(model)
     except ValueError as error:
         raise SetupError(f"--int8: {error}") from error
+
+
+def run_checkpoint(run: str | Path) -> Path:
+    """Give the folder of a checkpoint; see `load_model`.
+
+    Raises:
+        SetupError: there is none.
+    """
+    try:
+        run = checkpoint_folder(run)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    folder = run if (run / CONFIG_FILE).is_file() else run / BEST
+    if not (folder / CONFIG_FILE).is_file():
+        if (run / ORIGINAL_WEIGHTS).is_file():
+            raise SetupError(f"{run} is a checkpoint of the original; run: anytalk convert mini-omni {run} NEW")
+        raise SetupError(f"{run} is neither a checkpoint nor a training run: it has no {CONFIG_FILE} and no {BEST}")
+    return folder
 
 
 def load_engines(
@@ -71,8 +87,11 @@ def _named_codec(named: Mapping[str, Any], device: str) -> Codec:
     bundled = load_codec("bundled", device=device)
     if not difference(named, bundled.fingerprint):
         return bundled
+    # On the hub, the very commit: weights that were changed since would be another codec.
+    commit = str(named.get("revision", ""))
+    pinned = f"{named['name']}@{commit}" if re.fullmatch("[0-9a-f]{40}", commit) else named["name"]
     try:
-        return load_codec(named["name"], device=device)
+        return load_codec(pinned, device=device)
     except SetupError as error:
         raise SetupError(f"the checkpoint's codec {named['name']} cannot be loaded; give --codec: {error}") from error
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -39,9 +39,12 @@ from anytalk.synth.audio import PCM16_SCALE, Waveform, check_waveform, read_audi
 from anytalk.synth.batch import raise_first
 from anytalk.synth.codec import Codec
 from anytalk.synth.codec.order import LAYERS
+from anytalk.synth.device import Dtype
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper
+
+from .load import load_engines, load_model
 
 MAX_QUESTION_S = 30.0
 MAX_POSITIONS = 2048
@@ -144,6 +147,42 @@ class Talker:
         self.seed, self.max_frames = seed, max_frames
         longest = getattr(model.backbone.config, "max_position_embeddings", MAX_POSITIONS)
         self.max_positions = min(MAX_POSITIONS, longest)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        run: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: Dtype = "float32",
+        int8: bool = False,
+        codec: str | None = None,
+        whisper: str | None = None,
+        text: Sampling = GREEDY,
+        audio: Sampling = GREEDY,
+        seed: int = 0,
+        max_frames: int | None = None,
+    ) -> Self:
+        """Load a model with the tokenizer, the codec and the Whisper that its checkpoint names.
+
+        Args:
+            run: see `load_model`: a folder, or an id of the hub.
+            device: see `load_model`.
+            dtype: see `load_model`.
+            int8: see `load_model`.
+            codec: see `load_engines`.
+            whisper: see `load_engines`.
+            text: see the class, as the rest.
+            audio: how codes are chosen.
+            seed: where chance comes from.
+            max_frames: longest answer in codec frames.
+
+        Raises:
+            SetupError: one of them cannot be had, or they do not belong together.
+        """
+        model = load_model(run, device, dtype, int8=int8)
+        engines = load_engines(model, codec, whisper, device)
+        return cls(model, *engines, text=text, audio=audio, seed=seed, max_frames=max_frames)
 
     def talk(self, question: Question, task: Task | None = None) -> Iterator[Piece]:
         """Answer a question, piece by piece. It is read now, and heard when the first piece is asked for.

@@ -15,6 +15,7 @@ Shapes: B = batch, K = streams, T = positions.
 import gc
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from anytalk.recipes.data import Rows, encoder, load_tokenizer
 from . import checkpoint
 from .checkpoint import TrainingState
 from .folder import SUMMARY, TOKENIZER, Totals, read_summary
-from .metrics import MetricsLog, note
+from .logs import Log, MetricsLog, note
 from .order import with_steps
 from .recipe import TrainingRecipe
 from .speed import matmul_rate
@@ -37,7 +38,7 @@ from .workers import ProcessGroup
 
 
 def run_worker(
-    recipe: TrainingRecipe, run: Path, group: ProcessGroup, progress: Reporter, tensorboard: bool = False
+    recipe: TrainingRecipe, run: Path, group: ProcessGroup, progress: Reporter, logs: Sequence[Log] = ()
 ) -> dict[str, Any]:
     """Do one worker's part of a prepared run; all workers call it.
 
@@ -46,7 +47,7 @@ def run_worker(
         run: folder that `claim_folder` has seen; with several machines, on a file system that they share.
         group: the workers.
         progress: who is told; only the first worker's is used.
-        tensorboard: write RUN/tensorboard as well.
+        logs: who else gets the metrics.
     """
     # What is trained on
     progress = progress if group.is_main else Quiet()
@@ -61,7 +62,7 @@ def run_worker(
     at = TrainingState()
     if folder := checkpoint.latest(run):
         at = checkpoint.read_state(folder)
-    log = MetricsLog(run, at.step, tensorboard) if group.is_main else None
+    log = MetricsLog(run, at.step, logs, recipe.model_dump(mode="json")) if group.is_main else None
     progress.phase("measuring this device")
     peak = matmul_rate(group.device, torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32)
 

@@ -2,22 +2,24 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anytalk.synth.errors import AnyTalkError, SetupError
 
+from .logs import Log
 from .recipe import TrainingRecipe
 
 
-def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: bool) -> None:
+def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, logs: Sequence[Log]) -> None:
     """Train on a running cluster where there is one (RAY_ADDRESS), and else on this machine.
 
     Args:
         recipe: what to do.
         run: folder that `claim_folder` has seen; with several machines, on a file system that they share.
         workers: how many processes; each has a GPU where the cluster has any.
-        tensorboard: see `train.train`.
+        logs: see `train.train`.
 
     Raises:
         SetupError: the cluster has too few cores or GPUs, or what `run_worker` raises.
@@ -47,7 +49,7 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, tensorboard: b
             )
         trainer = TorchTrainer(
             _worker,
-            train_loop_config={"recipe": recipe.model_dump(mode="json"), "run": str(run), "tensorboard": tensorboard},
+            train_loop_config={"recipe": recipe.model_dump(mode="json"), "run": str(run), "logs": [*logs]},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             run_config=RunConfig(name="ray", storage_path=str(run)),
         )
@@ -71,7 +73,7 @@ def _worker(config: dict[str, Any]) -> None:
     from .workers import ProcessGroup
 
     recipe = TrainingRecipe.model_validate(config["recipe"])
-    run_worker(recipe, Path(config["run"]), ProcessGroup.current(get_device()), reporter(), config["tensorboard"])
+    run_worker(recipe, Path(config["run"]), ProcessGroup.current(get_device()), reporter(), config["logs"])
 
 
 def _ours(error: BaseException) -> AnyTalkError | None:

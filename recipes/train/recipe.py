@@ -127,7 +127,9 @@ class Data(Section):
 class Model(Section):
     """What the run starts from: exactly one of `checkpoint`, `backbone` and `shape`, and what is built around it."""
 
-    checkpoint: str | None = Field(None, description="a MiniOmni checkpoint folder; the keys below do not apply then")
+    checkpoint: str | None = Field(
+        None, description="a MiniOmni checkpoint: folder or hub id; the keys below do not apply then"
+    )
     backbone: str | None = Field(None, description="a pretrained causal language model: hub id or folder")
     shape: dict[str, Any] | None = Field(None, description="a Hugging Face config, such as {model_type: qwen2, ...}")
     vocabulary: int = Field(2048, ge=300, description="of the BPE that is trained on the corpus (with shape)")

@@ -1,6 +1,7 @@
 """A training run: its folder is claimed, then one process trains, or several do through Ray Train."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from anytalk.pipelines.recipe import Hub
 from anytalk.synth.errors import SetupError
 
 from .folder import claim_folder, locked, read_summary
+from .logs import Log, require
 from .loop import run_worker
 from .recipe import TrainingRecipe
 from .workers import ProcessGroup
@@ -20,7 +22,7 @@ def train(
     *,
     workers: int = 1,
     progress: Reporter | None = None,
-    tensorboard: bool = False,
+    logs: Sequence[Log] = (),
     allow_change: bool = False,
 ) -> dict[str, Any]:
     """Train, or go on with a run.
@@ -31,7 +33,7 @@ def train(
         workers: processes that share the work; more than one are started through Ray Train. Under `torchrun`, whose
             processes all call this function, leave it at 1.
         progress: who is told how far it is.
-        tensorboard: write RUN/tensorboard as well.
+        logs: who gets the metrics besides metrics.jsonl: `tensorboard`, `wandb`.
         allow_change: go on although the schedule is another than before; see `folder.CHANGEABLE`.
 
     Returns:
@@ -39,8 +41,10 @@ def train(
 
     Raises:
         SetupError: the recipe, the datasets or the folder do not allow the run.
+        MissingExtra: one of `logs` is not installed.
         TrainingStopped: the loss became NaN or infinite, or memory ran out.
     """
+    require(logs)
     run = Path(out).absolute()
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(ProcessGroup.of_torchrun())
@@ -54,10 +58,10 @@ def train(
 
         group.main_first(claim)
         if workers == 1:
-            return run_worker(recipe, run, group, progress or Quiet(), tensorboard)
+            return run_worker(recipe, run, group, progress or Quiet(), logs)
         from .ray import train_on_ray
 
-        train_on_ray(_located(recipe), run, workers, tensorboard)
+        train_on_ray(_located(recipe), run, workers, logs)
         return read_summary(run)
 
 

@@ -24,7 +24,7 @@ from anytalk.synth.wording import quantity
 
 from . import checkpoint
 from .checkpoint import TrainingState
-from .metrics import by_stream
+from .logs import by_stream
 from .order import shares_of, stage_loader
 from .parts import choose, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields, read_config
+from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields, checkpoint_folder, read_config
 from anytalk.pipelines.dataset import CODE_LAYERS
 from anytalk.recipes.data import TOKENIZER, Encoding, tokenizer_files, train_tokenizer
 from anytalk.synth.errors import SetupError
@@ -32,7 +32,7 @@ def make_tokenizer(recipe: Model, texts: Iterable[str], folder: Path) -> None:
     if recipe.shape is not None:
         train_tokenizer(texts, recipe.vocabulary).save(str(folder / TOKENIZER))
     elif recipe.checkpoint is not None:
-        for path in tokenizer_files(Path(recipe.checkpoint)):
+        for path in tokenizer_files(_checkpoint(recipe.checkpoint)):
             shutil.copy2(path, folder / path.name)
     else:
         try:
@@ -41,6 +41,18 @@ def make_tokenizer(recipe: Model, texts: Iterable[str], folder: Path) -> None:
             raise SetupError(f"no tokenizer for model.backbone {recipe.backbone}: {_first_line(error)}") from error
     if not (folder / TOKENIZER).is_file():
         raise SetupError(f"{recipe.checkpoint or recipe.backbone} has no {TOKENIZER}; put its language model's there")
+
+
+def _checkpoint(name: str) -> Path:
+    """Folder of a checkpoint, which the hub gives where there is no such folder.
+
+    Raises:
+        SetupError: it does not.
+    """
+    try:
+        return checkpoint_folder(name)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 # Models
@@ -55,7 +67,7 @@ def codebook_size(recipe: Model) -> int:
     if recipe.checkpoint is None:
         return recipe.codebook_size
     try:
-        return MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint))).layout.codebook_size
+        return MiniOmniConfig.from_dict(read_config(_checkpoint(recipe.checkpoint))).layout.codebook_size
     except ValueError as error:
         raise SetupError(str(error)) from error
 
@@ -68,7 +80,7 @@ def model_layout(recipe: Model, tokenizer: Tokenizer) -> tuple[Layout, int]:
     """
     try:
         if recipe.checkpoint is not None:
-            config = MiniOmniConfig.from_dict(read_config(Path(recipe.checkpoint)))
+            config = MiniOmniConfig.from_dict(read_config(_checkpoint(recipe.checkpoint)))
             return config.layout, config.stack
         if recipe.backbone is None:
             size = tokenizer.get_vocab_size()

@@ -85,7 +85,7 @@ def load_snac(
     """Load SNAC from the hub or from a folder.
 
     Args:
-        name: folder of config.json with model.safetensors or pytorch_model.bin, or a hub id.
+        name: folder of config.json with model.safetensors or pytorch_model.bin, or a hub id with or without @REVISION.
         threads: of one call on a CPU.
         noise_seed: seed of the noise that decoding adds.
         compiled: compile some layers with `torch.compile`, which needs a C++ compiler and, once a process, some
@@ -107,7 +107,7 @@ def load_snac(
         raise SetupError("a compiled SNAC needs a C++ compiler; install g++ or clang++, or leave it uncompiled")
     weights = weights_file(folder)
     fingerprint = {
-        "name": name if revision else folder.resolve().name,
+        "name": name.partition("@")[0] if revision else folder.resolve().name,
         "revision": revision or "folder",
         "sha256": file_sha256(weights),
         **gpu_fingerprint(str(on)),

@@ -1,4 +1,4 @@
-"""A server that speaks as much of the Hugging Face hub's protocol as sending files to a dataset takes."""
+"""A server that speaks as much of the Hugging Face hub's protocol as sending files and reading a repository take."""
 
 import base64
 import contextlib
@@ -7,10 +7,12 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from huggingface_hub import constants
 
 TOKEN = "hf_of_a_test"
 LARGE_BYTES = 20_000
@@ -25,6 +27,10 @@ class Hub:
         self.private: dict[str, bool] = {}
         self.large: dict[str, bytes] = {}
         self.commits: list[list[str]] = []
+        self.revisions: dict[str, dict[str, dict[str, bytes]]] = {}
+        """Files of each repository at each commit; tests add branches and tags."""
+        self.read: list[str] = []
+        """Files that were downloaded."""
         self.fail_commits = 0
         """How many of the next commits are answered with 503."""
         self.url = ""
@@ -65,13 +71,52 @@ class _Handler(BaseHTTPRequestHandler):
             return found
         return found | {"lfs": {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}}
 
+    def do_HEAD(self) -> None:
+        self._file(with_content=False)
+
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
+        path = unquote(urlsplit(self.path).path)
         repo = "/".join(path.split("/")[3:5])
-        if "/tree/" in path and repo in self.hub.repos:
-            self._answer([self._described(name, content) for name, content in self.hub.repos[repo].items()])
+        if "/resolve/" in path:
+            self._file(with_content=True)
+        elif "/tree/" in path and repo in self.hub.repos:
+            files = self._at(repo, path.partition("/tree/")[2])
+            self._answer([self._described(name, content) for name, content in files.items()])
+        elif "/revision/" in path and self._at(repo, path.partition("/revision/")[2]) is not None:
+            oid = self._commit_of(repo, path.partition("/revision/")[2])
+            self._answer({"id": repo, "sha": oid, "siblings": [], "tags": [], "private": True})
         else:
+            self.send_response(404)
+            missing = "RevisionNotFound" if repo in self.hub.repos else "RepoNotFound"
+            self.send_header("X-Error-Code", missing)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def _at(self, repo: str, revision: str) -> dict[str, bytes] | None:
+        """Files of a repository at a revision; those of today where nobody asks for another."""
+        revisions = self.hub.revisions.get(repo, {})
+        return revisions.get(revision, self.hub.repos.get(repo) if revision in ("main", "") else None)
+
+    def _commit_of(self, repo: str, revision: str) -> str:
+        files = self._at(repo, revision)
+        found = (oid for oid, there in self.hub.revisions[repo].items() if there == files and len(oid) == 40)
+        return next(found)
+
+    def _file(self, *, with_content: bool) -> None:
+        repo, _, rest = unquote(urlsplit(self.path).path).lstrip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        content = (self._at(repo, revision) or {}).get(name)
+        if content is None:
             self._answer({"error": "not found"}, 404)
+            return
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", self._commit_of(repo, revision))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if with_content:
+            self.hub.read.append(name)
+            self.wfile.write(content)
 
     def do_PUT(self) -> None:
         oid, content = self.path.rpartition("/")[2], self._body()
@@ -133,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             paths.append(value["path"])
         self.hub.commits.append(paths)
         oid = hashlib.sha1(body).hexdigest()
+        self.hub.revisions.setdefault(repo, {})[oid] = dict(self.hub.repos[repo])
         self._answer({"commitUrl": f"{self.hub.url}/datasets/{repo}/commit/{oid}", "commitOid": oid})
 
     def _paths(self, repo: str, body: bytes) -> None:
@@ -154,3 +200,23 @@ def hub_server() -> Iterator[Hub]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def reading_hub(monkeypatch: Any, cache: Path) -> Iterator[Hub]:
+    """Serve an empty hub that the client of this process asks; the tests run offline.
+
+    Args:
+        monkeypatch: pytest's.
+        cache: for what is downloaded.
+    """
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # This server knows nothing of Xet, which the client takes where it is installed.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    with hub_server() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        yield hub

@@ -100,9 +100,9 @@ def test_a_recipe_of_another_kind_is_one_line_with_the_command_that_takes_it(tmp
 
 @pytest.mark.parametrize("command", ["talk", "eval"])
 def test_a_model_that_is_not_there_is_named(command, tmp_path):
-    asked = ["--text", "Hello?"] if command == "talk" else [tmp_path]
+    asked, hub = ([tmp_path], "") if command == "eval" else (["--text", "Hello?"], ", or OWNER/NAME on the hub")
     assert refused(command, tmp_path / "gone", *asked) == [
-        f"anytalk: {tmp_path / 'gone'} does not exist; name a checkpoint or a training run"
+        f"anytalk: {tmp_path / 'gone'} does not exist; name a checkpoint or a training run{hub}"
     ]
 
 

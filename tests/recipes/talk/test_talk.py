@@ -455,7 +455,7 @@ def test_what_cannot_be_done_is_one_line_before_any_model_is_loaded(anytalk, que
         (["RUN", question, "--out", question], f"--out {question} is the question itself; name another file"),
         (["RUN", "twins", "--out", "twins"], None),
         (["RUN", "empty"], None),
-        (["RUN", question], "RUN does not exist; name a checkpoint or a training run"),
+        (["RUN", question], "RUN does not exist; name a checkpoint or a training run, or OWNER/NAME on the hub"),
     ]:
         code, out, err = anytalk("talk", *arguments)
         assert (code, out, err.count("\n")) == (2, b"", 1), err

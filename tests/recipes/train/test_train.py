@@ -30,7 +30,7 @@ from anytalk.recipes.train.run import train
 from anytalk.recipes.train.stage import StageTrainer, TrainingStopped
 from anytalk.recipes.train.start import start_model
 from anytalk.recipes.train.workers import ProcessGroup
-from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -364,17 +364,6 @@ def test_another_error_stays_what_it_is(write_dataset, tmp_path):
     training.loss.register_forward_pre_hook(fail)
     with training, pytest.raises(RuntimeError, match="shapes differ"):
         training.step(start, 1e9)
-
-
-def test_tensorboard_is_an_extra(write_dataset, tmp_path):
-    try:
-        import tensorboard  # noqa: F401 - only whether it is there
-    except ModuleNotFoundError:
-        with pytest.raises(MissingExtra, match=r'pip install "anytalk\[tensorboard\]"'):
-            train(a_recipe(write_dataset()), tmp_path / "run", tensorboard=True)
-    else:
-        train(a_recipe(write_dataset()), tmp_path / "run", tensorboard=True)
-        assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
 # Many workers

@@ -1,42 +1,15 @@
-"""The record of a run: a JSON line for each step and evaluation, and TensorBoard where it is asked for."""
+"""The record of a run: a JSON line for each step and evaluation, and what watches it besides, where that is wanted."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from anytalk.synth.extra import import_extra
+from .watcher import Log, Watcher, watch
 
 METRICS = "metrics.jsonl"
-
-
-class Tensorboard:
-    """Scalars for TensorBoard.
-
-    Args:
-        folder: where its event files go.
-
-    Raises:
-        MissingExtra: tensorboard is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        import_extra("tensorboard", "TensorBoard", "tensorboard")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(folder))
-
-    def write(self, metrics: Mapping[str, Any]) -> None:
-        """Write every number."""
-        for key, value in metrics.items():
-            if isinstance(value, int | float) and key != "step":
-                self._writer.add_scalar(key, value, metrics["step"])
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        self._writer.close()
 
 
 class MetricsLog:
@@ -45,14 +18,16 @@ class MetricsLog:
     Args:
         run: folder of the run.
         step: steps that the checkpoint has seen; lines of later ones are dropped, for they will come again.
-        tensorboard: write RUN/tensorboard as well.
+        logs: who else gets them.
+        recipe: the run's, for those who keep it.
 
     Raises:
-        MissingExtra: tensorboard is asked for and not installed.
+        MissingExtra: one of `logs` is not installed.
+        SetupError: one of `logs` does not start.
     """
 
-    def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
-        self._tensorboard = Tensorboard(run / "tensorboard") if tensorboard else None
+    def __init__(self, run: Path, step: int, logs: Sequence[Log] = (), recipe: Mapping[str, Any] | None = None) -> None:
+        self._watchers: list[Watcher] = [watch(log, run, step, recipe or {}) for log in logs]
         path = run / METRICS
         kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
         path.write_text("".join(f"{line}\n" for line in kept))
@@ -61,14 +36,14 @@ class MetricsLog:
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Add a line."""
         self._file.write(json.dumps(metrics) + "\n")
-        if self._tensorboard is not None:
-            self._tensorboard.write(metrics)
+        for watcher in self._watchers:
+            watcher.write(metrics)
 
     def close(self) -> None:
         """Close the files."""
         self._file.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for watcher in self._watchers:
+            watcher.close()
 
 
 def _lines(path: Path) -> list[str]:
