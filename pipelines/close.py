@@ -43,8 +43,8 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
     manifest = manifest_of(judgement, plan, finished, versions)
     store.write(CARD, dataset_card(manifest, rerolled=judgement.rerolls).encode())
     store.write(MANIFEST, commit.json_bytes(manifest))
-    for path in (CARD, MANIFEST, *announcements, *sidecar_paths):
-        files[path] = sha256(store.read(path))
+    others = [CARD, MANIFEST, *announcements, *sidecar_paths]
+    files |= zip(others, map(sha256, store.read_each(others)), strict=True)
     store.write(CHECKSUMS, checksums_bytes(files))
 
 

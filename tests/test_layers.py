@@ -22,6 +22,7 @@ ROOMS: dict[str, list[str]] = {
         "seed",
         "wording",
         "extra",
+        "remote",
         "engine",
         "language",
         "recording",

@@ -136,8 +136,7 @@ def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:
     folders = tuple(f"{folder}/" for folder in (*FOLDERS.values(), "units", "plan"))
     stray = [path for path in store.files() if path not in keep and (path.endswith(PART) or path.startswith(folders))]
     refuse_foreign(store, [path for path in stray if path.startswith("units/") and path.endswith(".json")], judgement)
-    for path in stray:
-        store.delete(path)
+    store.delete_each(stray)
     return stray
 
 

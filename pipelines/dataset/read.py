@@ -79,9 +79,8 @@ def rows_of(store: Store, columns: Sequence[str]) -> Iterator[BuiltConversation]
 
 def _columns(store: Store, path: str, names: Sequence[str]) -> pa.Table:
     """Some columns of a shard; of the others, which are most of it, nothing is read."""
-    full = store.full(path)
     try:
-        with pa.memory_map(full) if store.local else pa.PythonFile(store.filesystem.open(full, "rb")) as file:
+        with store.open(path) as file:
             schema = pa.ipc.open_file(file).schema
             if missing := [name for name in names if name not in schema.names]:
                 raise SetupError(f"{store} has no column {missing[0]!r}; it has: {', '.join(schema.names)}")

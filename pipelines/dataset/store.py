@@ -4,19 +4,23 @@ A file is either named by its content (and may be written twice, with the same b
 first writer wins, everybody else is told so. Local files are written beside, synchronised to the disk and renamed.
 """
 
+import contextlib
+import functools
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import fsspec
+import pyarrow as pa
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from anytalk.synth.errors import EngineError, SetupError
+from anytalk.synth.remote import BUCKETS, filesystem_of
 
 PART = ".part"
 """End of the name of a local file that is being written. Nothing reads it; what a killed writer left is collected."""
@@ -25,7 +29,16 @@ FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryErr
 """Errors that say what is there; another try would say the same."""
 
 READERS = 32
-"""Files of an object store that are read at once."""
+"""Files of an object store that are read, or deleted, at once."""
+
+LISTED_FILES = 1024
+"""Files of an object store that are asked for together."""
+
+BEATEN = ("PreconditionFailed", "ConditionalRequestConflict")
+"""What S3 and its like call it when somebody else creates a file at the same time: 412 and 409."""
+
+AHEAD_BYTES = 2**18
+"""Of a file of an object store that is read in parts, behind what is asked for."""
 
 COPIED_BYTES = 2**20
 """Of a large file, at once."""
@@ -49,11 +62,10 @@ class Store:
     """
 
     def __init__(self, root: str | Path, attempts: int = 5, backoff_s: float = 0.5) -> None:
-        try:
-            self.filesystem, self.root = fsspec.core.url_to_fs(str(root))
-        except (ImportError, ValueError) as error:
-            raise SetupError(f"{root} cannot be opened: {error}") from error
+        self.filesystem, self.root = filesystem_of(str(root))
         self.local = isinstance(self.filesystem, LocalFileSystem)
+        protocols = self.filesystem.protocol
+        self._is_bucket = not BUCKETS.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
         self.attempts, self.backoff_s = attempts, backoff_s
 
     def __str__(self) -> str:
@@ -83,8 +95,27 @@ class Store:
         """
         if self.local or len(paths) < 2:
             return [self.read(path) for path in paths]
-        with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self.read, paths))
+        if not isinstance(self.filesystem, AsyncFileSystem):
+            with ThreadPoolExecutor(READERS) as pool:
+                return list(pool.map(self.read, paths))
+        read: list[bytes] = []
+        for start in range(0, len(paths), LISTED_FILES):
+            some = paths[start : start + LISTED_FILES]
+            found = self._tried(f"read {some[0]}, ...", functools.partial(self._read_together, some))
+            # What failed is tried again by itself, as others that were read with it did not.
+            read += [found[path] if path in found else self.read(path) for path in some]
+        return read
+
+    def open(self, path: str) -> Any:
+        """Open a file as Arrow reads it, for a look at parts of it; to be closed by whoever asked.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+        """
+        if self.local:
+            return pa.memory_map(self.full(path))
+        # What is not wanted lies between what is, so that little is read ahead.
+        return pa.PythonFile(self.filesystem.open(self.full(path), "rb", block_size=AHEAD_BYTES))
 
     def write(self, path: str, content: bytes) -> None:
         """Write or overwrite a file that nothing refers to yet."""
@@ -98,9 +129,18 @@ class Store:
 
         def send() -> None:
             self._make_parent(path)
-            self.filesystem.put_file(str(file), self.full(path))
+            with self._bucket():
+                self.filesystem.put_file(str(file), self.full(path))
 
         self._tried(f"write {path}", send)
+
+    def get(self, path: str, file: Path) -> None:
+        """Copy a file to a local one, however large it is.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        self._tried(f"read {path}", lambda: self.filesystem.get_file(self.full(path), str(file)))
 
     def create(self, path: str, content: bytes) -> bool:
         """Create a file whole, if there is none of this name.
@@ -120,6 +160,15 @@ class Store:
                 return
 
         self._tried(f"delete {path}", remove)
+
+    def delete_each(self, paths: Sequence[str]) -> None:
+        """Delete several files; see `delete`."""
+        if self.local or len(paths) < 2:
+            for path in paths:
+                self.delete(path)
+            return
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self.delete, paths))
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Every file below a folder, relative to the root, with its bytes; sorted, from one listing."""
@@ -141,10 +190,17 @@ class Store:
         """Every file below a folder, relative to the root, sorted."""
         return list(self.sizes(folder))
 
+    def _read_together(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Bytes of those of some files that could be read, by path."""
+        names = {self.full(path): path for path in paths}
+        found = self.filesystem.cat(list(names), on_error="return", batch_size=READERS)
+        return {names[name]: content for name, content in found.items() if name in names and type(content) is bytes}
+
     def _write(self, path: str, content: bytes | Path) -> None:
         self._make_parent(path)
         if not self.local:
-            self.filesystem.pipe_file(self.full(path), content)
+            with self._bucket():
+                self.filesystem.pipe_file(self.full(path), content)
             return
         part = self._part(path, content)
         try:
@@ -159,9 +215,14 @@ class Store:
         self._make_parent(path)
         if not self.local:
             try:
-                self.filesystem.pipe_file(self.full(path), content, mode="create")
+                with self._bucket():
+                    self.filesystem.pipe_file(self.full(path), content, mode="create")
             except FileExistsError:
                 return False
+            except Exception as error:
+                if _is_beaten(error) and self.filesystem.exists(self.full(path)):
+                    return False
+                raise
             return True
         # A link appears at once with all its bytes and never replaces anything; O_EXCL and rename do half of it each.
         part = self._part(path, content)
@@ -201,7 +262,17 @@ class Store:
         finally:
             os.close(folder)
 
+    @contextlib.contextmanager
+    def _bucket(self) -> Iterator[None]:
+        """Name a bucket that is not there, of which writers are told as of a file."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise SetupError(f"{self} cannot be written: {error}; make the bucket first") from error
+
     def _make_parent(self, path: str) -> None:
+        if self._is_bucket:
+            return
         try:
             self.filesystem.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
         except FINAL as error:
@@ -220,3 +291,14 @@ class Store:
                     raise StorageError(f"{self} cannot {what}: {cause}; tried {attempt} times") from error
             time.sleep(self.backoff_s * 2 ** (attempt - 1))
         raise AssertionError("attempts is 1 or more")
+
+
+def _is_beaten(error: BaseException | None) -> bool:
+    """Whether an object store refused to create a file because somebody else did, or was just doing it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        told = response.get("Error", {}).get("Code") if isinstance(response, dict) else getattr(error, "code", None)
+        if told in BEATEN or told in (409, 412):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

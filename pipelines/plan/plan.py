@@ -9,7 +9,9 @@ import bisect
 import dataclasses
 import itertools
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -205,7 +207,7 @@ def load_committed(store: Store) -> Plan:
     """
     announced = json.loads(store.read(PLAN))
     path = next(path for path in announced["files"] if path.startswith("plan/"))
-    content = _mapped(store.full(path)) if store.local else pa.py_buffer(store.read(path))
+    content = _mapped(store.full(path)) if store.local else _fetched(store, path)
     if sha256(memoryview(content)) != announced["files"][path]:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
     reader = pa.ipc.open_file(content)
@@ -236,6 +238,14 @@ def refuse_derived(plan: Plan, store: Store) -> None:
             f"{store} was made from other datasets ({names}) by anytalk {plan.derived['by']}, and cannot be spoken or "
             "judged anew: change those, and make it again"
         )
+
+
+def _fetched(store: Store, path: str) -> pa.Buffer:
+    """A file of an object store, mapped from a copy on this machine that goes with the last who reads it."""
+    with tempfile.TemporaryDirectory(prefix="anytalk-") as folder:
+        copy = Path(folder) / "plan.arrow"
+        store.get(path, copy)
+        return _mapped(str(copy))
 
 
 def _mapped(path: str) -> pa.Buffer:

@@ -88,9 +88,8 @@ def read_batches(store: Store, path: str, columns: Sequence[str] | None = None) 
     Raises:
         SetupError: it is gone or damaged.
     """
-    full = store.full(path)
     try:
-        with pa.memory_map(full) if store.local else pa.PythonFile(store.filesystem.open(full, "rb")) as file:
+        with store.open(path) as file:
             names = pa.ipc.open_file(file).schema.names
             fields = [place for place, name in enumerate(names) if columns is None or name in columns]
             reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))

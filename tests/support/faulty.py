@@ -61,6 +61,9 @@ class FaultyFileSystem(fsspec.AbstractFileSystem):
     def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
         self.pipe_file(rpath, Path(lpath).read_bytes())
 
+    def get_file(self, rpath: str, lpath: Any, **options: Any) -> None:
+        Path(lpath).write_bytes(self.cat_file(rpath))
+
     def rm_file(self, path: str) -> None:
         self._request(path).unlink()
 

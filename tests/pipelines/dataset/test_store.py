@@ -1,12 +1,14 @@
 """Stores: files appear whole, and only one writer is first."""
 
 import errno
+import sys
 import threading
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from anytalk.pipelines.dataset import StorageError, Store
+from anytalk.synth.errors import MissingExtra
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -112,3 +114,15 @@ def test_a_storage_that_fails_for_a_while_is_tried_again(tmp_path, method):
 def test_a_storage_that_goes_on_failing_is_named_with_what_was_tried(tmp_path):
     with pytest.raises(StorageError, match=r"cannot write a: OSError: .*503 Slow Down; tried 3 times"):
         throttled(tmp_path.name, failures=9).write("a", b"x")
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [("s3://b/c", "s3fs", "s3"), ("gs://b/c", "gcsfs", "gcs"), ("https://host/set", "aiohttp", "http")],
+)
+def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch, url, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.partition(":")[0], raising=False)
+    with pytest.raises(MissingExtra, match=rf'{package}, which {url} needs, .* pip install "anytalk\[{extra}\]"'):
+        Store(url)

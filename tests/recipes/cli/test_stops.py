@@ -25,7 +25,7 @@ def told(done):
 @pytest.mark.parametrize(
     ("out", "why"),
     [
-        ("s3://bucket/set", "Install s3fs"),
+        ("gs://bucket/set", 'pip install "anytalk[gcs]"'),
         ("nowhere://bucket/set", "Protocol not known"),
         ("/etc/hosts/set", "Not a directory"),
     ],

@@ -1,0 +1,43 @@
+"""Files at URLs, in a bucket or on a web server: the file system that reads them, and local copies."""
+
+from typing import Any
+
+import fsspec
+
+from .errors import MissingExtra, SetupError
+
+EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), ("s3fs", "s3")),
+    **dict.fromkeys(("gs", "gcs"), ("gcsfs", "gcs")),
+    **dict.fromkeys(("http", "https"), ("aiohttp", "http")),
+}
+"""What reads URLs of each protocol: the package, and the extra that installs it."""
+
+BUCKETS = frozenset({"s3", "s3a", "gs", "gcs"})
+"""Protocols of stores that have buckets and names, and no folders to be made."""
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL and no path of this machine."""
+    return "://" in name
+
+
+def filesystem_of(root: str) -> tuple[Any, str]:
+    """Find what reads a path or URL, and its name there.
+
+    Args:
+        root: a local path, or any URL that fsspec knows.
+
+    Raises:
+        MissingExtra: the package for its protocol is not installed.
+        SetupError: there is no such protocol.
+    """
+    try:
+        # Others write there too: what was listed before may be out of date.
+        filesystem, path = fsspec.core.url_to_fs(root, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        package, extra = EXTRAS.get(root.partition("://")[0], (None, None))
+        if isinstance(error, ImportError) and package is not None and extra is not None:
+            raise MissingExtra(f"{package}, which {root} needs,", extra) from error
+        raise SetupError(f"{root} cannot be opened: {error}") from error
+    return filesystem, str(path)
