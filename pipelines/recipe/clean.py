@@ -9,13 +9,17 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.synth.text.style_tag import FORM
 
-from .file import Section, Shorthand
+from .file import Section, Shorthand, written_as
 from .source import Side
 
 SPEAKER = "speaker:"
 """Before the name of a speaker of the source, in a list of voices."""
 
-StyleTag = Annotated[str, Field(pattern=f"^{FORM}$")]
+StyleTag = Annotated[
+    str,
+    Field(pattern=f"^{FORM}$"),
+    written_as(FORM, "a name between brackets or asterisks, such as <laugh>, [sigh] or *laughs*"),
+]
 
 
 class Clean(Section):

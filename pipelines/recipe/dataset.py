@@ -19,7 +19,7 @@ from anytalk.synth.seed import digest
 
 from .augment import Augment, augment_from_short
 from .clean import Clean, Decontaminate, Dedups, Split
-from .file import Section, read_recipe
+from .file import Name, Section, read_recipe
 from .llm import ENDPOINT_ACCESS_KEYS, Llm, Reword, Rewrite
 from .source import Source, sources_of
 from .voices import VOICE_TERMS_KEYS, Voices
@@ -163,7 +163,7 @@ REJUDGED_KEYS: Any = {"attempts", "question", "answer"}
 class Recipe(Section):
     """Everything that a dataset follows from."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the dataset")
+    name: Name = Field(description="of the dataset")
     seed: int = Field(1, ge=0, lt=2**63, description="all randomness follows from it and from the rows")
     source: Source
     rewrite: Rewrite | None = Field(None, description="have a language model turn written pairs into spoken style")
@@ -190,12 +190,12 @@ class Recipe(Section):
         bring = [source.brings_codes for source in sources_of(self.source)]
         if any(bring) and self.codec.model in ("bundled", "fake"):
             raise ValueError(
-                f"the source brings SNAC codes, which the codec {self.codec.model!r} does not know; set codec.model to "
-                f"SNAC (hubertsiuzdak/snac_24khz, or a folder) or to {KEPT_CODES}, or set source.respeak"
+                f"codec.model: the source brings SNAC codes, which the codec {self.codec.model!r} does not know; set "
+                f"it to SNAC (hubertsiuzdak/snac_24khz, or a folder) or to {KEPT_CODES}, or set source.respeak"
             )
         if not all(bring) and self.codec.model == KEPT_CODES:
             raise ValueError(
-                f"codec.model {KEPT_CODES} keeps the codes of voiceassistant and encodes nothing; name a codec"
+                f"codec.model: {KEPT_CODES} keeps the codes of voiceassistant and encodes nothing; name a codec"
             )
         return self
 
@@ -219,7 +219,9 @@ class Recipe(Section):
         """Tags that a voice knows are allowed in texts."""
         known = {tag for choice in self.voices.choices() for tag in choice.style_tags}
         if unknown := sorted(known - set(self.clean.style_tags)):
-            raise ValueError(f"voices know the style tags {', '.join(unknown)}, which clean.style_tags does not allow")
+            raise ValueError(
+                f"clean.style_tags: does not allow {', '.join(unknown)}, which voices have among their style_tags"
+            )
         return self
 
     def models(self) -> list[Llm | Rewrite | Reword]:

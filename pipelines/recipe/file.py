@@ -4,21 +4,19 @@ Unknown keys, wrong types and values out of range are refused, all at once, each
 paths in a recipe, so it cannot run code.
 """
 
-import dataclasses
-import difflib
 import itertools
-import json
-import typing
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from anytalk.synth.errors import SetupError
 
-from .lines import Lines, lines_of_keys, place_of
+from .lines import Lines, lines_of_keys, place_of, repeated_key
+from .problem import MAY_BE_SECRET, problems
 
 
 class Section(BaseModel):
@@ -43,8 +41,26 @@ class Shorthand(Section):
         return from_short(value, str, cls.spell_out)
 
 
-MAY_BE_SECRET = ("api_key_env", "base_url")
-"""Keys into which people put a key or a password by mistake: what they hold is never shown."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""Form of the names of recipes and stages, which name folders as well."""
+
+
+def written_as(pattern: str, meaning: str) -> BeforeValidator:
+    """Refuse a text of another form in words: a pattern says nothing to most people."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {meaning}")
+        return value
+
+    return BeforeValidator(check)
+
+
+Name = Annotated[
+    str,
+    Field(pattern=f"^{NAME}$"),
+    written_as(NAME, "letters, digits, dots, hyphens and underscores, without spaces"),
+]
 
 WHOLE = ""
 """Key that holds a section's shorthand once some of its keys were overridden."""
@@ -85,8 +101,12 @@ def read_recipe(path: str | Path, model: type[SectionT], overrides: Mapping[str,
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
+        twice = repeated_key(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date such as 2026-99-99
         raise SetupError(_yaml_problem(path, error)) from None
+    if twice is not None:
+        key, first, second = twice
+        raise SetupError(f"{path}:{second}: the key {key} stands twice; line {first} has it already")
     if not isinstance(tree, dict):
         raise SetupError(f"recipe {path} must be a mapping of sections; got {type(tree).__name__}")
     return resolve(tree, str(path), model, overrides, lines_of_keys(text))
@@ -123,7 +143,7 @@ def resolve(
     except ValidationError as error:
         told = [
             f"{place_of(key, name, lines or {}, overrides or {})}: {problem}"
-            for key, problem in _problems(error, model)
+            for key, problem in problems(error, model, (overrides or {}).keys())
         ]
         raise SetupError("\n".join(told)) from error
 
@@ -174,69 +194,3 @@ def _place_in(held: dict[str, Any] | list[Any], key: str, keys: list[str]) -> An
         name = ".".join(keys[:-1])
         raise SetupError(f"--set {'.'.join(keys)}: {name} has {len(held)} entries, counted from 0")
     return int(key)
-
-
-def _problems(error: ValidationError, model: type[Section]) -> Iterator[tuple[str, str]]:
-    """The key of each problem, and one line: the key, what is wrong with it, the value."""
-    for problem in error.errors():
-        key, section = _place(problem["loc"], model)
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = list(getattr(section, "model_fields", None) or typing.get_type_hints(section))
-            name = str(problem["loc"][-1])
-            nearest = difflib.get_close_matches(name, known, n=1) or _keys_called(name, model)[:1]
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
-            yield key, f"unknown key {key}; {hint}"
-        elif problem["type"] == "missing":
-            # A list may be a shorthand, and its entries stand elsewhere in the file.
-            hint = "" if any(map(str.isdigit, key.split("."))) else f"; give it with --set {key}=..."
-            yield key, f"{key} is missing{hint}"
-        elif problem["type"] in ("tuple_type", "list_type"):
-            held = json.dumps(problem["input"], default=str)
-            yield (
-                key,
-                f"{key}: must be a list, as in --set '{key}=[...]'; --set {key}.0=... replaces an entry; got {held}",
-            )
-        elif problem["type"] == "union_tag_not_found":
-            yield key, f"{key}.kind is missing"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            # Of what is wrong with a whole section, the message names the values that matter; others may be secret.
-            shown = not isinstance(problem["input"], Mapping) and problem["loc"][-1] not in MAY_BE_SECRET
-            found = f"; got {json.dumps(problem['input'], default=str)}" if shown else ""
-            yield key, f"{key}: {message[0].lower()}{message[1:]}{found}"
-
-
-def _keys_called(name: str, model: type[Any], above: str = "") -> list[str]:
-    """Keys of this name in sections within a section, by what stands above them."""
-    found = []
-    for key, annotation in typing.get_type_hints(model).items():
-        for section in _sections(annotation):
-            if name in typing.get_type_hints(section):
-                found.append(f"{above}{key}.{name}")
-            found += _keys_called(name, section, f"{above}{key}.")
-    return sorted(found, key=lambda key: key.count("."))
-
-
-def _place(location: tuple[int | str, ...], model: type[Section]) -> tuple[str, type[Any]]:
-    """Dotted key of a place that pydantic names, and the section or dataclass that the key stands in."""
-    keys: list[str] = []
-    section: type[Any] = model
-    choices = [section]
-    for part in location:
-        if len(choices) > 1 and isinstance(part, str):
-            # Of a section that comes in several kinds, pydantic names the kind as if it were a key.
-            choices = [choice for choice in choices if part in typing.get_args(choice.model_fields["kind"].annotation)]
-            continue
-        keys.append(str(part))
-        if choices:
-            section, hints = choices[0], typing.get_type_hints(choices[0])
-            if part in hints:  # Else it is a place in a list, or a key of a mapping.
-                choices = _sections(hints[str(part)])
-    return ".".join(keys) or "recipe", section
-
-
-def _sections(annotation: Any) -> list[type[Any]]:
-    """Every section or dataclass that an annotation allows."""
-    if isinstance(annotation, type) and (issubclass(annotation, Section) or dataclasses.is_dataclass(annotation)):
-        return [annotation]
-    return [section for inner in typing.get_args(annotation) for section in _sections(inner)]

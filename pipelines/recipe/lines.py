@@ -15,7 +15,8 @@ Lines = Mapping[str, int]
 DEEPEST = 32
 """Levels of a file that are looked at: an alias may hold itself."""
 
-_KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")
+KEY = re.compile(r"([a-z_]+(?:\.\w+)*): ")
+"""What a message begins with that names its key."""
 
 
 def lines_of_keys(text: str) -> dict[str, int]:
@@ -29,6 +30,35 @@ def lines_of_keys(text: str) -> dict[str, int]:
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     return {".".join(keys): line for keys, line in _walk(root, ())}
+
+
+def repeated_key(text: str) -> tuple[str, int, int] | None:
+    r"""Find a key that stands twice in one section, of which YAML would take the last without a word.
+
+    Returns:
+        The key, and the lines of it; None where there is none.
+
+    >>> repeated_key("check: {attempts: 2}\nname: a\ncheck: {}\n")
+    ('check', 1, 3)
+    """
+    waiting: list[tuple[tuple[str, ...], yaml.Node | None]] = [((), yaml.compose(text, Loader=yaml.SafeLoader))]
+    while waiting:
+        above, node = waiting.pop()
+        if len(above) == DEEPEST or not isinstance(node, yaml.MappingNode | yaml.SequenceNode):
+            continue
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [((*above, str(place)), value) for place, value in enumerate(node.value)]
+            continue
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in seen and key.value != "<<":
+                return ".".join((*above, key.value)), seen[key.value], line
+            seen[key.value] = line
+            waiting.append(((*above, key.value), value))
+    return None
 
 
 def _walk(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -91,7 +121,7 @@ def pointing_at(path: Path | None, overridden: Mapping[str, object]) -> Iterator
         lines = lines_of_keys(path.read_text(encoding="utf-8"))
         told = []
         for message in str(error).splitlines():
-            key = found[1] if (found := _KEY.match(message)) else ""
+            key = found[1] if (found := KEY.match(message)) else ""
             known = key.partition(".")[0] in lines and not any(f"{key}.".startswith(f"{name}.") for name in overridden)
             told.append(f"{place_of(key, path, lines, overridden)}: {message}" if known else message)
         if told == str(error).splitlines():

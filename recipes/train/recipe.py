@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.model import Task
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Hub, Section, Table, read_recipe
+from anytalk.pipelines.recipe.file import Name
 from anytalk.pipelines.recipe.source import spell_out
 from anytalk.recipes.shipped import find
 
@@ -165,7 +166,7 @@ class Model(Section):
 class Stage(Section):
     """A stretch of training with an optimiser of its own: which parts, which tasks, how fast, how long."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     train: Literal["all"] | tuple[Part, ...]
     tasks: dict[Task, float] = Field(min_length=1, description="weight of each task, drawn sample by sample")
     steps: int = Field(0, ge=0, description="updates of the weights; or name epochs")
@@ -246,7 +247,7 @@ class Checkpoints(Section):
 class TrainingRecipe(Section):
     """Everything that the weights follow from."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     seed: int = Field(1, ge=0, lt=2**63)
     data: Data = Data()
     model: Model

@@ -11,7 +11,7 @@ source: bundled
 voices: {question: ["fake:a"], answer: "fake:b"}
 """
 
-NO_NUMBER = "input should be a valid number, unable to parse string as a number"
+NO_NUMBER = "must be a number"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ check: {question: {max_wer: high}}
     path.write_text(text)
     assert [line.partition(": ")[::2] for line in problems(path)] == [
         (f"{path}:4", "unknown key source.parts.1.source.colums; did you mean columns?"),
-        (f"{path}:9", "voices.question.1.speed.0: input should be greater than or equal to 0.5; got 0.1"),
+        (f"{path}:9", "voices.question.1.speed.0: must be greater than or equal to 0.5; got 0.1"),
         (f"{path}:5", "voices.answer is missing; give it with --set voices.answer=..."),
         (f"{path}:10", "unknown key voices.anser; did you mean answer?"),
         (f"{path}:11", f'check.question.max_wer: {NO_NUMBER}; got "high"'),
@@ -128,6 +128,65 @@ check: {question: {max_wer: high}}
     # What an option says stands in no file.
     [line] = [line for line in problems(path, voices__question="hibari:heart") if "voices.question" in line]
     assert line.startswith("recipe tiny.yaml: voices.question: must be a list")
+
+
+MISTAKES = {
+    "voices: {question: [{voic: x}], answer: fake:b}": [
+        "voices.question.0.voice is missing",
+        "unknown key voices.question.0.voic; did you mean voice?",
+    ],
+    "voices: {question: [], answer: 4}": [
+        "voices.question: must hold at least 1; it holds 0",
+        "voices.answer: must be a name, or a section with the keys voice, speed, pitch, language, ...; got 4",
+    ],
+    "source: {kind: sharegtp, path: x}": ["source.kind: there is no kind 'sharegtp'; did you mean sharegpt?"],
+    "source: {kind: csv, path: x, language: no}": [
+        "source.language: must be text; YAML reads this as false, so put it in quotation marks"
+    ],
+    "decontaminate: {against: [{pth: x}]}": [
+        "decontaminate.against.0.path is missing",
+        "unknown key decontaminate.against.0.pth; did you mean path?",
+    ],
+    "decontaminate: http://user:secret@host": [
+        "decontaminate: must be a section with the keys against, ngram, min_overlap, sides; got a URL"
+    ],
+    "split: {test: 0.1, held_out_voices: {tset: x}}": [
+        "unknown key split.held_out_voices.tset; known: validation or test",
+        'split.held_out_voices.tset: must be a list: one entry a line after a hyphen, or [...]; got "x"',
+    ],
+    "split: {test: 0.1, held_out_voices: [fake:z]}": [
+        "split.held_out_voices: fake:z not among voices.question: fake:a"
+    ],
+    "check: {max_wer: 0.1}": [
+        "unknown key check.max_wer; did you mean check.question.max_wer or check.answer.max_wer?"
+    ],
+    "name: no spaces": [
+        'name: must be letters, digits, dots, hyphens and underscores, without spaces; got "no spaces"'
+    ],
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_each_mistake_is_told_once_in_its_own_words(path, line):
+    others = [each for each in RECIPE.strip().splitlines() if each.split(":")[0] != line.split(":")[0]]
+    path.write_text("\n".join([*others, line]))
+    assert problems(path) == [f"{path}:{len(others) + 1}: {told}" for told in MISTAKES[line]]
+
+
+def test_what_may_be_written_in_several_ways_is_read_in_the_way_that_it_is_written(path):
+    ask = "{conversations: 2, kinds: 3, seconds: [a], languages: {en: x}}"
+    endpoint = "{base_url: 'http://host/v1', model: tiny}"
+    path.write_text(RECIPE.replace("bundled", f"{{kind: llm, endpoint: {endpoint}, ask: {ask}}}"))
+    assert [line.partition(": ")[2] for line in problems(path)] == [
+        "source.ask.kinds: must be a mapping or a list; got 3",
+        'source.ask.seconds.0: must be a number; got "a"',
+        'source.ask.languages.en: must be a number; got "x"',
+    ]
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(path):
+    path.write_text("name: tiny\nsource: bundled\nvoices:\n  variants: 2\n  answer: a\n  variants: 3\n")
+    assert problems(path) == [f"{path}:6: the key voices.variants stands twice; line 4 has it already"]
 
 
 def test_a_mistake_that_is_found_later_is_told_with_its_line_too(path):

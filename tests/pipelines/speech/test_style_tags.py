@@ -94,10 +94,13 @@ def test_the_text_of_units_follows_from_the_tags(fake_recipe, pairs):
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"clean": {"style_tags": ["laugh"]}}, "clean.style_tags.0: string should match pattern"),
+        (
+            {"clean": {"style_tags": ["laugh"]}},
+            "clean.style_tags.0: must be a name between brackets or asterisks, such as <laugh>",
+        ),
         (
             {"voices": {"question": ["fake:a"], "answer": {"voice": "fake:b", "style_tags": ["<laugh>"]}}},
-            "voices know the style tags <laugh>, which clean.style_tags does not allow",
+            "clean.style_tags: does not allow <laugh>, which voices have among their style_tags",
         ),
     ],
 )
