@@ -30,7 +30,6 @@ ROOMS: dict[str, list[str]] = {
         "threads",
         "memory",
         "device",
-        "hub",
         "onnx",
         "http",
         "text",

@@ -29,7 +29,7 @@ from anytalk.synth.device import Dtype, gpu_fingerprint, torch_device, torch_dty
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
-from anytalk.synth.hub import hub_folder
+from anytalk.synth.remote import hub_folder
 from anytalk.synth.threads import torch_threads
 
 from .contract import CodecEngine, CodecSettings

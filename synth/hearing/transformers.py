@@ -24,7 +24,7 @@ from anytalk.synth.device import check_dtype, gpu_fingerprint, torch_device, tor
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint, file_sha256, sha256
-from anytalk.synth.hub import hub_folder
+from anytalk.synth.remote import hub_folder
 from anytalk.synth.threads import torch_threads
 
 from .contract import CONTEXT_FRAMES, Whisper, WhisperEngine, WhisperSettings

@@ -22,8 +22,8 @@ from anytalk.synth.audio import Waveform
 from anytalk.synth.device import gpu_fingerprint, resolve
 from anytalk.synth.errors import SampleError, SetupError, near_matches
 from anytalk.synth.fingerprint import Fingerprint, file_sha256
-from anytalk.synth.hub import hub_folder
 from anytalk.synth.onnx import open_session
+from anytalk.synth.remote import hub_folder
 
 from .engine import Servers, VoiceEngine, require
 from .request import SpeakRequest, speak_each, voice_fingerprint
