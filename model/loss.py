@@ -12,7 +12,6 @@ Shapes: B = batch, K = streams (codec layers, then text), L = codec layers, T = 
 positions, V = vocabulary of one stream.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from .fused_loss import linear_cross_entropy
 from .layout import IGNORE
 from .network import Features, MiniOmni
 
@@ -36,7 +36,7 @@ class StreamLoss(nn.Module):
 
     Args:
         model: what is trained.
-        chunk: labelled positions whose logits exist at once; they are computed again in the backward pass. 0 keeps all.
+        chunk: labelled positions whose logits under one head exist at once; 0 for all.
     """
 
     def __init__(self, model: MiniOmni, chunk: int = 0) -> None:
@@ -73,23 +73,27 @@ class StreamLoss(nn.Module):
         sums_K = hidden.text.new_zeros(layers + 1, dtype=torch.float32)
         if text:
             states_ND, labels_N1 = _labelled(hidden.text, labels_BKT[:, layers:])
-            sums_K = sums_K + functional.pad(self._sum(_text_sums, states_ND, labels_N1), (layers, 0))
+            sums_K = sums_K + functional.pad(self._text_sums(states_ND, labels_N1), (layers, 0))
         if audio:
             assert hidden.audio is not None
             states_ND, labels_NL = _labelled(hidden.audio, labels_BKT[:, :layers])
-            sums_K = sums_K + functional.pad(self._sum(_audio_sums, states_ND, labels_NL), (0, 1))
+            weight_LVD = model.audio_head.weight.unflatten(0, (layers, -1))
+            sums_K = sums_K + functional.pad(linear_cross_entropy(states_ND, weight_LVD, labels_NL, self.chunk), (0, 1))
         return sums_K + self._untouched(features)
 
-    def _sum(self, sums: Callable[[MiniOmni, Tensor, Tensor], Tensor], states_ND: Tensor, labels_NX: Tensor) -> Tensor:
-        if not self.chunk or len(states_ND) <= self.chunk:
-            return sums(self.model, states_ND, labels_NX)
-        parts = [
-            checkpoint(sums, self.model, states, labels, use_reentrant=False)
+    def _text_sums(self, states_ND: Tensor, labels_N1: Tensor) -> Tensor:
+        weight_VD = self.model.linear_text_head
+        if weight_VD is not None:
+            return linear_cross_entropy(states_ND, weight_VD[None], labels_N1, self.chunk)
+        sums = [
+            checkpoint(_sum_over_text_head, self.model, states, labels, use_reentrant=False)
             for states, labels in zip(
-                torch.split(states_ND, self.chunk), torch.split(labels_NX, self.chunk), strict=True
+                states_ND.split(self.chunk or len(states_ND)),
+                labels_N1.split(self.chunk or len(labels_N1)),
+                strict=True,
             )
         ]
-        return torch.stack(parts).sum(0)
+        return torch.stack(sums).sum(0)
 
     def _untouched(self, features: Features | None) -> Tensor | float:
         """Zero, through the Whisper adapter where nobody speaks: its gradient is zero then, and not missing."""
@@ -112,18 +116,10 @@ def _labelled(states_BTD: Tensor, labels_BXT: Tensor) -> tuple[Tensor, Tensor]:
     return states_BTD.flatten(0, 1).index_select(0, at_N.to(states_BTD.device, non_blocking=True)), chosen_NX
 
 
-def _text_sums(model: MiniOmni, states_ND: Tensor, labels_N1: Tensor) -> Tensor:
+def _sum_over_text_head(model: MiniOmni, states_ND: Tensor, labels_N1: Tensor) -> Tensor:
     logits_NV = model.text_head(states_ND).float()
     loss = functional.cross_entropy(logits_NV, labels_N1[:, 0], ignore_index=IGNORE, reduction="sum")
     return loss[None]
-
-
-def _audio_sums(model: MiniOmni, states_ND: Tensor, labels_NL: Tensor) -> Tensor:
-    logits_NLV = model.audio_heads(states_ND).float()
-    losses_NL = functional.cross_entropy(
-        logits_NLV.flatten(0, 1), labels_NL.flatten(), ignore_index=IGNORE, reduction="none"
-    )
-    return losses_NL.view(labels_NL.shape).sum(0)
 
 
 def label_counts(labels_BKT: Tensor) -> Tensor:

@@ -241,6 +241,13 @@ class MiniOmni(nn.Module):
             logits = torch.tanh(logits / self._logit_softcap) * self._logit_softcap
         return logits
 
+    @property
+    def linear_text_head(self) -> nn.Parameter | None:
+        """The text head's rows (V, D), where it is a product and nothing else: no bias, no cap on its logits."""
+        head = _head(self.backbone)
+        plain = type(head) is nn.Linear and head.bias is None and self._logit_softcap is None
+        return cast(nn.Parameter, head.weight) if plain else None
+
     def audio_heads(self, audio_D: Tensor) -> Tensor:
         """Map hidden states (..., D) to audio logits (..., L, V)."""
         logits: Tensor = self.audio_head(audio_D)

@@ -161,13 +161,15 @@ def _memory_bytes(recipe: TrainingRecipe, model: MiniOmni, learned: int, *, text
     kept = (CHECKPOINTED_BYTES if optim.activation_checkpointing else ACTIVATION_BYTES)[optim.precision]
     positions = recipe.loader.positions
     labelled = min(positions, optim.loss_chunk or positions)
-    vocabulary = model.layout.text_vocabulary * text + model.layout.layers * model.layout.audio_vocabulary * audio
+    vocabulary = max(model.layout.text_vocabulary * text, model.layout.audio_vocabulary * audio)
+    heads = model.layout.text_vocabulary * text + model.layout.layers * model.layout.audio_vocabulary * audio
     return (
         sum(x.numel() for x in model.parameters()) * BYTES_OF_WEIGHT
         + learned * BYTES_OF_WEIGHT * (1 + ADAM_MOMENTS)
         + blocks * positions * int(shape.hidden_size) * kept
-        # Logits and their gradient, in float32.
+        # Logits of one head and their gradient, in float32, and the gradients of all heads twice.
         + labelled * vocabulary * 4 * 2
+        + heads * int(shape.hidden_size) * 4
     )
 
 

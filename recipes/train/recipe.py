@@ -212,7 +212,9 @@ class Optim(Section):
     )
     stream_weights: tuple[float, ...] | None = Field(None, description="audio layers, then text; equal by default")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast, weights stay float32")
-    loss_chunk: int = Field(0, ge=0, description="labelled positions whose logits exist at once; 0 for all")
+    loss_chunk: int = Field(
+        0, ge=0, description="labelled positions whose logits under one head exist at once; 0 for all"
+    )
     activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
     compile: bool = Field(False, description="torch.compile each block")
     sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")
