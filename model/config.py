@@ -15,6 +15,9 @@ MODEL_TYPE = "anytalk_mini_omni"
 _OF_TRANSFORMERS = ("model_type", "architectures")
 """Keys of config.json that are for transformers alone; older checkpoints lack them."""
 
+_LATER = frozenset({"context_turns"})
+"""Keys that older checkpoints lack."""
+
 # What a Hugging Face config carries besides the network's shape.
 _NOT_SHAPE = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
 
@@ -40,6 +43,7 @@ class MiniOmniConfig:
             ways.
         feature: fingerprint of the model that made the features; opaque here.
         codec: fingerprint of the codec that made the codes; opaque here.
+        context_turns: most earlier turns that stood before a question when it was trained.
     """
 
     layout: Layout
@@ -53,6 +57,7 @@ class MiniOmniConfig:
     unread_audio_head: bool = False
     feature: Mapping[str, Any] = field(default_factory=dict)
     codec: Mapping[str, Any] = field(default_factory=dict)
+    context_turns: int = 0
 
     def __post_init__(self) -> None:
         if "model_type" not in self.backbone:
@@ -96,7 +101,7 @@ class MiniOmniConfig:
         for key in _OF_TRANSFORMERS:
             rest.pop(key, None)
         known = {f.name for f in fields(cls)}
-        if wrong := sorted(set(rest) ^ known):
+        if wrong := sorted(set(rest) - known | known - set(rest) - _LATER):
             raise ValueError(f"the config's keys are unknown or missing: {', '.join(wrong)}")
         try:
             rest["layout"] = Layout(**rest["layout"])

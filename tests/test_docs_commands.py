@@ -74,6 +74,8 @@ NOT_RUN = {
     r"build quickstart( --set (features|shards)\S+)*( --out \S+)?$": "its whole corpus takes minutes",
     r"train mini-omni": "takes a language model from the hub",
     r"talk .*hubertsiuzdak": "takes SNAC and Whisper small from the hub",
+    r"(talk|serve) OWNER|train .*OWNER/": "takes a model from the hub; recipes/talk/test_push.py does",
+    r"train .*--log": "takes extras; recipes/train/test_logs.py runs them where they are installed",
     r"codec train": "recipes/codec/test_train.py trains one; this one takes an hour",
     r"codec eval": "recipes/codec/test_train.py measures one; a hundred sentences take minutes",
     r"bench": "recipes/bench measures each, on less",

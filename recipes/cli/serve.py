@@ -75,7 +75,7 @@ def serve(
     model = load_model(run, "cpu" if int8 else device, dtype, int8=int8)
     talker = Talker(model, *load_engines(model, codec, whisper, device))
     limits = serving.Limits(sessions=sessions)
-    house = serving.open_house(talker, limits, name=_name(run), context_turns=serving.context_turns(run), save=save)
+    house = serving.open_house(talker, limits, name=_name(run), save=save)
     guard = serving.Guard(host, origin or (), token, sessions)
     server = serving.server(serving.application(house, guard), limits)
     seconds = time.perf_counter() - started_s

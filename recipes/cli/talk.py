@@ -1,7 +1,7 @@
 """`anytalk talk`: one question, or a folder of them."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,7 @@ anytalk talk out/quickstart/talker out/quickstart/answers/00-exact-question.wav\
 anytalk talk out/quickstart/talker --text 'Who are you?' --out answer.wav\n
 anytalk talk RUN question.mp3 --stream | ffplay -f s16le -ar 24000 -ch_layout mono -nodisp -autoexit -\n
 anytalk talk RUN question.wav --stream | aplay -f S16_LE -r 24000 -c 1\n
+anytalk talk RUN first.wav second.wav third.wav\n
 anytalk talk RUN questions/ --out answers/ --json\n
 anytalk talk RUN speech.wav --task A1T1\n
 anytalk talk RUN --text 'Read this to me.' --task T1A1 --out read.wav\n
@@ -39,10 +40,16 @@ ANSWERS = "answers.jsonl"
 def talk(
     run: Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)],
     question: Annotated[
-        Path | None,
-        typer.Argument(metavar="QUESTION", help="A recording up to 30 s (wav, flac, mp3, ...), or a folder of them."),
+        list[Path] | None,
+        typer.Argument(
+            metavar="QUESTION...",
+            help="A recording up to 30 s (wav, flac, mp3, ...), or a folder of them. Several are one conversation.",
+        ),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="The question in writing, instead of QUESTION.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="The question in writing, instead of QUESTION. Repeated, they are one conversation."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="A .wav file or a folder; QUESTION's name with -answer in the current folder by default."),
@@ -78,6 +85,10 @@ def talk(
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same answer.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Questions of a folder that are answered together.")] = 8,
+    context_turns: Annotated[
+        int | None,
+        typer.Option(min=0, help="Earlier turns of a conversation that a question gets; as trained by default."),
+    ] = None,
 ) -> None:
     """Ask a trained model something: its answer comes as text while it speaks, and as a wav file."""
     if stream and as_json:
@@ -86,26 +97,29 @@ def talk(
         raise SetupError("--top-p must be above 0")
     if temperature == 0.0 and (top_k is not None or top_p < 1.0):
         raise SetupError("--top-k and --top-p draw only with a --temperature above 0")
-    if (question is None) == (text is None):
+    recordings, texts = question or [], text or []
+    if bool(recordings) == bool(texts):
         raise SetupError("give either QUESTION, a recording or a folder of them, or --text")
-    if question is not None and not question.exists():
-        raise SetupError(f"{question} does not exist; a question in writing is given with --text")
+    for path in recordings:
+        if not path.exists():
+            raise SetupError(f"{path} does not exist; a question in writing is given with --text")
     if int8 and (dtype != "float32" or device.startswith("cuda")):
         raise SetupError("--int8 is for float32 weights on a CPU; leave it out, or --device and --dtype")
-    if question is not None and question.is_dir() and stream:
-        raise SetupError(f"{question} is a folder; --stream answers one question")
-    _check_task(task, is_written=question is None, to=out, stream=stream)
+    folders = [path for path in recordings if path.is_dir()]
+    if folders and stream:
+        raise SetupError(f"{folders[0]} is a folder; --stream answers one question")
+    if folders and len(recordings) > 1:
+        raise SetupError(f"{folders[0]} is a folder; the turns of a conversation are recordings")
+    _check_task(task, is_written=bool(texts), to=out, stream=stream)
     drawn = (temperature, top_k, top_p)
     load = partial(_load, run, "cpu" if int8 else device, dtype, int8, codec, whisper, drawn, seed, max_frames)
-    if question is None:
-        from anytalk.recipes.talk import Text
+    if folders:
+        _answer_folder(load, folders[0], task, out, batch, as_json)
+        return
+    from anytalk.recipes.talk import Text
 
-        assert text is not None
-        _answer_one(load, Text(text), task, out, stream, as_json)
-    elif question.is_dir():
-        _answer_folder(load, question, task, out, batch, as_json)
-    else:
-        _answer_one(load, question, task, out, stream, as_json)
+    asked: list[Path | Text] = [*recordings, *map(Text, texts)]
+    _answer_in_turn(load, asked, task, out, stream, as_json, context_turns)
 
 
 def _check_task(task: Task | None, *, is_written: bool, to: Path | None, stream: bool) -> None:
@@ -142,32 +156,58 @@ def _load(
     return Talker(model, *engines, text=sampling, audio=sampling, seed=seed, max_frames=max_frames)
 
 
-# One question
+# One question, or a conversation
 
 
-def _answer_one(
+def _answer_in_turn(
     load: "Callable[[], Talker]",
-    question: "Path | Text",
+    questions: "Sequence[Path | Text]",
     task: Task | None,
     out: Path | None,
     stream: bool,
     as_json: bool,
+    context_turns: int | None,
 ) -> None:
-    target = None if stream and out is None else _wav(question, out)
+    targets = [None] * len(questions) if stream and out is None else _wavs(questions, out)
     talker = load()
-    from anytalk.recipes.talk import collect
+    from anytalk.recipes.talk import Conversation, collect
 
-    shown = _shown(talker.talk(question, task), stream, aside=stream or as_json)
-    answer = collect(shown, talker.codec.sample_rate_hz)
-    typer.echo(err=stream or as_json)
-    audio = target if target is not None and len(answer.pcm) else None
-    if audio is not None:
-        _write_wav(audio, answer, talker.codec.sample_rate_hz)
-    if not stream:
+    conversation = None
+    if len(questions) > 1:
+        trained = talker.model.config.context_turns
+        conversation = Conversation(trained if context_turns is None else context_turns)
+        if conversation.context_turns == 0:
+            typer.echo("anytalk: trained without earlier turns; each question is answered alone", err=True)
+    facts: list[dict[str, Any]] = []
+    for question, target in zip(questions, targets, strict=True):
+        shown = _shown(talker.talk(question, task, conversation), stream, aside=stream or as_json)
+        answer = collect(shown, talker.codec.sample_rate_hz)
+        typer.echo(err=stream or as_json)
+        audio = target if target is not None and len(answer.pcm) else None
+        if audio is not None:
+            _write_wav(audio, answer, talker.codec.sample_rate_hz)
         asked = str(question) if isinstance(question, Path) else question.text
-        limit = "--max-frames" if talker.max_frames else f"the model's {talker.max_positions} positions"
-        speaks = task is None or task.speaks
-        emit(_facts(asked, answer, audio), as_json, _summary(answer, audio, limit, speaks))
+        facts.append(_facts(asked, answer, audio))
+        if not stream and not as_json:
+            limit = "--max-frames" if talker.max_frames else f"the model's {talker.max_positions} positions"
+            typer.echo(_summary(answer, audio, limit, task is None or task.speaks))
+    if as_json:
+        emit(facts[0] if conversation is None else {"answers": facts}, as_json, "")
+
+
+def _wavs(questions: "Sequence[Path | Text]", out: Path | None) -> list[Path | None]:
+    """Decide where the answers go.
+
+    Raises:
+        SetupError: there is one name for several of them; see `_wav`.
+    """
+    if len(questions) > 1 and out is not None and out.suffix:
+        raise SetupError(f"--out {out}: {len(questions)} answers need a folder")
+    several = len(questions) > 1
+    targets = [_wav(question, out, f"-{number}" if several else "") for number, question in enumerate(questions, 1)]
+    if len({*targets}) < len(targets):
+        raise SetupError("two questions would give answers of one name; rename one")
+    return [*targets]
 
 
 def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Piece]":
@@ -183,13 +223,13 @@ def _shown(pieces: "Iterable[Piece]", stream: bool, aside: bool) -> "Iterator[Pi
         yield piece
 
 
-def _wav(question: "Path | Text", out: Path | None) -> Path:
-    """Decide where an answer goes.
+def _wav(question: "Path | Text", out: Path | None, number: str = "") -> Path:
+    """Decide where an answer goes; that to a text bears its number, if it has one.
 
     Raises:
         SetupError: the name is no wav file's, or the question's own.
     """
-    name = f"{question.stem}-answer.wav" if isinstance(question, Path) else "answer.wav"
+    name = f"{question.stem}-answer.wav" if isinstance(question, Path) else f"answer{number}.wav"
     if out is None or out.is_dir() or not out.suffix:
         target = (out or Path()) / name
     elif out.suffix.lower() == ".wav":

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -18,7 +18,6 @@ from torch import Tensor
 from anytalk.model import (
     ContinuousDecoding,
     Piece,
-    Prefix,
     Request,
     StreamingAnswer,
     StreamingDecoder,
@@ -28,7 +27,7 @@ from anytalk.model import (
     adapter_positions,
 )
 from anytalk.recipes.data import encoder
-from anytalk.recipes.talk import Talker
+from anytalk.recipes.talk import Conversation, Talker, ask
 from anytalk.synth.errors import AnyTalkError, SampleError
 
 from .errors import Closed, Full
@@ -38,41 +37,6 @@ LOG = logging.getLogger("anytalk.serve")
 
 Deliver = Callable[[Piece | AnyTalkError], None]
 """Takes each piece of an answer, the last one with an end; or the error that the answer ends with."""
-
-
-@dataclass(eq=False)
-class Conversation:
-    """What was said so far, for a model that learned to answer with earlier turns before it.
-
-    Args:
-        context_turns: most earlier turns that a question gets; with 0 each question stands alone.
-    """
-
-    context_turns: int = 0
-    turns: list[Turn] = field(default_factory=list)
-    features: list[Tensor] = field(default_factory=list)
-    """Of the spoken questions among the turns, in order."""
-    prefix: Prefix | None = None
-    """What the model has read of it, which is not read again."""
-
-    def remember(self, turn: Turn, features: Sequence[Tensor], prefix: Prefix | None) -> None:
-        """Take a turn that was answered, and let go of what is too old."""
-        self.turns.append(turn)
-        self.features += features
-        self.prefix = prefix
-        while len(self.turns) > self.context_turns:
-            self.forget_first()
-
-    def forget_first(self) -> None:
-        """Let go of the oldest turn; what was read began with it, and is read again."""
-        if self.turns.pop(0).task.hears:
-            self.features.pop(0)
-
-    def truncate(self, frames: int) -> None:
-        """Keep so many codec frames of the last answer: the rest was not heard."""
-        if self.turns:
-            last = self.turns[-1]
-            self.turns[-1] = Turn(last.task, last.positions, last.question, last.answer, last.codes[:frames])
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,8 +244,8 @@ class Engine:
         self._running[number] = _Running(answering, request, StreamingAnswer(words, StreamingDecoder(talker.codec)))
 
     def _request(self, question: Question) -> Request:
-        """Lay a question out, after as much of its conversation as leaves half of the positions for the rest."""
-        talker, layout = self.talker, self.talker.model.layout
+        """Lay a question out; what is spoken was heard."""
+        talker = self.talker
         if question.features is not None:
             heard = [question.features.result().to(talker.model.audio_embedding.weight.device)]
             turn = Turn(question.task, positions=adapter_positions(len(heard[0]), talker.model.config.stack))
@@ -290,16 +254,15 @@ class Engine:
                 raise SampleError("empty_text", "the question holds no words")
             [tokens] = self._encode([question.text])
             heard, turn = [], Turn(question.task, question=[*tokens])
-        room = talker.max_positions - layout.prompt_length(turn)
-        if room < 1:
-            raise SampleError(
-                "too_long", f"the question takes {layout.prompt_length(turn)} of {talker.max_positions} positions"
-            )
-        before = question.conversation
-        while before and before.turns and _positions(talker, before.turns) > room // 2:
-            before.forget_first()
-        turns, features = (before.turns, before.features) if before else ([], [])
-        return Request([*turns, turn], [*features, *heard], talker.seed, question.max_frames or talker.max_frames)
+        return ask(
+            turn,
+            heard,
+            question.conversation,
+            talker.model.layout,
+            max_positions=talker.max_positions,
+            seed=talker.seed,
+            max_frames=question.max_frames or talker.max_frames,
+        )
 
     def _step(self) -> None:
         if not self._running:
@@ -335,17 +298,7 @@ class Engine:
     def _take_out(self, number: int) -> None:
         """Take an answer out of the batch, and keep what was said in its conversation."""
         running = self._running.pop(number)
-        question = running.answering.question
-        before = question.conversation
-        keeps = before is not None and before.context_turns > 0
-        prefix = self._decoding.leave(number, keep=keeps)
-        if before is not None and keeps:
-            asked = running.request.turns[-1]
-            codes = running.frames if question.task.speaks else []
-            turn = Turn(question.task, asked.positions, asked.question, running.text, codes)
-            before.remember(turn, running.request.features[len(before.features) :], prefix)
-
-
-def _positions(talker: Talker, turns: Sequence[Turn]) -> int:
-    layout = talker.model.layout
-    return sum(layout.prompt_length(turn) + layout.answer_length(turn) for turn in turns)
+        before = running.answering.question.conversation
+        prefix = self._decoding.leave(number, keep=before is not None and before.context_turns > 0)
+        if before is not None:
+            before.remember(running.request, running.text, running.frames, prefix)

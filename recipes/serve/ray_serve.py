@@ -21,7 +21,7 @@ from anytalk.synth.errors import SetupError
 from .app import application as server_application
 from .guard import Guard
 from .limits import Limits
-from .run import context_turns, open_house
+from .run import open_house
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -64,8 +64,8 @@ class Replica:
         device = "cuda" if arguments.gpus else "cpu"
         model = load_model(Path(arguments.run), device, arguments.dtype, int8=arguments.int8)
         talker = Talker(model, *load_engines(model, device=device))
-        turns, limits = context_turns(Path(arguments.run)), Limits(sessions=arguments.sessions)
-        self._house = open_house(talker, limits, name=arguments.name, context_turns=turns)
+        limits = Limits(sessions=arguments.sessions)
+        self._house = open_house(talker, limits, name=arguments.name)
         token = os.environ.get(arguments.token_env, "").strip() if arguments.token_env else None
         if token == "":
             raise SetupError(f"token_env: the replica's environment holds no {arguments.token_env}")

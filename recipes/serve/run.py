@@ -1,7 +1,6 @@
 """Starting a server: what it needs is loaded, its socket bound, and uvicorn runs it until it is told to stop."""
 
 import asyncio
-import json
 import socket
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from anytalk.recipes.talk import Talker
-from anytalk.recipes.train.folder import RECIPE
 from anytalk.synth.errors import SetupError
 from anytalk.synth.judge.vad import SileroVad
 
@@ -34,14 +32,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
-def open_house(talker: Talker, limits: Limits, *, name: str, context_turns: int = 0, save: Path | None = None) -> House:
+def open_house(
+    talker: Talker, limits: Limits, *, name: str, context_turns: int | None = None, save: Path | None = None
+) -> House:
     """Start what the sessions of a server share.
 
     Args:
         talker: answers.
         limits: of sessions and answers.
         name: the model's, as clients see it.
-        context_turns: earlier turns that a question gets.
+        context_turns: earlier turns that a question gets; as many as the model was trained with when None.
         save: folder to write what is said to; None for nowhere.
 
     Raises:
@@ -53,7 +53,8 @@ def open_house(talker: Talker, limits: Limits, *, name: str, context_turns: int 
         engine = Engine(talker, answers=limits.sessions, waiting=limits.waiting, finished=metrics.told)
     except ValueError as error:
         raise SetupError(str(error)) from error
-    return House(engine, SileroVad(), limits, name, metrics, context_turns, archive)
+    turns = talker.model.config.context_turns if context_turns is None else context_turns
+    return House(engine, SileroVad(), limits, name, metrics, turns, archive)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -90,12 +91,3 @@ def address(listening: socket.socket) -> str:
     """Give a socket's URL."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def context_turns(run: Path) -> int:
-    """Find how many earlier turns a model was trained with: in its run's recipe; 0 where there is none."""
-    for folder in (run, run.parent):
-        if (folder / RECIPE).is_file():
-            recipe = json.loads((folder / RECIPE).read_text())
-            return int(recipe["identity"]["data"].get("context_turns", 0))
-    return 0

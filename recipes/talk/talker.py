@@ -22,11 +22,16 @@ from tokenizers import Tokenizer
 
 from anytalk.model import (
     GREEDY,
+    ContinuousDecoding,
     End,
     MiniOmni,
     Piece,
     Request,
     Sampling,
+    Step,
+    StreamingAnswer,
+    StreamingDecoder,
+    StreamingText,
     Task,
     Turn,
     adapter_positions,
@@ -44,6 +49,7 @@ from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper
 
+from .conversation import Conversation, ask
 from .load import load_engines, load_model
 
 MAX_QUESTION_S = 30.0
@@ -184,18 +190,23 @@ class Talker:
         engines = load_engines(model, codec, whisper, device)
         return cls(model, *engines, text=text, audio=audio, seed=seed, max_frames=max_frames)
 
-    def talk(self, question: Question, task: Task | None = None) -> Iterator[Piece]:
+    def talk(
+        self, question: Question, task: Task | None = None, conversation: Conversation | None = None
+    ) -> Iterator[Piece]:
         """Answer a question, piece by piece. It is read now, and heard when the first piece is asked for.
 
         Args:
             question: spoken or written.
             task: what is wanted of it; an answer in text and speech when None.
+            conversation: what was said before, for a model that was trained with earlier turns; it is told of this
+                turn. What the model has read of it is kept and not read again. A question at a time asks in one.
 
         Raises:
             SetupError: there is no such file, or the task takes the other kind of question.
             SampleError: it is too long, silent, empty, or no recording.
         """
-        return self._speak(self._read(question), _task_of(question, task))
+        asked, task = self._read(question), _task_of(question, task)
+        return self._speak(asked, task) if conversation is None else self._converse(asked, task, conversation)
 
     def _speak(self, asked: Waveform | list[int], task: Task) -> Iterator[Piece]:
         request = self._request(asked, task)
@@ -209,6 +220,29 @@ class Talker:
             parallel=_is_spoken(request),
             max_positions=self.max_positions,
         )
+
+    def _converse(self, asked: Waveform | list[int], task: Task, conversation: Conversation) -> Iterator[Piece]:
+        request = self._request(asked, task, conversation)
+        try:
+            decoding = ContinuousDecoding(
+                self.model, text=self.text_sampling, audio=self.audio_sampling, max_positions=self.max_positions
+            )
+        except ValueError as error:
+            raise SetupError(f"no conversation: {error}") from error
+        number = decoding.join(request, parallel=_is_spoken(request), prefix=conversation.prefix)
+        pieces = StreamingAnswer(StreamingText(self.tokenizer.decode), StreamingDecoder(self.codec))
+        steps: list[Step] = []
+        try:
+            while not steps or steps[-1].end is None:
+                steps += decoding.step()
+                piece = pieces.push(steps[-1])
+                if piece is not None:
+                    yield piece
+        finally:  # also where nobody listens any more: what was said is said
+            prefix = decoding.leave(number, keep=conversation.context_turns > 0)
+            text = [step.text for step in steps if step.text is not None]
+            frames = [step.frame for step in steps if step.frame is not None]
+            conversation.remember(request, text, frames, prefix)
 
     def answer_all(
         self, questions: Sequence[Question], batch: int = 8, task: Task | None = None
@@ -286,7 +320,7 @@ class Talker:
         [tokens] = encoder(self.tokenizer)([question.text])
         return list(tokens)
 
-    def _request(self, asked: Waveform | list[int], task: Task) -> Request:
+    def _request(self, asked: Waveform | list[int], task: Task, conversation: Conversation | None = None) -> Request:
         """Put a question as the model takes it; what is spoken is heard now."""
         features = []
         if isinstance(asked, list):
@@ -295,9 +329,15 @@ class Talker:
             [heard] = raise_first(self.whisper.features([asked]))
             features = [torch.from_numpy(heard)]
             turn = Turn(task, positions=adapter_positions(len(features[0]), self.model.config.stack))
-        if (length := self.model.layout.prompt_length(turn)) >= self.max_positions:
-            raise SampleError("too_long", f"the question takes {length} of the model's {self.max_positions} positions")
-        return Request([turn], features, self.seed, self.max_frames)
+        return ask(
+            turn,
+            features,
+            conversation,
+            self.model.layout,
+            max_positions=self.max_positions,
+            seed=self.seed,
+            max_frames=self.max_frames,
+        )
 
 
 def collect(pieces: Iterable[Piece], rate_hz: int) -> Answer:

@@ -59,6 +59,7 @@ class StageTrainer:
         folder = checkpoint.latest(run)
         start = Model(checkpoint=str(folder)) if folder else recipe.model
         self.model = start_model(start, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
+        self.model.config = replace(self.model.config, context_turns=recipe.data.context_turns)
         self.model.to(group.device).train()
         self.text = any(task.writes for task in self.stage.tasks)
         self.audio = any(task.speaks for task in self.stage.tasks)

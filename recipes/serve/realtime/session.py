@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from anytalk.model import Piece, Task
-from anytalk.recipes.serve.engine import Answering, Conversation, Question
+from anytalk.recipes.serve.engine import Answering, Question
 from anytalk.recipes.serve.errors import ProtocolError, error_body, new_id
 from anytalk.recipes.serve.house import House
 from anytalk.recipes.serve.sound import HEARING_RATE_HZ, Incoming, decoded, samples_of
+from anytalk.recipes.talk import Conversation
 from anytalk.synth.audio import Waveform
 from anytalk.synth.errors import AnyTalkError, SampleError
 

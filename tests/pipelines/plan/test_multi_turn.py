@@ -11,6 +11,7 @@ from support.misbehaving import serve
 from support.training import a_recipe, a_stage, metrics
 from support.turns_asked import answer
 
+from anytalk.model.checkpoint import read_config
 from anytalk.model.layout import Layout, Task
 from anytalk.pipelines import build
 from anytalk.pipelines.dataset import Store
@@ -144,5 +145,6 @@ def test_the_recipe_says_how_many_earlier_turns_training_reads(dataset, tmp_path
         loader = {"positions": 8000, "max_positions": 8000, "padding": 1.0}
         recipe = a_recipe(dataset, stages=[a_stage(steps=1, tasks={"A1A2": 1})], data=data, loader=loader)
         train(recipe, tmp_path / str(context_turns))
+        assert read_config(tmp_path / str(context_turns) / "best")["context_turns"] == context_turns
         positions[context_turns] = metrics(tmp_path / str(context_turns))[0]["positions"]
     assert positions[2] > 1.3 * positions[0]

@@ -13,7 +13,6 @@ from support.command_line import anytalk
 from support.talkers import write_talker
 
 from anytalk.recipes.serve import ray_serve
-from anytalk.recipes.serve.run import context_turns
 from anytalk.synth.codec import load_codec
 from anytalk.synth.hearing import FakeWhisper
 
@@ -59,13 +58,6 @@ def test_what_cannot_be_served_is_one_line(checkpoint, tmp_path):
         done = anytalk("serve", *words)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert message in done.stderr
-
-
-def test_earlier_turns_are_given_as_many_as_were_trained(tmp_path):
-    assert context_turns(tmp_path) == 0
-    (tmp_path / "recipe.json").write_text(json.dumps({"identity": {"data": {"context_turns": 4}}}))
-    (tmp_path / "best").mkdir()
-    assert context_turns(tmp_path) == context_turns(tmp_path / "best") == 4
 
 
 def test_the_shipped_configuration_of_ray_serve_is_valid():

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from anytalk.model import Piece, Task
-from anytalk.recipes.serve.engine import Conversation, Engine, Question
+from anytalk.recipes.serve.engine import Engine, Question
 from anytalk.recipes.serve.errors import Closed, Full
-from anytalk.recipes.talk import Talker, Text
+from anytalk.recipes.talk import Conversation, Talker, Text
 from anytalk.synth.errors import AnyTalkError, SampleError
 
 
