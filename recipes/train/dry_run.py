@@ -24,7 +24,7 @@ from .folder import training_texts
 from .order import stage_loader, with_steps
 from .parts import choose
 from .recipe import Stage, TrainingRecipe
-from .speed import StepCost, matmul_rate
+from .speed import StepCost, matmul_rate, with_precision
 from .start import codebook_size, make_tokenizer, start_model
 
 SHARE_OF_PEAK = 0.4
@@ -96,7 +96,7 @@ def dry_run(recipe: TrainingRecipe, device: torch.device | None = None, progress
         codebook_size(recipe.model),
         texts=recipe.data.sources,
     )
-    recipe = with_steps(recipe, rows, tokenizer)
+    recipe = with_precision(with_steps(recipe, rows, tokenizer), device)
     progress.phase("making the model")
     model = start_model(recipe.model, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
     dtype = torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32

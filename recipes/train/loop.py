@@ -31,7 +31,7 @@ from .folder import SUMMARY, TOKENIZER, Totals, read_summary
 from .logs import Log, MetricsLog, note
 from .order import with_steps
 from .recipe import TrainingRecipe
-from .speed import matmul_rate
+from .speed import matmul_rate, with_precision
 from .stage import StageTrainer
 from .start import codebook_size
 from .workers import ProcessGroup
@@ -56,7 +56,8 @@ def run_worker(
     folders, codes = recipe.data.folders, codebook_size(recipe.model)
     rows = Rows(folders, recipe.data.train, encoder(tokenizer), codes, texts=recipe.data.sources)
     held_out = Rows(folders, recipe.data.validation, encoder(tokenizer), codes) if recipe.data.validation else None
-    recipe = with_steps(recipe, rows, tokenizer)
+    recipe = with_precision(with_steps(recipe, rows, tokenizer), group.device)
+    progress.say(f"precision {recipe.optim.precision}")
 
     # Where it stands
     at = TrainingState()

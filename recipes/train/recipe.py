@@ -211,7 +211,10 @@ class Optim(Section):
         5, ge=0, description="steps in a row with a loss or gradient that is NaN or infinite; they change no weight"
     )
     stream_weights: tuple[float, ...] | None = Field(None, description="audio layers, then text; equal by default")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: autocast, weights stay float32")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="bfloat16: autocast, weights stay float32; auto: bfloat16 where the device multiplies in it",
+    )
     loss_chunk: int = Field(
         0, ge=0, description="labelled positions whose logits under one head exist at once; 0 for all"
     )

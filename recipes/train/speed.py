@@ -1,18 +1,43 @@
 """How fast a training step is, beside what the device can do: model FLOPs over the measured rate of a matrix product.
 
+Which precision a device is quick in is decided here as well.
+
 Counted as in https://arxiv.org/abs/2204.02311, appendix B: only what the model needs, so neither padding nor what is
 computed a second time counts, and a frozen weight needs no gradient of its own.
 """
 
 import time
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from anytalk.model import MiniOmni
 
+from .recipe import TrainingRecipe
+
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT = 2, 2, 2  # operations of a multiply-add in each pass
+
+
+def with_precision(recipe: TrainingRecipe, device: torch.device) -> TrainingRecipe:
+    """Say in which precision to train where the recipe leaves it to the device.
+
+    A processor without AVX512-BF16 or AMX has to emulate bfloat16, and is slower in it than in float32.
+    """
+    if recipe.optim.precision != "auto":
+        return recipe
+    precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    return recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"precision": precision})})
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not hasattr(torch.cpu, "get_capabilities"):  # before 2.11
+        return False
+    able: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.2) -> float:
