@@ -76,7 +76,7 @@ def serve(
     talker = Talker(model, *load_engines(model, codec, whisper, device))
     limits = serving.Limits(sessions=sessions)
     house = serving.open_house(talker, limits, name=_name(run), save=save)
-    guard = serving.Guard(host, origin or (), token, sessions)
+    guard = serving.Guard(host, origin or (), token, sessions, posts=sessions + limits.waiting)
     server = serving.server(serving.application(house, guard), limits)
     seconds = time.perf_counter() - started_s
     address = serving.address(listening)

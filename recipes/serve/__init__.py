@@ -1,9 +1,8 @@
 """Serving: a trained model over OpenAI's Realtime API and its audio endpoints, for many clients at once.
 
-engine      answers many questions at once; one thread owns the model
-listening   a thread for the recogniser: features and transcripts
+engine      answers many questions at once
 realtime    one client's conversation over a WebSocket
-http        the endpoints that answer one request, by way of answers
+http        the endpoints that answer one request
 guard       who may connect: origins, hosts, tokens, and how many
 app         all of it as one application; run starts it
 """

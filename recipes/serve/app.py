@@ -23,7 +23,8 @@ from anytalk.synth.errors import AnyTalkError
 from .errors import Full, ProtocolError, error_body
 from .guard import Guard
 from .house import House
-from .http import Endpoints
+from .http import Endpoints, refusal
+from .limits import Limits
 from .metrics import CONTENT_TYPE
 from .realtime import Session, Stalled
 
@@ -94,7 +95,7 @@ def application(house: House, guard: Guard) -> Starlette:
     app = Starlette(routes=routes, lifespan=lifespan)
     if guard.origins:
         app.add_middleware(CORSMiddleware, allow_origins=[*guard.origins], allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(Checked, guard=guard, body_bytes=house.limits.body_bytes)
+    app.add_middleware(Checked, guard=guard, limits=house.limits)
     return app
 
 
@@ -104,11 +105,11 @@ class Checked:
     Args:
         app: answers the rest.
         guard: decides.
-        body_bytes: of a request's body.
+        limits: of a request's body.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard, body_bytes: int) -> None:
-        self._app, self._guard, self._body_bytes = app, guard, body_bytes
+    def __init__(self, app: ASGIApp, guard: Guard, limits: Limits) -> None:
+        self._app, self._guard, self._limits = app, guard, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it pass."""
@@ -116,14 +117,14 @@ class Checked:
             await self._app(scope, receive, send)
             return
         connection = Request(scope) if scope["type"] == "http" else WebSocket(scope, receive, send)
-        refusal = self._guard.refusal(connection)
+        refused = self._guard.refusal(connection)
         takes_token = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
-        if refusal is None and takes_token and self._guard.lacks_token(connection):
-            refusal = 401, "give the server's token: Authorization: Bearer TOKEN"
-        if refusal is None:
-            await self._app(scope, self._bounded(receive), send)
+        if refused is None and takes_token and self._guard.lacks_token(connection):
+            refused = 401, "give the server's token: Authorization: Bearer TOKEN"
+        if refused is None:
+            await self._let_pass(scope, receive, send)
             return
-        status, message = refusal
+        status, message = refused
         error = {"type": "invalid_request_error", "code": "refused", "message": message, "param": None}
         response = JSONResponse({"error": error}, status)
         if isinstance(connection, WebSocket):
@@ -131,17 +132,32 @@ class Checked:
         else:
             await response(scope, receive, send)
 
+    async def _let_pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        try:
+            with self._guard.post():
+                await self._app(scope, self._bounded(receive), send)
+        except Full as error:
+            await refusal(error)(scope, receive, send)
+
     def _bounded(self, receive: Receive) -> Receive:
-        """Refuse a body that grows too long, whatever its headers claim."""
-        taken = 0
+        """Refuse a body that grows too long, whatever its headers claim, or comes too slowly."""
+        ends_s = time.monotonic() + self._limits.body_s
+        taken, is_whole = 0, False
 
         async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, is_whole
+            try:
+                message = await asyncio.wait_for(receive(), None if is_whole else ends_s - time.monotonic())
+            except TimeoutError:
+                raise HTTPException(408, f"a request is sent in {self._limits.body_s:g} s at most") from None
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
-                if taken > self._body_bytes:
-                    raise HTTPException(413, f"a request has {self._body_bytes} bytes at most")
+                is_whole = not message.get("more_body", False)
+                if taken > self._limits.body_bytes:
+                    raise HTTPException(413, f"a request has {self._limits.body_bytes} bytes at most")
             return message
 
         return bounded

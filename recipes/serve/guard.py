@@ -24,12 +24,16 @@ class Guard:
         origins: origins of pages that may connect beside the server's own, such as https://example.org.
         token: what clients must know; None for nothing.
         sessions: WebSocket sessions at once.
+        posts: requests with a body at once.
     """
 
-    def __init__(self, host: str, origins: Sequence[str] = (), token: str | None = None, sessions: int = 8) -> None:
+    def __init__(
+        self, host: str, origins: Sequence[str] = (), token: str | None = None, sessions: int = 8, posts: int = 40
+    ) -> None:
         self._is_local = host in LOOPBACK
         self.origins = {origin.rstrip("/") for origin in origins}
-        self._token, self.most_sessions = token, sessions
+        self._token, self.most_sessions, self._most_posts = token, sessions, posts
+        self._posts = 0
         self.sessions = 0
         """That are open."""
 
@@ -71,6 +75,21 @@ class Guard:
             yield
         finally:
             self.sessions -= 1
+
+    @contextmanager
+    def post(self) -> Iterator[None]:
+        """Count a request with a body while it is read and answered.
+
+        Raises:
+            Full: there are as many as may be.
+        """
+        if self._posts >= self._most_posts:
+            raise Full(f"{self._posts} requests are being answered, which is all this server takes; try again later")
+        self._posts += 1
+        try:
+            yield
+        finally:
+            self._posts -= 1
 
 
 def _name_of(host: str) -> str:

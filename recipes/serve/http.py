@@ -4,6 +4,7 @@ Source: https://platform.openai.com/docs/api-reference (chat/create with audio, 
 audio/createTranscription). Keys that mean nothing here (temperature, voice, instructions) are taken and have no effect.
 """
 
+import asyncio
 import base64
 import json
 import time
@@ -21,8 +22,7 @@ from anytalk.model import Task
 from anytalk.synth.audio import Waveform, read_audio
 from anytalk.synth.errors import AnyTalkError, SampleError
 
-from .answers import pieces, whole
-from .engine import Question
+from .engine import Question, Whole, pieces, whole
 from .errors import Closed, Full, ProtocolError, error_body, new_id
 from .house import House
 from .sound import FORMATS, HEARING_RATE_HZ, Incoming, decoded, file_bytes, pcm_bytes, pcm_text, samples_of, wav_header
@@ -92,10 +92,10 @@ class Endpoints:
         """Answer the last message of the user; what was said before it is not looked at."""
         try:
             asked = ChatRequest.model_validate_json(await request.body())
-            question, said = await self._question(asked)
+            question, said = await self._question(asked, _asker(request))
             if asked.stream:
                 return await self._streamed(asked, question)
-            answer = await whole(self._engine, question)
+            answer = await self._whole(request, question)
         except (AnyTalkError, ValidationError, ClientDisconnect) as error:
             return refusal(error)
         message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
@@ -115,12 +115,12 @@ class Endpoints:
         """Read a text aloud: the task T1A1."""
         try:
             asked = SpeechRequest.model_validate_json(await request.body())
-            question, kind = Question(Task.T1A1, asked.input), _kind(asked.response_format)
+            question, kind = Question(Task.T1A1, asked.input, asker=_asker(request)), _kind(asked.response_format)
             if kind in ("pcm", "wav"):
                 coming = pieces(self._engine, question)
                 first = await anext(coming)  # what goes wrong is told with a status, before the first byte
                 return StreamingResponse(_bytes(first, coming, kind), media_type=FORMATS[kind])
-            answer = await whole(self._engine, question)
+            answer = await self._whole(request, question)
         except (AnyTalkError, ValidationError, ClientDisconnect) as error:
             return refusal(error)
         return Response(await run_in_threadpool(file_bytes, answer.sound, kind), media_type=FORMATS[kind])
@@ -136,8 +136,9 @@ class Endpoints:
                     raise ProtocolError(f"response_format is json or text, not {wanted!r}", param="response_format")
                 content = await file.read()
             sound = await self._read(content)
-            question = Question(Task.A1T1, features=self._engine.listener.features(sound))
-            answer = await whole(self._engine, question)
+            asker = _asker(request)
+            question = Question(Task.A1T1, features=self._engine.listener.features(sound, asker), asker=asker)
+            answer = await self._whole(request, question)
         except (AnyTalkError, ClientDisconnect) as error:
             return refusal(error)
         if wanted == "text":
@@ -145,7 +146,26 @@ class Endpoints:
         usage = {"type": "duration", "seconds": round(len(sound) / HEARING_RATE_HZ, 3)}
         return JSONResponse({"text": answer.text, "usage": usage})
 
-    async def _question(self, asked: ChatRequest) -> tuple[Question, Waveform | str]:
+    async def _whole(self, request: Request, question: Question) -> Whole:
+        """Wait for an answer as long as the client does.
+
+        Raises:
+            ClientDisconnect: it is gone.
+            AnyTalkError: there is no answer.
+        """
+        answering = asyncio.create_task(whole(self._engine, question))
+        leaving = asyncio.ensure_future(request.receive())  # its body is read: what comes next is its leave
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            raise ClientDisconnect from None
+
+    async def _question(self, asked: ChatRequest, asker: str) -> tuple[Question, Waveform | str]:
         """Read the question out of a chat; give what was said, too.
 
         Raises:
@@ -162,13 +182,14 @@ class Endpoints:
         texts = [part.text for part in parts if part.text]
         if not sounds:
             text = "\n".join(texts)[:MAX_TEXT]
-            return Question(Task.T1A2 if speaks else Task.T1T2, text, max_frames=limit), text
+            return Question(Task.T1A2 if speaks else Task.T1T2, text, max_frames=limit, asker=asker), text
         if len(sounds) > 1 or texts:
             raise ProtocolError("a message holds text or one input_audio", param="messages")
         content = decoded(sounds[0].data)
         sound = await self._read(content, raw=_kind(sounds[0].format) == "pcm")
-        features = self._engine.listener.features(sound)
-        return Question(Task.A1A2 if speaks else Task.A1T2, features=features, max_frames=limit), sound
+        features = self._engine.listener.features(sound, asker)
+        task = Task.A1A2 if speaks else Task.A1T2
+        return Question(task, features=features, max_frames=limit, asker=asker), sound
 
     async def _read(self, content: bytes, *, raw: bool = False) -> Waveform:
         if not raw:
@@ -232,6 +253,11 @@ def refusal(error: Exception) -> Response:
     busy = isinstance(error, Full | Closed)
     status = 503 if busy else 400 if isinstance(error, ProtocolError | SampleError) else 500
     return JSONResponse({"error": error_body(error)}, status, {"Retry-After": "2"} if busy else None)
+
+
+def _asker(request: Request) -> str:
+    """Name whoever asks: all requests of a machine stand for one."""
+    return request.client.host if request.client else ""
 
 
 def _kind(name: str) -> str:

@@ -12,6 +12,7 @@ class Limits:
         waiting: questions that may wait for an answer beside those.
         message_bytes: of one WebSocket message: 30 s of sound as base64 are 2 MB.
         body_bytes: of one HTTP request.
+        body_s: for which a client may send it.
         turn_s: of a spoken question; what the recogniser hears at once.
         session_s: of a session, as in OpenAI's API.
         idle_s: without a message from the client.
@@ -23,6 +24,7 @@ class Limits:
     waiting: int = 32
     message_bytes: int = 4 << 20
     body_bytes: int = 25 << 20
+    body_s: float = 60.0
     turn_s: float = 30.0
     session_s: float = 3600.0
     idle_s: float = 600.0

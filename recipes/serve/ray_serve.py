@@ -70,7 +70,8 @@ class Replica:
         if token == "":
             raise SetupError(f"token_env: the replica's environment holds no {arguments.token_env}")
         # The host is the proxy's; which names it is asked for by is not known here.
-        self._guard = Guard("0.0.0.0", arguments.origins, token, arguments.sessions)
+        posts = limits.sessions + limits.waiting
+        self._guard = Guard("0.0.0.0", arguments.origins, token, limits.sessions, posts)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Give Ray Serve the application of this replica."""

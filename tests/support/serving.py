@@ -38,7 +38,7 @@ def serving(talker, *, origins=(), token=None, save=None, context_turns=0, send_
     """Serve a talker while the block runs."""
     limits = serve.Limits(**limits)
     house = serve.open_house(talker, limits, name="tiny", context_turns=context_turns, save=save)
-    guard = serve.Guard("127.0.0.1", origins, token, limits.sessions)
+    guard = serve.Guard("127.0.0.1", origins, token, limits.sessions, posts=limits.sessions + limits.waiting)
     listening = serve.bound("127.0.0.1", 0)
     if send_buffer_bytes is not None:  # the kernel's, for a client that does not read; megabytes else
         listening.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, send_buffer_bytes)

@@ -57,6 +57,8 @@ class Session:
         """Of the user's turn that comes next."""
         self._asked: _Asked | None = None
         """The last of the user's items that can be answered."""
+        self._answered: _Asked | None = None
+        """The item that was answered last, or is answered now."""
         self._last_id: str | None = None
         """Of the conversation's last item, whoever's it is."""
         self._early: tuple[Waveform, Future[Tensor]] | None = None
@@ -113,8 +115,8 @@ class Session:
         self._stop_reply(None)
         for task in self._tasks:
             task.cancel()
-        if self._early is not None:
-            self._early[1].cancel()
+        self._forget_early()
+        self._stop_listening(self._asked)
 
     def _send(self, event: Event) -> None:
         if self._beta:
@@ -153,11 +155,17 @@ class Session:
 
     def _listen_early(self, sound: Waveform) -> None:
         """Begin with a turn that may be over, where the recogniser has nothing better to do."""
+        self._forget_early()
+        if self._house.engine.listener.is_idle:
+            self._early = sound, self._listen(sound)
+
+    def _forget_early(self) -> None:
         if self._early is not None:
             self._early[1].cancel()
         self._early = None
-        if self._house.engine.listener.is_idle:
-            self._early = sound, self._house.engine.listener.features(sound)
+
+    def _listen(self, sound: Waveform) -> "Future[Tensor]":
+        return self._house.engine.listener.features(sound, self.id)
 
     def _turn_is_over(self, sound: Waveform) -> None:
         self._take_sound(sound)
@@ -171,16 +179,17 @@ class Session:
     def _take_sound(self, sound: Waveform) -> None:
         """Make a turn an item, and begin to listen to it."""
         item_id, self._item_id = self._item_id, new_id("item")
-        early, self._early = self._early, None
-        if early is not None and len(early[0]) == len(sound):
-            features = early[1]
+        if self._early is not None and len(self._early[0]) == len(sound):
+            features, self._early = self._early[1], None
         else:
-            features = self._house.engine.listener.features(sound)
+            self._forget_early()
+            features = self._listen(sound)
         committed = {"previous_item_id": self._last_id, "item_id": item_id}
         self._send({"type": "input_audio_buffer.committed", **committed})
         self._add_item(_Asked(item_id, sound, features), self._last_id)
 
     def _add_item(self, asked: _Asked, previous: str | None) -> None:
+        self._stop_listening(self._asked)
         self._asked = asked
         spoken = not isinstance(asked.asked, str)
         content = {"type": "input_audio", "transcript": None} if spoken else {"type": "input_text", "text": asked.asked}
@@ -189,6 +198,12 @@ class Session:
             task = self._loop.create_task(self._transcribe(asked.item_id, asked.asked))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _stop_listening(self, asked: _Asked | None) -> None:
+        """Stop listening to an item that nobody can ask for any more, unless it is being answered."""
+        is_answered = asked is self._answered and self._reply is not None and not self._reply.is_over
+        if asked is not None and asked.features is not None and not is_answered:
+            asked.features.cancel()
 
     def _acknowledge(self, item: dict[str, Any], previous: str | None) -> None:
         if previous == self._last_id:
@@ -200,8 +215,8 @@ class Session:
         at = {"item_id": item_id, "content_index": 0}
         kind = "conversation.item.input_audio_transcription"
         try:
-            text = await asyncio.wrap_future(self._house.engine.listener.transcript(sound))
-        except SampleError as error:
+            text = await asyncio.wrap_future(self._house.engine.listener.transcript(sound, self.id))
+        except AnyTalkError as error:
             self._send({"type": f"{kind}.failed", **at, "error": error_body(error)})
             return
         usage = {"type": "duration", "seconds": round(len(sound) / HEARING_RATE_HZ, 3)}
@@ -237,6 +252,7 @@ class Session:
         if not isinstance(item_id, str):
             raise ProtocolError("item_id must be an item's id", "missing_required_parameter", "item_id")
         if self._asked is not None and self._asked.item_id == item_id:
+            self._stop_listening(self._asked)
             self._asked = None
         self._send({"type": "conversation.item.deleted", "item_id": item_id[:128]})
 
@@ -259,7 +275,7 @@ class Session:
             if len(samples) > self._house.limits.turn_s * 24_000:
                 raise SampleError("too_long", f"a question lasts {self._house.limits.turn_s:g} s at most")
             sound = await asyncio.to_thread(Incoming().push, samples, last=True)
-            return _Asked(item_id, sound, self._house.engine.listener.features(sound))
+            return _Asked(item_id, sound, self._listen(sound))
         if sounds or not any(text.strip() for text in texts):
             raise ProtocolError("an item must hold input_text or one input_audio", param="item.content")
         return _Asked(item_id, "\n".join(texts))
@@ -317,7 +333,8 @@ class Session:
         spoken, written = (Task.A1A2, Task.T1A2) if settings.modality == "audio" else (Task.A1T2, Task.T1T2)
         task = written if asked.features is None else spoken
         text = asked.asked if isinstance(asked.asked, str) else ""
-        question = Question(task, text, asked.features, self._conversation, settings.max_output_tokens)
+        question = Question(task, text, asked.features, self._conversation, settings.max_output_tokens, self.id)
+        self._answered = asked
 
         def deliver(piece: Piece | AnyTalkError) -> None:
             if not self._loop.is_closed():

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import socket as sockets
+import time
 
 import httpx2
 import numpy as np
@@ -179,6 +181,38 @@ def test_a_body_may_not_be_endless(talker):
         assert httpx2.post(f"{served.url}/v1/audio/speech", content=b"x" * 20_000).status_code == 413
         chunks = (b"x" * 1000 for _ in range(20))
         assert httpx2.post(f"{served.url}/v1/audio/speech", content=chunks).status_code == 413
+
+
+def test_a_body_may_not_take_for_ever_and_not_too_many_come_at_once(talker):
+    with serving(talker, body_s=1.0, sessions=1, waiting=1) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\nx".encode()
+        with (
+            sockets.create_connection((host, int(port)), 10) as first,
+            sockets.create_connection((host, int(port)), 10) as second,
+        ):
+            for slow in (first, second):
+                slow.sendall(head)
+            while served.guard._posts < 2:
+                time.sleep(0.01)
+            answer = httpx2.post(f"{served.url}/v1/audio/speech", json={"input": "Who are you?"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_full")
+            assert httpx2.get(f"{served.url}/health").status_code == 200
+            assert first.recv(1000).startswith(b"HTTP/1.1 408")
+            assert second.recv(1000).startswith(b"HTTP/1.1 408")
+        assert httpx2.post(f"{served.url}/v1/audio/speech", json={"input": "Who are you?"}).status_code == 200
+
+
+def test_who_hangs_up_before_the_whole_answer_frees_its_place(long_talker):
+    with serving(long_talker) as served:
+        body = {"messages": [{"role": "user", "content": "Speak on"}], "modalities": ["text", "audio"]}
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=0.2)
+        deadline_s = time.monotonic() + 20
+        while served.house.engine.running:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        assert 'anytalk_answers_total{end="cancelled",task="T1A2"} 1.0' in httpx2.get(f"{served.url}/metrics").text
 
 
 def test_the_page_is_there(served):

@@ -11,9 +11,11 @@ import torch
 
 from anytalk.model import Piece, Task
 from anytalk.recipes.serve.engine import Engine, Question
+from anytalk.recipes.serve.engine.listening import Listener
 from anytalk.recipes.serve.errors import Closed, Full
 from anytalk.recipes.talk import Conversation, Talker, Text
 from anytalk.synth.errors import AnyTalkError, SampleError
+from anytalk.synth.hearing import FakeWhisper
 
 
 class Client:
@@ -81,6 +83,54 @@ def test_questions_are_answered_in_order_and_no_more_wait_than_may(long_talker):
         client.answer()
     engine.close()
     assert order == [client.answering for client in clients]
+
+
+def test_who_asks_much_waits_behind_who_asks_little(long_talker):
+    order = []
+    engine = Engine(long_talker, answers=1, waiting=9, finished=lambda answering, end: order.append(answering.question))
+    long = Client(engine, Question(Task.T1A2, "Speak on", asker="first"))
+    long.arrived.get(timeout=60)
+    clients = [Client(engine, Question(Task.T1A2, "And now?", max_frames=3, asker=asker)) for asker in "aaaabcb"]
+    long.answering.cancel()
+    for client in clients:
+        client.answer()
+    engine.close()
+    assert [question.asker for question in order] == ["first", *"abcabaa"]
+
+
+class Slow(FakeWhisper):
+    """A recogniser that hears when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.begins, self.heard = threading.Semaphore(0), []
+
+    def features(self, waveforms):
+        self.begins.acquire()
+        self.heard += map(len, waveforms)
+        return super().features(waveforms)
+
+
+def test_the_recogniser_takes_turns_and_a_bounded_number_waits_for_it():
+    whisper = Slow()
+    listener = Listener(whisper, most=4)
+    sounds = [a_sound(1)[: 3000 + n] for n in range(7)]
+    first = listener.features(sounds[0], "a")
+    while listener.is_idle or len(listener._waiting):
+        time.sleep(0.001)
+    waiting = [listener.features(sound, asker) for sound, asker in zip(sounds[1:5], "aaba", strict=True)]
+    with pytest.raises(Full, match="4 questions"):
+        listener.features(sounds[5], "b").result(timeout=60)
+    assert waiting[1].cancel()
+    last = listener.features(sounds[6], "b")
+    for _ in range(6):
+        whisper.begins.release()
+    for future in (first, waiting[0], waiting[2], waiting[3], last):
+        future.result(timeout=60)
+    assert whisper.heard == [3000, 3001, 3003, 3004, 3006]
+    listener.close()
+    with pytest.raises(Closed):
+        listener.features(sounds[0]).result(timeout=60)
 
 
 def test_who_cancels_makes_room(long_talker):

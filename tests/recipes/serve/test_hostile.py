@@ -116,6 +116,20 @@ def test_endless_silence_is_no_turn_and_is_not_kept(served):
 
 
 @pytest.mark.usefixtures("undisturbed")
+def test_turn_after_turn_that_nobody_asks_for_is_not_listened_to(served):
+    listener = served.house.engine.listener
+    with served.connect() as socket:
+        say(socket, "session.update", session={"turn_detection": None})
+        for _ in range(200):
+            say(socket, "input_audio_buffer.append", audio=b64(SECOND + 0.1))
+            say(socket, "input_audio_buffer.commit")
+        for _ in range(200):
+            take(socket, {"conversation.item.done"})
+            assert len(listener._waiting) <= 1
+    wait_for(lambda: listener.is_idle)
+
+
+@pytest.mark.usefixtures("undisturbed")
 def test_fifty_at_once_are_served_or_told_that_it_is_full(served):
     sockets_open, codes = [], []
 

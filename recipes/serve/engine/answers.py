@@ -38,8 +38,9 @@ async def pieces(engine: Engine, question: Question) -> AsyncIterator[Piece]:
         if not loop.is_closed():
             loop.call_soon_threadsafe(arrived.put_nowait, piece)
 
-    answering = engine.ask(question, deliver)
+    answering = None
     try:
+        answering = engine.ask(question, deliver)
         while True:
             piece = await arrived.get()
             if isinstance(piece, AnyTalkError):
@@ -48,7 +49,10 @@ async def pieces(engine: Engine, question: Question) -> AsyncIterator[Piece]:
             if piece.end is not None:
                 return
     finally:
-        answering.cancel()
+        if answering is not None:
+            answering.cancel()
+        if question.features is not None:
+            question.features.cancel()  # nobody else asks for them
 
 
 async def whole(engine: Engine, question: Question) -> Whole:

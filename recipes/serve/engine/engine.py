@@ -1,14 +1,13 @@
 """Answers for many clients at once: one thread owns the model and steps a batch that questions join and leave.
 
-A client asks with `Engine.ask` and gets pieces through a callback, from the engine's thread. Questions whose features
-are ready join in the order in which they became so; those that find the batch full wait, a bounded number of them.
+A client asks with `Engine.ask` and gets pieces through a callback, from the engine's thread. Questions join when their
+features are ready; those that find the batch full wait, a bounded number of them, in a line that is fair (`Line`).
 """
 
 import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -27,10 +26,11 @@ from anytalk.model import (
     adapter_positions,
 )
 from anytalk.recipes.data import encoder
+from anytalk.recipes.serve.errors import Closed, Full
 from anytalk.recipes.talk import Conversation, Talker, ask
 from anytalk.synth.errors import AnyTalkError, SampleError
 
-from .errors import Closed, Full
+from .line import Line
 from .listening import Listener
 
 LOG = logging.getLogger("anytalk.serve")
@@ -49,6 +49,7 @@ class Question:
         features: of the spoken question, maybe still on their way.
         conversation: what was said before; a question at a time asks in one.
         max_frames: codec frames that the answer may have.
+        asker: whose it is: who asks much waits behind those who ask little.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class Question:
     features: "Future[Tensor] | None" = None
     conversation: Conversation | None = None
     max_frames: int | None = None
+    asker: str = ""
 
 
 class Answering:
@@ -120,7 +122,7 @@ class Engine:
         finished: Callable[[Answering, str], None] = lambda answering, end: None,
     ) -> None:
         self.talker, self.answers, self.waiting = talker, answers, waiting
-        self.listener = Listener(talker.whisper)
+        self.listener = Listener(talker.whisper, most=2 * (answers + waiting))
         self._encode = encoder(talker.tokenizer)
         self._finished = finished
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -128,7 +130,7 @@ class Engine:
         """Every answer on its way: heard, waiting or running."""
         self._lock = threading.Lock()
         self._closed = False
-        self._ready: deque[Answering] = deque()
+        self._ready: Line[Answering] = Line()
         self._running: dict[int, _Running] = {}
         self._decoding = self._new_decoding()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -167,9 +169,9 @@ class Engine:
                 raise Full(f"{len(self._asked)} questions are being answered or wait; ask again later")
             self._asked.add(answering)
         if question.features is None:
-            self.send(lambda: self._ready.append(answering))
+            self.send(lambda: self._ready.add(question.asker, answering))
         else:
-            question.features.add_done_callback(lambda _: self.send(lambda: self._ready.append(answering)))
+            question.features.add_done_callback(lambda _: self.send(lambda: self._ready.add(question.asker, answering)))
         return answering
 
     def send(self, message: Callable[[], None]) -> None:
@@ -202,8 +204,7 @@ class Engine:
         for number, running in list(self._running.items()):
             if running.answering is answering:
                 self._take_out(number)
-        if answering in self._ready:
-            self._ready.remove(answering)
+        self._ready.discard(answering)
         if answering in self._asked:
             self._finish(answering, "cancelled")
 
@@ -221,7 +222,7 @@ class Engine:
 
     def _admit(self) -> None:
         while self._ready and len(self._running) < self.answers:
-            answering = self._ready.popleft()
+            answering = self._ready.next()
             if answering not in self._asked:  # cancelled while it was being heard
                 continue
             try:
