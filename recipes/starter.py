@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Recipe, load_recipe
-from anytalk.pipelines.source import HUB_ID, as_flow, chat_kind, table_rows
+from anytalk.pipelines.source import HUB_ID, as_flow, chat_kind, guessed_columns, table_rows
 from anytalk.synth.errors import SetupError
 
 TEMPLATE = """\
@@ -102,23 +102,8 @@ def _source(answer: str) -> dict[str, Any]:
         first = next((row for _, row in table_rows(path, kind) if isinstance(row, dict)), {})
         chat = {} if "question" in first else chat_kind(first) or {}
         keys = {"kind": chat.get("kind", kind), "path": answer} | chat
-        return keys if chat or not first else keys | _columns(first)
+        columns = {} if chat else guessed_columns(first)
+        return keys | ({"columns": columns} if columns else {})
     if HUB_ID.fullmatch(answer) and os.sep in answer:
         return {"kind": "hub", "dataset": answer}
     raise SetupError(f"{answer} does not exist, and is neither bundled nor a hub id (OWNER/NAME)")
-
-
-GUESSES = {
-    "question": ("prompt", "query", "instruction", "input", "user", "q"),
-    "answer": ("response", "reply", "completion", "output", "assistant", "a"),
-}
-"""Names that people give to the two columns."""
-
-
-def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    """Names of the columns, where they are others than ours and can be guessed."""
-    found = {}
-    for side, guesses in GUESSES.items():
-        if side not in row and (name := next((name for name in guesses if name in row), None)):
-            found[side] = name
-    return {"columns": found} if found else {}

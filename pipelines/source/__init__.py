@@ -13,6 +13,7 @@ from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs, stamp
 from .rows import as_flow, chat_kind, column_names, table_rows
+from .table import guessed_columns
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -30,6 +31,7 @@ __all__ = [
     "codes_of",
     "column_names",
     "examine",
+    "guessed_columns",
     "hub_rows",
     "lines_of",
     "read_pairs",

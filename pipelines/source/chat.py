@@ -7,6 +7,7 @@ ShareGPT (https://github.com/lm-sys/FastChat/blob/main/docs/training.md), `ultra
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from anytalk.synth.seed import digest
 
 from .hub import hub_rows
 from .pair import BadPair, Pair
-from .rows import CHAT_COLUMNS, Row, as_flow, chat_kind, column_names, table_rows
+from .rows import CHAT_COLUMNS, Row, as_flow, chat_kind, column_names, table_rows, turns_in
 from .table import ROW_ERRORS, language_in, text_in, with_input
 
 ROLES = {
@@ -54,7 +55,7 @@ def chat_pairs(source: Chats) -> Iterator[Pair | BadPair]:
     """
     name, rows = _rows_of(source)
     place, checked = None, False
-    told: set[str] = set()
+    told, named = set[str](), set[int]()
     for place, row in rows:
         if isinstance(row, BadPair):
             yield row
@@ -63,7 +64,7 @@ def chat_pairs(source: Chats) -> Iterator[Pair | BadPair]:
             _check_kind(source, row, name)
             checked = True
         try:
-            found = list(_turns(source, row, name, place))
+            found = _own_name(list(_turns(source, row, name, place)), named)
         except SampleError as error:
             yield BadPair(error.reason, error.detail, place)
         except ROW_ERRORS as error:
@@ -76,7 +77,21 @@ def chat_pairs(source: Chats) -> Iterator[Pair | BadPair]:
                     told.add(one.detail)
                 yield one
     if place is None:
-        raise SetupError(f"source: {name} holds no rows")
+        raise SetupError(f"source: {source.path or source.dataset} holds no rows")
+
+
+def _own_name(turns: list[Pair | BadPair], named: set[int]) -> list[Pair | BadPair]:
+    """Name a chat anew whose name another chat has: sets that were put together count from the beginning again."""
+    first = next((turn for turn in turns if isinstance(turn, Pair)), None)
+    if first is None:
+        return turns
+    name = int(digest(first.split_name, first.conversation)[:16], 16)  # Some 70 bytes a chat; texts would be more.
+    if name not in named:
+        named.add(name)
+        return turns
+    said = (text for turn in turns if isinstance(turn, Pair) for text in (turn.question, turn.answer))
+    own = f"{first.conversation} {digest(*said)[:8]}"
+    return [replace(turn, conversation=own) if isinstance(turn, Pair) else turn for turn in turns]
 
 
 def _rows_of(source: Chats) -> tuple[str, Iterator[Row]]:
@@ -86,7 +101,8 @@ def _rows_of(source: Chats) -> tuple[str, Iterator[Row]]:
         return source.dataset.rstrip("/").rpartition("/")[2], hub_rows(hub)
     path = Path(source.path or "")
     if path.is_dir() or path.suffix.lower() not in TABLE_SUFFIXES:
-        raise SetupError(f"source.path: {path} is no table of chats ({', '.join(TABLE_SUFFIXES)})")
+        folder = "; a folder of such files is named by dataset instead of path" if path.is_dir() else ""
+        raise SetupError(f"source.path: {path} is no table of chats ({', '.join(TABLE_SUFFIXES)}){folder}")
     return path.stem, table_rows(path, TABLE_SUFFIXES[path.suffix.lower()])
 
 
@@ -171,7 +187,7 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
 
 
 def _messages(source: Chats, row: Mapping[str, Any], place: str) -> Iterator[Message]:
-    turns = row.get(_column(source))
+    turns = turns_in(row.get(_column(source)))
     if not isinstance(turns, list | tuple):
         raise ValueError(f"column {_column(source)!r} holds {type(turns).__name__}, not a list of turns")
     for number, turn in enumerate(turns):

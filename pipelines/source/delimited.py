@@ -40,7 +40,8 @@ def read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     if not names:
         raise SetupError(f"source.path: the header of {path} cannot be read (line {header[0]}): {NOT_CLOSED}")
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise SetupError(f"source.path: {path} has two columns {twice[0][:60]!r}")
+        bars = "; lines of id|text|text are of the kind ljspeech, whose path is the folder" if delimiter == "|" else ""
+        raise SetupError(f"source.path: {path} has two columns {twice[0][:60]!r}{bars}")
     while (first := _next(waiting, lines)) is not None:
         number, text = first
         if text is None:

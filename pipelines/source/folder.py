@@ -1,5 +1,6 @@
 """A folder of recordings: which files belong together, and a reject for each file that is in no row."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from anytalk.pipelines.recipe import Recordings
 from anytalk.synth.errors import SetupError
 
 from .attachment import of_file
-from .encoding import read_text
+from .encoding import lines_of, read_text
 from .pair import BadPair, Pair
 from .table import text_in
 
@@ -56,22 +57,56 @@ def folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
     groups, rejects = _sorted_out(folder)
     if not any(files.questions or files.answers for files in groups.values()):
         raise SetupError(f"source.path: no recordings in {folder}; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
-    if not source.transcribe and not any(files.question_text for files in groups.values()):
-        _refuse_metadata(folder)
+    if not source.transcribe and not any(
+        files.question_text for files in groups.values() if files.questions or files.answers
+    ):
+        _refuse_table(folder, {path.stem for files in groups.values() for path in (*files.questions, *files.answers)})
     for name, files in groups.items():
         yield from _group_pairs(source, folder, name, files)
     yield from rejects
 
 
-def _refuse_metadata(folder: Path) -> None:
-    """Raise for the layout of LJSpeech and most sets of one voice, whose transcripts stand in one table."""
-    for name in ("metadata.csv", "metadata.txt"):
-        if (folder / name).is_file():
-            own = "" if name == "metadata.csv" else f", metadata: {name}"
+TABLES = (".csv", ".tsv", ".txt", ".list", ".jsonl", ".json", ".parquet")
+"""Suffixes of what may be a table of transcripts."""
+
+LOOKED_AT = 5
+"""Lines of such a table that are looked at."""
+
+
+def _refuse_table(folder: Path, stems: set[str]) -> None:
+    """Raise for a set whose transcripts stand in one table, and say how it is read: LJSpeech's layout, or columns.
+
+    Args:
+        folder: of the recordings.
+        stems: their names without suffixes.
+    """
+    tables = [path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.is_file()]
+    for path in sorted(tables, key=lambda path: (path.stem != "metadata", path.name)):
+        own = "" if path.name == "metadata.csv" else f", metadata: {path.name}"
+        how = {
+            "ljspeech": f"is of the kind ljspeech: --set 'source={{kind: ljspeech, path: {folder}{own}}}'",
+            "table": f"is read as a table: --set source={path}",
+        }
+        if (kind := _kind_of_table(path, stems)) is not None:
             raise SetupError(
-                f"source.path: {folder} has no NAME.txt beside its recordings, but {name}, so that it is of the kind "
-                f"ljspeech: --set 'source={{kind: ljspeech, path: {folder}{own}}}'"
+                f"source.path: {folder} has no NAME.txt beside its recordings, but {path.name}, so that it {how[kind]}"
             )
+
+
+def _kind_of_table(path: Path, stems: set[str]) -> str | None:
+    """What reads a file as the transcripts of recordings; None where it names none of them."""
+    if path.suffix.lower() == ".parquet":
+        return "table"
+    try:
+        lines = [line for _, line in itertools.islice(lines_of(path), LOOKED_AT) if line and line.strip()]
+    except SetupError:
+        return None
+    firsts = [re.split(r"[|,;\t]", line.strip("\ufeff\"' "), maxsplit=1)[0].strip("\"' ") for line in lines]
+    names_columns = "question" in lines[0].lower() if lines else False
+    if names_columns:
+        return "table"
+    is_named = any(Path(first).name in stems or Path(first).stem in stems for first in firsts)
+    return "ljspeech" if is_named or path.stem == "metadata" else None
 
 
 def _sorted_out(folder: Path) -> tuple[dict[str, _Files], list[BadPair]]:

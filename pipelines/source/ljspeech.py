@@ -4,7 +4,7 @@ The form: https://keithito.com/LJ-Speech-Dataset: `id|text|normalised text` with
 around fields. Others write `id|text`, or a speaker behind the id, or a header and another delimiter: read as well.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -48,6 +48,8 @@ def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
     """
     folder = Path(source.path)
     table = folder / source.metadata
+    if folder.is_file():
+        _refuse_file(folder)
     if not table.is_file():
         raise SetupError(
             f"source.path: {folder} has no {source.metadata}, as an ljspeech source does; a folder of recordings with "
@@ -73,6 +75,15 @@ def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
             yield BadPair("unused_file", f"no line of {source.metadata} names it", place_of(path, folder))
 
 
+def _refuse_file(path: Path) -> None:
+    """Raise for a table in place of its folder."""
+    beside = f"path: {path.parent}" + ("" if path.name == "metadata.csv" else f", metadata: {path.name}")
+    raise SetupError(
+        f"source.path: {path} is a file; an ljspeech source is the folder of its recordings: "
+        f"--set 'source={{kind: ljspeech, {beside}}}'; a table with columns is --set source={path}"
+    )
+
+
 def _lines(source: LjSpeech, table: Path) -> Iterator[Line]:
     first = next((line for _, line in lines_of(table) if line and line.strip()), "")
     header = {name: HEADERS[name.lower()] for name in _header(first)}
@@ -80,16 +91,18 @@ def _lines(source: LjSpeech, table: Path) -> Iterator[Line]:
         for number, row in read_csv(table):
             yield number, row if isinstance(row, str) else {header[name]: row[name] for name in header}
         return
-    fields = source.fields or _fields(table, first)
+    mark = "\t" if "|" not in first and "\t" in first else "|"
+    fields = source.fields or _fields(table, first, mark)
     for number, text in lines_of(table):
         if text is None:
             yield number, "not in the encoding of the rest, or too long"
         elif text.strip():
-            parts = text.split("|")
+            parts = text.split(mark)
             if len(parts) == len(fields):
                 yield number, dict(zip(fields, parts, strict=True))
             else:
-                yield number, f"{len(parts)} fields between bars; {'|'.join(fields)} are {len(fields)}"
+                between = "bars" if mark == "|" else "tabs"
+                yield number, f"{len(parts)} fields between {between}; {'|'.join(fields)} are {len(fields)}"
 
 
 def _header(line: str) -> list[str]:
@@ -102,32 +115,39 @@ def _header(line: str) -> list[str]:
     return []
 
 
-def _fields(table: Path, first: str) -> tuple[LjSpeechField, ...]:
+def _fields(table: Path, first: str, mark: str) -> tuple[LjSpeechField, ...]:
     """What the fields of a line are.
 
     Raises:
         SetupError: that cannot be told.
     """
-    count = first.count("|") + 1
+    count = first.count(mark) + 1
+    if count == 1:
+        raise SetupError(
+            f"source.path: the first line of {table} has neither bars nor tabs, as in id|text; where commas part the "
+            "fields, write the header file_name,transcription above them"
+        )
     if count not in BY_COUNT:
         raise SetupError(
-            f"source.fields: the first line of {table} has {count} fields between bars; say what they are, such as "
+            f"source.fields: the first line of {table} has {count} fields; say what they are, such as "
             "--set 'source.fields=[id, speaker, text, normalised]'"
         )
-    rows = [line.split("|") for _, line in islice(lines_of(table), LOOKED_AT) if line and line.count("|") == count - 1]
-    seconds = [row[1] for row in rows]
-    # One word that comes again and again is no text, unless it is what is said.
-    if (
-        count == 3
-        and len(set(seconds)) < len(seconds)
-        and all(second and not any(map(str.isspace, second)) for second in seconds)
-        and not any(row[1] == row[2] for row in rows)
-    ):
-        raise SetupError(
-            f"source.fields: the second field of {table} looks like a speaker ({seconds[0][:40]!r}), not like a text; "
-            "say so: --set 'source.fields=[id, speaker, text]' (or [id, text, normalised] if it is one)"
-        )
+    lines = (line for _, line in islice(lines_of(table), LOOKED_AT))
+    rows = [line.split(mark) for line in lines if line and line.count(mark) == count - 1]
+    if count == 3 and not any(row[1] == row[2] for row in rows):
+        _refuse_speakers(table, [row[1] for row in rows], "second", "[id, speaker, text]")
+        _refuse_speakers(table, [row[2] for row in rows], "third", "[id, text, speaker]")
     return BY_COUNT[count]
+
+
+def _refuse_speakers(table: Path, values: Sequence[str], which: str, fields: str) -> None:
+    """Raise for a field that is no text: one word or number that comes again and again."""
+    words = [value.strip() for value in values]
+    if len(set(words)) < len(words) and all(word and not any(map(str.isspace, word)) for word in words):
+        raise SetupError(
+            f"source.fields: the {which} field of {table} looks like a speaker ({words[0][:40]!r}), not like a text; "
+            f"say so: --set 'source.fields={fields}' (or [id, text, normalised] if it is one)"
+        )
 
 
 def _pair(source: LjSpeech, folder: Path, fields: Mapping[str, str | None], place: str, named: set[Path]) -> Pair:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import (
+    TABLE_SUFFIXES,
     Bundled,
     Chats,
     GrammarSource,
@@ -115,8 +117,14 @@ def _local(source: OneSource) -> Path | None:
 def _existing(key: str, name: str) -> Path:
     path = Path(name)
     if not path.exists():
-        raise SetupError(f"{key}: {path} does not exist")
+        is_id = key == "source.path" and path.suffix.lower() not in TABLE_SUFFIXES and re.fullmatch(ID, name, re.ASCII)
+        hub = f"; a dataset of the hub is --set 'source={{kind: hub, dataset: {name}}}'" if is_id else ""
+        raise SetupError(f"{key}: {path} does not exist{hub}")
     return path
+
+
+ID = r"[\w-][\w.-]*/[\w.-]+"
+"""What may be the name of a dataset of the hub."""
 
 
 def _reader(source: OneSource, tools: Tools) -> Iterator[SourceRow]:

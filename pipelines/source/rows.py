@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from anytalk.pipelines.recipe import TABLE_SUFFIXES
 from anytalk.synth.errors import SetupError
 
-from .delimited import read_csv
+from .delimited import DELIMITERS, read_csv
 from .encoding import LONGEST_LINE, Line, lines_of
 from .pair import BadPair
 
@@ -38,7 +39,30 @@ def table_rows(path: Path, kind: str) -> Iterator[Row]:
     Raises:
         SetupError: it cannot be read as that.
     """
+    if path.is_file() and (found := _kind_within(path, kind)) not in (None, kind):
+        raise SetupError(f"source.kind: {path} is {_CALLED[found]}, not {kind}: --set source.kind={found}")
     return {"jsonl": _read_json, "csv": _read_csv, "parquet": _read_parquet}[kind](path)
+
+
+_CALLED = {"jsonl": "JSON", "csv": "text with columns", "parquet": "a Parquet file"}
+
+
+def _kind_within(path: Path, kind: str) -> str | None:
+    """Kind of table that a file is by what is in it, where that is plain; None where it is not."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PAR1":
+                return "parquet"
+        first = next((line for _, line in lines_of(path) if line is None or line.strip()), None)
+    except (OSError, SetupError):
+        return None  # Whoever reads it says what is wrong.
+    if first is None:
+        return None
+    is_json = first.lstrip()[:1] in ("{", "[") and (_is_json(first) or first.strip() in ("{", "["))
+    if kind == "csv":
+        return "jsonl" if is_json else None
+    looks_like_csv = TABLE_SUFFIXES.get(path.suffix.lower()) == "csv" and any(mark in first for mark in DELIMITERS)
+    return "csv" if looks_like_csv and not is_json else None
 
 
 def bad_row(detail: str, place: str) -> Row:
@@ -60,13 +84,23 @@ def chat_kind(row: Mapping[str, Any]) -> dict[str, Any] | None:
     {'kind': 'sharegpt'}
     """
     for name in ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "data"):
-        turns = row.get(name)
+        turns = turns_in(row.get(name))
         if not isinstance(turns, list | tuple) or not turns:
             continue
         kind = _kind_of_turns(turns)
         if kind is not None:
             return {"kind": kind} | ({} if CHAT_COLUMNS[kind] == name else {"columns": {"turns": name}})
     return {"kind": "alpaca"} if {"instruction", "output"} <= row.keys() else None
+
+
+def turns_in(value: Any) -> Any:
+    """Turns of a chat; what is text is read as JSON, which is how a CSV file holds them."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 CHAT_COLUMNS = {"messages": "messages", "sharegpt": "conversations", "ultrachat": "data"}

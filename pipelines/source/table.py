@@ -1,9 +1,11 @@
 """Tables of pairs, and the bundled corpus: which columns of a row make a pair, whatever types they have."""
 
+import dataclasses
 import datetime
 import decimal
 import math
 import re
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -71,9 +73,11 @@ def _kind_of(path: Path) -> str:
         SetupError: it is none that is read.
     """
     if path.suffix.lower() not in TABLE_SUFFIXES:
+        is_text = path.suffix.lower() in ("", ".txt", ".tab", ".dat")
+        named = f", or name its kind: --set 'source={{kind: csv, path: {path}}}'" if is_text else ""
         raise SetupError(
             f"source.path: {path} is neither a folder of recordings nor a table that is read "
-            f"({', '.join(TABLE_SUFFIXES)}); convert it to one of these"
+            f"({', '.join(TABLE_SUFFIXES)}); convert it to one of these{named}"
         )
     return TABLE_SUFFIXES[path.suffix.lower()]
 
@@ -95,6 +99,7 @@ def table_pairs(
     """
     columns = Columns() if isinstance(source, Bundled) else source.columns
     place, checked = None, False
+    turns = Turns()
     for place, row in rows:
         if isinstance(row, BadPair):
             yield row
@@ -103,29 +108,91 @@ def table_pairs(
             _check_columns(source, columns, row, name)
             checked = True
         try:
-            yield _pair(source, columns, row, attachments, folder, name, place)
+            pair = _pair(source, columns, row, attachments, folder, name, place)
+            # Without a name of its own a conversation is one row.
+            counts = columns.turn not in row and text_in(row, columns.conversation)
+            yield turns.numbered(pair) if counts else pair
         except SampleError as error:
             yield BadPair(error.reason, error.detail, place)
         except ROW_ERRORS as error:
             yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
     if place is None:
-        raise SetupError(f"source: {name} holds no rows")
+        raise SetupError(f"source: {getattr(source, 'path', name)} holds no rows")
+
+
+class Turns:
+    """Numbers the turns of conversations in tables that do not: neighbouring rows of one name, in their order."""
+
+    def __init__(self) -> None:
+        self._name: tuple[str, str] | None = None
+        self._turn = 0
+
+    def numbered(self, pair: Pair) -> Pair:
+        """The pair of the next row, with the number of its turn."""
+        name = (pair.split_name, pair.conversation)
+        self._turn = self._turn + 1 if name == self._name else 0
+        self._name = name
+        return dataclasses.replace(pair, turn=self._turn)
+
+
+_HEARD = ("transcription", "transcript", "sentence", "text")
+
+GUESSES = {
+    "question": ("question", "prompt", "query", "instruction", "input", "user", "q", *_HEARD),
+    "answer": ("answer", "response", "reply", "completion", "output", "assistant", "a"),
+    "question_audio": ("question_audio", "audio", "audio_file", "file_name", "wav", "path"),
+}
+"""Names that people give to columns, whatever their capitals."""
+
+
+def guessed_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """Columns that hold questions, answers and recordings under other names than ours, as far as can be told."""
+    by_name = {str(name).strip().lower(): str(name) for name in reversed(list(row))}
+    found = {}
+    for column, guesses in GUESSES.items():
+        name = next((by_name[guess] for guess in guesses if guess in by_name), column)
+        if column not in row and name != column:
+            found[column] = name
+    # A text beside a recording is what is said in it.
+    if "question_audio" not in found and "question_audio" not in row and found.get("question", "").lower() in _HEARD:
+        del found["question"]
+    return found
 
 
 def _check_columns(source: Mapped, columns: Columns, row: Mapping[str, Any], name: str) -> None:
-    """Refuse a table without questions, and name the kind that reads it where that can be seen.
+    """Refuse a table without questions or answers, and say how it is read where that can be seen.
 
     Raises:
-        SetupError: it has no column that makes a question.
+        SetupError: it has no column that makes a question, or a CSV or Parquet file none that makes an answer.
     """
     if {columns.question, columns.question_audio} & row.keys():
+        _check_answers(source, columns, row, name)
         return
     missing = f"source.columns.question: no column {columns.question!r} in {name}; it has: {column_names(row)}"
     if (chat := chat_kind(row)) is not None:
         place = {"dataset": source.dataset} if isinstance(source, Hub) else {"path": getattr(source, "path", name)}
         keys = {"kind": chat["kind"], **place, **chat}
         raise SetupError(f"{missing}; these are chats of the kind {chat['kind']}: --set 'source={as_flow(keys)}'")
-    raise SetupError(f"{missing}; name yours with --set source.columns.question=...")
+    raise SetupError(f"{missing}; {_advice(row, 'question')}")
+
+
+def _check_answers(source: Mapped, columns: Columns, row: Mapping[str, Any], name: str) -> None:
+    """Refuse questions without answers, unless they are recordings; JSON may leave out in one row what others have."""
+    if {columns.answer, columns.answer_audio, columns.question_audio} & row.keys():
+        return
+    has_all = isinstance(source, Hub) or (isinstance(source, Table) and source.kind in ("csv", "parquet"))
+    if has_all or "answer" in guessed_columns(row):
+        missing = f"source.columns.answer: no column {columns.answer!r} in {name}; it has: {column_names(row)}"
+        raise SetupError(f"{missing}; {_advice(row, 'answer')}")
+
+
+def _advice(row: Mapping[str, Any], side: str) -> str:
+    """How to name one's columns; with their names, where they can be guessed."""
+    guessed = guessed_columns(row)
+    if side not in guessed:
+        return f"name yours with --set source.columns.{side}=..."
+    settings = (f"source.columns.{key}={as_flow([name])[1:-1]}" for key, name in guessed.items())
+    return " ".join(["say", *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 
 def _pair(

@@ -1,5 +1,6 @@
 """Chats as they are published: every message is in a row, or is a reject with its reason and place."""
 
+import csv
 import json
 
 import datasets
@@ -104,6 +105,30 @@ def test_what_somebody_says_in_several_messages_is_said_at_once(tmp_path):
     said = [{"role": "user", "content": "Hello."}, *messages(*LEGS), {"role": "assistant", "content": "Yes, eight."}]
     [row] = read("messages", written(tmp_path, "chats.jsonl", [{"messages": said}]))
     assert (row.question, row.answer) == (f"Hello. {LEGS[0]}", f"{LEGS[1]} Yes, eight.")
+
+
+def test_chats_of_one_name_are_chats_of_their_own(tmp_path):
+    chats = [("c", LEGS), ("c", CAT), ("c", CAT), ("d", LEGS)]
+    path = written(tmp_path, "chats.jsonl", [{"id": name, "messages": messages(*said)} for name, said in chats])
+    names = [row.conversation for row in read("messages", path)]
+    assert names[0] == "c"
+    assert names[1] == names[2] != "c", "the same chat once more is a repeat, another one is not"
+    assert names[1].startswith("c ")
+    assert names[3] == "d"
+
+
+@pytest.mark.parametrize("kind", ["messages", "sharegpt"])
+def test_a_csv_file_holds_chats_as_json(tmp_path, kind):
+    said = messages(*LEGS) if kind == "messages" else [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    column = {"messages": "messages", "sharegpt": "conversations"}[kind]
+    path = tmp_path / "chats.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["id", column], ["a", json.dumps(said)], ["b", "[broken"]])
+    good, bad = read(kind, path)
+    assert (good.conversation, good.question) == ("a", LEGS[0] if kind == "messages" else "?")
+    assert bad.reason == "malformed_row"
+    with pytest.raises(SetupError, match=f"kind: {kind}, path: .*chats.csv"):
+        read("csv", path)
 
 
 def test_a_local_copy_of_a_hub_dataset_is_read(tmp_path):

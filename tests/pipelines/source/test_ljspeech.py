@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from anytalk.pipelines import build, check
 from anytalk.pipelines.plan import split_of
-from anytalk.pipelines.recipe import Source, Split
+from anytalk.pipelines.recipe import LjSpeech, Recordings, Source, Split, Table
 from anytalk.pipelines.source import Pair, read_pairs
 from anytalk.synth.errors import SetupError
 
@@ -78,13 +78,46 @@ def test_a_speaker_in_the_place_of_the_text_is_one_line_that_says_so(folder):
     assert [row[:3] for row in said(rows)] == [(DOOR, DOOR, "p225"), (RAIN, RAIN, "p225")]
 
 
+def test_a_speaker_behind_the_text_is_one_line_that_says_so(folder):
+    lines = [f"wavs/A-001.wav|{DOOR}|0", f"wavs/A-002.wav|{RAIN}|0"]
+    with pytest.raises(SetupError, match=r"third field .* speaker \('0'\).*source\.fields=\[id, text, speaker\]"):
+        read(folder, lines)
+    rows = read(folder, lines, fields=["id", "text", "speaker"])
+    assert [(row.question, row.question_speaker) for row in rows] == [(DOOR, "0"), (RAIN, "0")]
+
+
+def test_tabs_part_fields_too_and_commas_take_a_header(folder):
+    assert [row.question for row in read(folder, [f"A-001\t{DOOR}", f"A-002\t{RAIN}"])] == [DOOR, RAIN]
+    with pytest.raises(SetupError, match=r"neither bars nor tabs.* write the header file_name,transcription above"):
+        read(folder, [f"A-001,{DOOR}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "told"),
+    [
+        ("train.txt", [f"wavs/A-001.wav|{DOOR}"], r"--set 'source=\{kind: ljspeech, path: .*, metadata: train\.txt\}'"),
+        ("list.tsv", [f"A-001\t{DOOR}"], r"--set 'source=\{kind: ljspeech, path: .*, metadata: list\.tsv\}'"),
+        (
+            "pairs.csv",
+            ["question,question_audio", f"{DOOR},wavs/A-001.wav"],
+            r"is read as a table: --set source=.*pairs",
+        ),
+    ],
+)
+def test_a_folder_whose_transcripts_stand_in_a_table_is_one_line_that_says_how_it_is_read(folder, name, lines, told):
+    (folder / "notes.txt").write_text("Nothing of use.")
+    (folder / name).write_text("\n".join(lines))
+    with pytest.raises(SetupError, match=told):
+        list(read_pairs(Recordings(kind="recordings", path=str(folder))))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ({"kind": "recordings"}, r"kind ljspeech: --set 'source=\{kind: ljspeech, path: .*set\}'"),
         ({"kind": "csv"}, r"is a folder; .* ljspeech where it has a metadata\.csv"),
         ({"kind": "ljspeech", "metadata": "none.csv"}, r"has no none\.csv.*--set 'source=\{kind: recordings"),
-        ({"kind": "ljspeech", "metadata": "five.csv"}, r"has 5 fields between bars; say what they are"),
+        ({"kind": "ljspeech", "metadata": "five.csv"}, r"has 5 fields; say what they are"),
     ],
 )
 def test_a_wrong_guess_of_the_kind_names_the_right_one(folder, source, message):
@@ -92,6 +125,14 @@ def test_a_wrong_guess_of_the_kind_names_the_right_one(folder, source, message):
     (folder / "five.csv").write_text("A-001|a|b|c|d")
     with pytest.raises(SetupError, match=message):
         list(read_pairs(TypeAdapter(Source).validate_python(source | {"path": str(folder)})))
+
+
+def test_the_table_of_a_set_is_read_by_its_folder(folder):
+    read(folder, [f"A-001|{DOOR}|{DOOR}"])
+    with pytest.raises(SetupError, match=r"is a file; .*--set 'source=\{kind: ljspeech, path: .*set\}'"):
+        list(read_pairs(LjSpeech(kind="ljspeech", path=str(folder / "metadata.csv"))))
+    with pytest.raises(SetupError, match=r"two columns .*; lines of id\|text\|text are of the kind ljspeech"):
+        list(read_pairs(Table(kind="csv", path=str(folder / "metadata.csv"))))
 
 
 def pair(name, speaker):

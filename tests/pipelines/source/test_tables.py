@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from anytalk.pipelines.likeness.evaluation import evaluation_texts
-from anytalk.pipelines.recipe import EvaluationSet, Source
+from anytalk.pipelines.recipe import EvaluationSet, Recordings, Source, Table
 from anytalk.pipelines.source import Attachments, BadPair, Pair, read_pairs
 from anytalk.synth.errors import SetupError
 
@@ -186,13 +186,66 @@ def test_a_broken_array_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "Q?"}, r"no column 'question' in a; it has: prompt; name yours"),
+        ({"quiz": "Q?"}, r"no column 'question' in a; it has: quiz; name yours with --set source.columns.question="),
+        (
+            {"My Prompt": 1, "Prompt": "Q?", "reply": "A."},
+            "it has: My Prompt, Prompt, reply; say --set source.columns.question=Prompt "
+            "--set source.columns.answer=reply$",
+        ),
+        ({"question": "Q?", "Answer": "A."}, "no column 'answer' in a; .*; say --set source.columns.answer=Answer$"),
+        (
+            {"file_name": "a.wav", "transcription": "A."},
+            "say --set source.columns.question=transcription --set source.columns.question_audio=file_name",
+        ),
         ({f"c{n}": 1 for n in range(500)}, r"c10, c11, and 488 more; name yours"),
     ],
 )
 def test_tables_of_another_form_say_what_to_do(tmp_path, row, message):
     with pytest.raises(SetupError, match=message):
         read(written(tmp_path, "a.jsonl", "not json\n" + json.dumps(row)))
+
+
+def test_a_csv_file_without_answers_is_one_line_and_not_a_reject_a_row(tmp_path):
+    with pytest.raises(SetupError, match=r"no column 'answer' in a; it has: question; name yours"):
+        read(written(tmp_path, "a.csv", "question\nQ?\nR?\n"))
+    # In JSON, another row may have it.
+    rows = ['{"question": "Q?"}', '{"question": "R?", "answer": "A."}']
+    assert [pair.answer for pair in read(written(tmp_path, "a.jsonl", "\n".join(rows)))] == ["", "A."]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "told"),
+    [
+        ("a.csv", "jsonl", "question,answer\nQ?,A.\n", "is text with columns, not jsonl: --set source.kind=csv"),
+        ("a.csv", "parquet", "question;answer\nQ?;A.\n", "is text with columns, not parquet: --set source.kind=csv"),
+        ("a.csv", "csv", '[{"question": "Q?"}]', "is JSON, not csv: --set source.kind=jsonl"),
+        ("a.csv", "csv", '{"question": "Q?"}\n{"question": "R?"}', "is JSON, not csv: --set source.kind=jsonl"),
+        ("a.jsonl", "jsonl", "PAR1 and so on", "is a Parquet file, not jsonl: --set source.kind=parquet"),
+    ],
+)
+def test_what_a_file_is_decides_against_a_wrong_kind(tmp_path, name, kind, content, told):
+    path = written(tmp_path, name, content)
+    with pytest.raises(SetupError, match=f"source.kind: .*{told}$"):
+        list(read_pairs(Table(kind=kind, path=str(path))))
+
+
+def test_a_table_that_looks_like_none_by_its_name_is_named_by_its_kind(tmp_path):
+    path = tmp_path / "excel.txt"
+    path.write_bytes("question\tanswer\r\nQ?\tA.\r\n".encode("utf-16"))
+    with pytest.raises(SetupError, match=r"or name its kind: --set 'source=\{kind: csv, path: .*excel\.txt\}'"):
+        list(read_pairs(Recordings(kind="recordings", path=str(path))))
+    [pair] = read_pairs(Table(kind="csv", path=str(path)))
+    assert (pair.question, pair.answer) == ("Q?", "A.")
+    with pytest.raises(SetupError, match=r"me/pairs does not exist; .*--set 'source=\{kind: hub, dataset: me/pairs\}'"):
+        list(read_pairs(Recordings(kind="recordings", path="me/pairs")))
+
+
+def test_turns_without_numbers_come_in_the_order_of_their_rows(tmp_path):
+    rows = ["conversation,question,answer", "a,One?,1.", "a,Two?,2.", "b,Three?,3.", ",Four?,4.", ",Four?,4."]
+    pairs = read(written(tmp_path, "a.csv", "\n".join(rows)))
+    assert [(pair.conversation, pair.turn) for pair in pairs[:3]] == [("a", 0), ("a", 1), ("b", 0)]
+    assert [pair.turn for pair in pairs[3:]] == [0, 0]
+    assert pairs[3].conversation == pairs[4].conversation, "a pair that stands twice is a repeat"
 
 
 def test_what_alpaca_gives_to_an_instruction_is_part_of_the_question(tmp_path):

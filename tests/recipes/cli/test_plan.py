@@ -19,6 +19,7 @@ VOICES = ("--question", "fake:ann, fake:bob", "--answer", "fake:eve")
         ("sharegpt.json", CHAT, "sharegpt"),
         ("alpaca.json", {"instruction": "Say hello.", "input": "", "output": "Hello."}, "alpaca"),
         ("faq.jsonl", {"prompt": "Q?", "reply": "A."}, "jsonl"),
+        ("sheet.jsonl", {"Question": "Q?", "Answer": "A."}, "jsonl"),
     ],
 )
 def test_init_writes_a_recipe_of_the_right_kind_that_plans(tmp_path, name, row, kind):
