@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .decoding import Answer, End, Request, Step, decode, generate
     from .hub import CARD, checkpoint_folder, is_hub_id, new_card, push_checkpoint
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
-    from .layout import IGNORE, MINI_OMNI, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
+    from .layout import IGNORE, MINI_OMNI, Chat, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
     from .loss import OnHost, StreamLoss, label_counts, weighted_mean
     from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b
     from .sampling import GREEDY, Sampling
@@ -43,6 +43,7 @@ __all__ = [
     "MINI_OMNI",
     "ORIGINAL_WEIGHTS",
     "Answer",
+    "Chat",
     "Codec",
     "ContinuousDecoding",
     "End",
@@ -127,6 +128,7 @@ _HOME = {
         "push_checkpoint",
     ),
     "layout": (
+        "Chat",
         "Example",
         "IGNORE",
         "Layout",

@@ -241,6 +241,8 @@ def _original_config(config: MiniOmniConfig) -> dict[str, Any]:
         problems.append(f"rope_type={rope} (only default)")
     if shape.get("attention_bias") or shape.get("mlp_bias"):
         problems.append("biases outside queries, keys and values")
+    if layout.chat is not None:
+        problems.append("a chat template or a system prompt")
     if layout.layers != 7:
         problems.append(f"{layout.layers} codec layers (only 7)")
     if config.stack != 1:

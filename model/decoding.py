@@ -211,7 +211,7 @@ class Batch:
         if request.max_frames is not None:  # a frame is complete as many steps later as there are layers
             limit = min(limit, request.max_frames + layout.layers)
         generator = torch.Generator(self.device).manual_seed(request.seed)
-        given = [*turn.question, layout.eot] if turn.task is Task.T1A1 else None
+        given = [*turn.question, layout.end] if turn.task is Task.T1A1 else None
         self.progress[number] = _Progress(turn.task, length, limit, generator, given)
         self.two_rows[number] = parallel and turn.task.speaks and turn.task.writes
         return prompt
@@ -275,14 +275,15 @@ class Batch:
             text = p.given[p.steps] if p.steps < len(p.given) else layout.pad_t
         text = layout.pad_t if text is None else text
         p.text.append(text)
-        p.text_ended = p.text_ended or text == layout.eot
+        p.text_ended = p.text_ended or text == layout.end
         if column is not None:
             p.columns.append(column)
         p.end = self._ended(p)
         complete = len(p.columns) > layout.layers
         frame = layout.complete_frame(p.columns[-layout.layers :]) if complete else None
         said = (*(column or [layout.pad_a] * layout.layers), text)
-        return Step(i, said, text if text < layout.text_size else None, frame, p.end)
+        is_word = text < layout.text_size and text != layout.end
+        return Step(i, said, text if is_word else None, frame, p.end)
 
     def _ended(self, p: _Progress) -> End | None:
         if p.task.speaks and p.columns[-1][-1] == self.layout.eoa:

@@ -2,8 +2,8 @@
 
 Every position of a sequence is a column of `layers + 1` ids: one per codec layer, then one of text. Each
 codec layer has its own block of ids after the text vocabulary, so the ids of all streams are rows of one
-table. Who asks for what stands in the last column of the prompt; there is no chat template. In the answer,
-layer i is delayed by i + 1 steps behind the text:
+table. Who asks for what stands in the last column of the prompt; a chat template or a system prompt may stand
+around it (`Chat`). In the answer, layer i is delayed by i + 1 steps behind the text:
 
     text      a0    a1    ...   a(m-1) eot   pad_t ...
     layer i   pad_a * (i+1), c_i[0] ... c_i[n-1], eoa, pad_a * (layers-1-i)
@@ -17,7 +17,7 @@ T1A2, the same text again in the answer's text stream, where it is given and not
 Standard library only: streams are lists of ints, so that data tools can build them without torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -131,6 +131,45 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """Text that stands around questions and answers, as token ids: a system prompt, or a whole chat template.
+
+    A template (`end` is given) takes the place of the columns that Mini-Omni puts around a question, so that a
+    written question looks to a language model just as it did before it learned to speak.
+
+    Args:
+        first: before the first question.
+        following: before each later question.
+        closing: after each question.
+        end: ends an answer; None where only a system prompt stands before Mini-Omni's own columns.
+        system: the system prompt, for those who read the config.
+    """
+
+    first: tuple[int, ...] = ()
+    following: tuple[int, ...] = ()
+    closing: tuple[int, ...] = ()
+    end: int | None = None
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("first", "following", "closing"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
+        if self.end is None and (self.following or self.closing):
+            raise ValueError("a chat with text after its first question needs the id that ends an answer")
+        if self.end is not None and not (self.first and self.following and self.closing):
+            raise ValueError("a chat template needs text before and after each question")
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it takes the place of Mini-Omni's own columns."""
+        return self.end is not None
+
+    def before(self, is_first: bool) -> tuple[int, ...]:
+        """Give what stands before a question."""
+        return self.first if is_first else self.following
+
+
+@dataclass(frozen=True)
 class Layout:
     """The ids of one codec beside one text vocabulary, and every sequence made of them.
 
@@ -140,6 +179,7 @@ class Layout:
         layers: codec layers that run in parallel.
         text_specials: ids kept for special tokens after the text; five are in use.
         audio_specials: ids kept for special tokens after each codebook; five are in use.
+        chat: what stands around questions and answers; nothing in Mini-Omni.
     """
 
     text_size: int
@@ -147,8 +187,14 @@ class Layout:
     layers: int
     text_specials: int = 64
     audio_specials: int = 64
+    chat: Chat | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.chat, Mapping):  # as JSON gives it
+            object.__setattr__(self, "chat", Chat(**self.chat))
+        if self.chat is not None:
+            ends = [] if self.chat.end is None else [self.chat.end]
+            self._checked_text([*self.chat.first, *self.chat.following, *self.chat.closing, *ends])
         if min(self.text_size, self.codebook_size, self.layers) < 1:
             raise ValueError(f"a layout needs text, codes and layers; got {self}")
         if min(self.text_specials, self.audio_specials) < 5:
@@ -182,6 +228,11 @@ class Layout:
     def eot(self) -> int:
         """End of text."""
         return self.text_size
+
+    @property
+    def end(self) -> int:
+        """What ends an answer's text: `eot`, or a chat template's own id."""
+        return self.eot if self.chat is None or self.chat.end is None else self.chat.end
 
     @property
     def pad_t(self) -> int:
@@ -296,17 +347,38 @@ class Layout:
         """The column that says nothing; it fills a batch up."""
         return self.column(self.pad_a, self.pad_t)
 
-    def prompt_length(self, turn: Turn) -> int:
-        """Count the columns of `prompt(turn)`."""
-        return (turn.positions if turn.task.hears else len(turn.question)) + 3
+    def prompt_length(self, turn: Turn, *, is_first: bool = True) -> int:
+        """Count the columns of `prompt`."""
+        asked = turn.positions if turn.task.hears else len(turn.question)
+        return asked + self.around(turn.task, is_first=is_first)
+
+    def around(self, task: Task, *, is_first: bool = True) -> int:
+        """Count the columns of a prompt that are none of the question."""
+        if self.chat is None:
+            return 3
+        own = len(self.chat.closing) + (task is Task.A1T1) if self.chat.is_template else 3
+        return len(self.chat.before(is_first)) + own
+
+    def question_at(self, *, is_first: bool = True) -> int:
+        """Give the column of a prompt where the question begins."""
+        before = 0 if self.chat is None else len(self.chat.before(is_first))
+        return before if self.chat is not None and self.chat.is_template else before + 1
 
     def answer_length(self, turn: Turn) -> int:
         """Count the columns of `answer(turn)`."""
         audio = len(turn.codes) + self.layers + 1 if turn.task.speaks else 0
         return max(len(turn.answer) + 1, audio)
 
-    def prompt(self, turn: Turn) -> Streams:
+    def prompt(self, turn: Turn, *, is_first: bool = True) -> Streams:
         """Lay out a question; its last column asks for the answer."""
+        audio, text = self._question(turn, is_first) if self.chat and self.chat.is_template else self._own_prompt(turn)
+        if self.chat is not None and not self.chat.is_template:
+            before = self.chat.before(is_first)
+            audio, text = [self.pad_a] * len(before) + audio, [*before, *text]
+        return [*self._shift_all([audio] * self.layers), text]
+
+    def _own_prompt(self, turn: Turn) -> tuple[list[int], list[int]]:
+        """One audio stream's local ids and the text, as Mini-Omni has them."""
         asked_a = self.answer_a if turn.task.speaks else self.pad_a
         asked_t = self.asr if turn.task is Task.A1T1 else self.answer_t
         if turn.task.hears:
@@ -315,13 +387,26 @@ class Layout:
         else:
             audio = [self.pad_a] * (len(turn.question) + 2) + [asked_a]
             text = [self.input_t, *self._checked_text(turn.question), self.eot, asked_t]
-        return [*self._shift_all([audio] * self.layers), text]
+        return audio, text
+
+    def _question(self, turn: Turn, is_first: bool) -> tuple[list[int], list[int]]:
+        """The same in a chat template: a spoken question's marks, and what is asked for, stand beside its text."""
+        assert self.chat is not None
+        before, closing = self.chat.before(is_first), self.chat.closing
+        asked = [self.pad_t] * turn.positions if turn.task.hears else self._checked_text(turn.question)
+        text = [*before, *asked, *closing, *([self.asr] if turn.task is Task.A1T1 else [])]
+        audio = [self.pad_a] * len(text)
+        if turn.task.hears:
+            audio[len(before) - 1], audio[len(before) + len(asked)] = self.input_a, self.eoa
+        if turn.task.speaks:
+            audio[-1] = self.answer_a
+        return audio, text
 
     def answer(self, turn: Turn) -> Streams:
         """Lay out an answer, its text and its delayed speech."""
         length = self.answer_length(turn)
         audio = self.delay(turn.codes) if turn.task.speaks else [[]] * self.layers
-        text = [*self._checked_text(turn.answer), self.eot]
+        text = [*self._checked_text(turn.answer), self.end]
         padded = [stream + [self.pad_a] * (length - len(stream)) for stream in audio]
         return [*self._shift_all(padded), text + [self.pad_t] * (length - len(text))]
 
@@ -329,14 +414,14 @@ class Layout:
         """Read text tokens and codec frames out of an answer, the inverse of `answer`."""
         local = [[self.unshift(x, i) for x in streams[i]] for i in range(self.layers)]
         text = list(streams[-1])
-        end = text.index(self.eot) if self.eot in text else len(text)
+        end = text.index(self.end) if self.end in text else len(text)
         return [x for x in text[:end] if x < self.text_size], self.undelay(local)
 
     def answer_labels(self, turn: Turn) -> Streams:
         """Give what each stream of `answer(turn)` should learn to say, local ids, `IGNORE` elsewhere."""
         length = self.answer_length(turn)
         audio = self.delay(turn.codes) if turn.task.speaks else [[]] * self.layers
-        text = [*turn.answer, self.eot] if turn.task.writes else []
+        text = [*turn.answer, self.end] if turn.task.writes else []
         return [[*stream] + [IGNORE] * (length - len(stream)) for stream in [*audio, text]]
 
     # Whole sequences
@@ -354,8 +439,8 @@ class Layout:
         starts = []
         for index, turn in enumerate(turns):
             if turn.task.hears:
-                starts.append(len(streams[0]) + 1)
-            _extend(streams, self.prompt(turn))
+                starts.append(len(streams[0]) + self.question_at(is_first=index == 0))
+            _extend(streams, self.prompt(turn, is_first=index == 0))
             if index < len(turns) - 1:
                 _extend(streams, self.answer(turn))
         return Prompt(streams, starts)

@@ -187,7 +187,7 @@ class PlainLoop:
         texts_B = self.model.text_head(hidden.text[:, -1]).argmax(-1)
         audio_BL = self.model.audio_heads(hidden.audio[:, -1]).argmax(-1)
         text = self.model.layout.pad_t if self.text_ended else int(texts_B[1])
-        self.text_ended = self.text_ended or text == self.model.layout.eot
+        self.text_ended = self.text_ended or text == self.model.layout.end
         return (*audio_BL[0].tolist(), text)
 
 

@@ -1,5 +1,6 @@
 """Rows of datasets as training samples and batches."""
 
+from .chat import system_chat, template_chat
 from .loader import Candidates, Loader, Pool, Shares, Step, candidates, pools_of
 from .rows import MANIFEST, Encode, Encoding, Rows, mapped, read_encoding, shard_paths, texts
 from .sample import Batch, Row, collate
@@ -30,6 +31,8 @@ __all__ = [
     "read_encoding",
     "read_texts",
     "shard_paths",
+    "system_chat",
+    "template_chat",
     "texts",
     "tokenizer_files",
     "train_tokenizer",

@@ -101,12 +101,14 @@ def candidates(
             earliest first.
     """
     fits = suitable(task, rows.counts)
-    prompts, answers = prompt_lengths(task, rows.counts, stack), answer_lengths(task, rows.counts, layout)
-    lengths = prompts + answers - 1
+    answers = answer_lengths(task, rows.counts, layout)
+    lengths = prompt_lengths(task, rows.counts, stack, layout) + answers - 1
+    # With turns before it a question is no longer the first one; the sum is the same, whichever is.
+    more = prompt_lengths(task, rows.counts, stack, layout, is_first=False) + answers
     turns = np.zeros(len(rows), np.int64)
     earlier, growing = rows.previous_R, np.ones(len(rows), bool)
     for _ in range(0 if task in WITHOUT_CONTEXT else context_turns):
-        longer = lengths + prompts[earlier] + answers[earlier]
+        longer = lengths + more[earlier]
         growing = growing & (earlier >= 0) & fits[earlier] & (longer <= max_positions)
         lengths, turns = np.where(growing, longer, lengths), turns + growing
         earlier = np.where(growing, rows.previous_R[earlier], -1)

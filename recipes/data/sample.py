@@ -103,11 +103,14 @@ def suitable(task: Task, counts: Counts) -> NDArray[np.bool_]:
     return np.logical_and.reduce([getattr(counts, column) > 0 for column in NEEDS[task]])
 
 
-def prompt_lengths(task: Task, counts: Counts, stack: int) -> NDArray[np.int64]:
+def prompt_lengths(
+    task: Task, counts: Counts, stack: int, layout: Layout, *, is_first: bool = True
+) -> NDArray[np.int64]:
     """Give `Layout.prompt_length` for every row."""
+    around = layout.around(task, is_first=is_first)
     if task.hears:
-        return -(-counts.features // stack) + 3
-    return (counts.answer if task is Task.T1A1 else counts.question) + 3
+        return -(-counts.features // stack) + around
+    return (counts.answer if task is Task.T1A1 else counts.question) + around
 
 
 def answer_lengths(task: Task, counts: Counts, layout: Layout) -> NDArray[np.int64]:
@@ -145,7 +148,7 @@ def collate(samples: Sequence[tuple[Task, Sequence[Row]]], layout: Layout, stack
         layout: the ids.
         stack: Whisper frames in one position.
     """
-    spans = [[_span(task, row, layout, stack) for row in rows] for task, rows in samples]
+    spans = [[_span(task, row, layout, stack, n == 0) for n, row in enumerate(rows)] for task, rows in samples]
     # The last column of the last answer is a label alone.
     lengths = [sum(prompt + answer for prompt, answer in each) - 1 for each in spans]
     B, K, T = len(samples), layout.streams, max(lengths)
@@ -156,9 +159,9 @@ def collate(samples: Sequence[tuple[Task, Sequence[Row]]], layout: Layout, stack
     for b, (task, rows) in enumerate(samples):
         at = 0
         starts = []
-        for row, (prompt, answer) in zip(rows, spans[b], strict=True):
-            starts.append(at + 1)
-            _write_prompt(streams_BKT[b, :, at : at + prompt], task, row, layout)
+        for n, (row, (prompt, answer)) in enumerate(zip(rows, spans[b], strict=True)):
+            starts.append(at + layout.question_at(is_first=n == 0))
+            _write_prompt(streams_BKT[b, :, at : at + prompt], task, row, layout, n == 0)
             at += prompt
             spoken_LW = _spoken(row.codes, layout) if task.speaks and row.codes is not None else None
             _write_answer(streams_BKT[b, :, at : min(at + answer, lengths[b])], task, row, spoken_LW, layout)
@@ -171,24 +174,34 @@ def collate(samples: Sequence[tuple[Task, Sequence[Row]]], layout: Layout, stack
     return Batch(torch.from_numpy(streams_BKT), torch.from_numpy(labels_BKT), features, names, lengths)
 
 
-def _span(task: Task, row: Row, layout: Layout, stack: int) -> tuple[int, int]:
+def _span(task: Task, row: Row, layout: Layout, stack: int, is_first: bool) -> tuple[int, int]:
     """Give `Layout.prompt_length` and `Layout.answer_length`."""
     heard = row.features is not None and task.hears
     asked = adapter_positions(len(row.features), stack) if heard else len(_asked(task, row))  # type: ignore[arg-type]
     spoken = len(row.codes) + layout.layers + 1 if task.speaks and row.codes is not None else 0
-    return asked + 3, max(len(_answered(task, row)) + 1, spoken)
+    return asked + layout.around(task, is_first=is_first), max(len(_answered(task, row)) + 1, spoken)
 
 
-def _write_prompt(streams_KT: NDArray[np.int64], task: Task, row: Row, layout: Layout) -> None:
+def _write_prompt(streams_KT: NDArray[np.int64], task: Task, row: Row, layout: Layout, is_first: bool) -> None:
     """Write `Layout.prompt` over padding."""
     audio_LT, text_T = streams_KT[:-1], streams_KT[-1]
     audio_L = _audio_base(layout)
-    text_T[0], text_T[-2] = layout.input_t, layout.eot
-    text_T[-1] = layout.asr if task is Task.A1T1 else layout.answer_t
-    if task.hears:
-        audio_LT[:, 0], audio_LT[:, -2] = audio_L + layout.input_a, audio_L + layout.eoa
+    start = layout.question_at(is_first=is_first)
+    end = start + text_T.size - layout.around(task, is_first=is_first)
+    if layout.chat is not None:
+        before = layout.chat.before(is_first)
+        text_T[: len(before)] = before
+    if layout.chat is not None and layout.chat.is_template:
+        text_T[end : end + len(layout.chat.closing)] = layout.chat.closing
+        if task is Task.A1T1:
+            text_T[-1] = layout.asr
     else:
-        text_T[1:-2] = _asked(task, row)
+        text_T[start - 1], text_T[-2] = layout.input_t, layout.eot
+        text_T[-1] = layout.asr if task is Task.A1T1 else layout.answer_t
+    if task.hears:
+        audio_LT[:, start - 1], audio_LT[:, end] = audio_L + layout.input_a, audio_L + layout.eoa
+    else:
+        text_T[start:end] = _asked(task, row)
     if task.speaks:
         audio_LT[:, -1] = audio_L + layout.answer_a
 
@@ -215,7 +228,7 @@ def _write_labels(
 
 def _write_text(text_T: NDArray[np.int64], tokens: NDArray[np.int32], layout: Layout) -> None:
     text_T[: len(tokens)] = tokens[: len(text_T)]
-    text_T[len(tokens) : len(tokens) + 1] = layout.eot
+    text_T[len(tokens) : len(tokens) + 1] = layout.end
 
 
 def _spoken(codes: NDArray[np.uint16], layout: Layout) -> NDArray[np.int64]:

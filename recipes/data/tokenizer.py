@@ -12,7 +12,14 @@ from .rows import Encode
 TOKENIZER = "tokenizer.json"
 
 
-_TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+_TOKENIZER_FILES = (
+    TOKENIZER,
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:

@@ -94,4 +94,5 @@ def ask(
 
 
 def _positions(layout: Layout, turns: Sequence[Turn]) -> int:
-    return sum(layout.prompt_length(turn) + layout.answer_length(turn) for turn in turns)
+    prompts = (layout.prompt_length(turn, is_first=index == 0) for index, turn in enumerate(turns))
+    return sum(prompts) + sum(map(layout.answer_length, turns))

@@ -200,7 +200,8 @@ def _runs(tokens: Sequence[str | int], tokenizer: Tokenizer) -> str:
     for name, run in groupby(tokens, key=lambda token: token if isinstance(token, str) else None):
         found = list(run)
         if name is None:
-            parts.append(repr(tokenizer.decode([token for token in found if isinstance(token, int)])))
+            ids = [token for token in found if isinstance(token, int)]
+            parts.append(repr(tokenizer.decode(ids, skip_special_tokens=False)))
         else:
             parts.append(name if len(found) == 1 else f"{name}*{len(found)}")
     return " ".join(parts)

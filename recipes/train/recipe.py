@@ -134,6 +134,8 @@ class Model(Section):
     backbone: str | None = Field(None, description="a pretrained causal language model: hub id or folder")
     shape: dict[str, Any] | None = Field(None, description="a Hugging Face config, such as {model_type: qwen2, ...}")
     vocabulary: int = Field(2048, ge=300, description="of the BPE that is trained on the corpus (with shape)")
+    chat_template: bool = Field(False, description="address it by its tokenizer's chat template (with backbone)")
+    system: str | None = Field(None, min_length=1, description="system prompt before each conversation")
     untie_text_head: bool = Field(False, description="give a tied backbone a text head of its own (with backbone)")
     features: str | None = Field(None, description="Whisper that the datasets' features must be of, such as small")
     feature_width: int | None = Field(None, ge=1, description="the datasets' by default")
@@ -158,6 +160,8 @@ class Model(Section):
             raise ValueError("shape needs a model_type, such as qwen2")
         if self.untie_text_head and not self.backbone:
             raise ValueError("untie_text_head belongs to a backbone; a shape has tie_word_embeddings")
+        if self.chat_template and not self.backbone:
+            raise ValueError("chat_template belongs to a backbone, whose tokenizer has one; a shape takes system alone")
         if self.tie_audio_head and self.tts_adapter_layers:
             raise ValueError("tie_audio_head needs tts_adapter_layers 0: the TTS adapter has a head of its own")
         return self

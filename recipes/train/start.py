@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from anytalk.model import Layout, MiniOmni, MiniOmniConfig, backbone_fields, checkpoint_folder, read_config
+from anytalk.model import Chat, Layout, MiniOmni, MiniOmniConfig, backbone_fields, checkpoint_folder, read_config
 from anytalk.pipelines.dataset import CODE_LAYERS
-from anytalk.recipes.data import TOKENIZER, Encoding, tokenizer_files, train_tokenizer
+from anytalk.recipes.data import TOKENIZER, Encoding, system_chat, template_chat, tokenizer_files, train_tokenizer
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
 
@@ -86,7 +86,7 @@ def model_layout(recipe: Model, tokenizer: Tokenizer) -> tuple[Layout, int]:
             size = tokenizer.get_vocab_size()
         else:
             size = int(AutoConfig.from_pretrained(recipe.backbone).get_text_config().vocab_size)
-        return Layout(size, recipe.codebook_size, CODE_LAYERS), recipe.stack
+        return Layout(size, recipe.codebook_size, CODE_LAYERS, chat=_chat(recipe, tokenizer)), recipe.stack
     except (ValueError, OSError) as error:
         raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
 
@@ -108,9 +108,9 @@ def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: i
         if recipe.checkpoint is not None:
             return _go_on(recipe.checkpoint, encoding)
         if recipe.backbone is not None:
-            return _build_on(recipe, recipe.backbone, encoding)
+            return _build_on(recipe, recipe.backbone, encoding, _chat(recipe, tokenizer))
         assert recipe.shape is not None
-        layout = Layout(tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS)
+        layout = Layout(tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS, chat=_chat(recipe, tokenizer))
         return _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), encoding))
     except (ValueError, TypeError, OSError) as error:
         raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
@@ -144,14 +144,25 @@ def _go_on(folder: str, encoding: Encoding) -> MiniOmni:
     return model
 
 
-def _build_on(recipe: Model, name: str, encoding: Encoding) -> MiniOmni:
+def _chat(recipe: Model, tokenizer: Tokenizer) -> Chat | None:
+    """What stands around questions and answers.
+
+    Raises:
+        SetupError: the backbone has no chat template that will do.
+    """
+    if recipe.chat_template:
+        return template_chat(AutoTokenizer.from_pretrained(recipe.backbone), tokenizer, recipe.system)
+    return None if recipe.system is None else system_chat(recipe.system, tokenizer)
+
+
+def _build_on(recipe: Model, name: str, encoding: Encoding, chat: Chat | None) -> MiniOmni:
     backbone = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32))
     if recipe.untie_text_head:
         backbone.config.tie_word_embeddings = False
         head = cast(nn.Linear, backbone.get_output_embeddings())
         head.weight = nn.Parameter(head.weight.detach().clone())
     table = cast(nn.Embedding, backbone.get_input_embeddings())
-    layout = Layout(table.num_embeddings, recipe.codebook_size, CODE_LAYERS)
+    layout = Layout(table.num_embeddings, recipe.codebook_size, CODE_LAYERS, chat=chat)
     config = _config(recipe, layout, backbone_fields(backbone.config, layout), encoding)
     return MiniOmni.from_backbone(backbone, config)
 

@@ -10,17 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytalk.model import layout as layout_module
-from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task, Turn, adapter_positions, feature_frames
+from anytalk.model.layout import IGNORE, MINI_OMNI, Chat, Layout, Task, Turn, adapter_positions, feature_frames
 
 TINY = Layout(text_size=11, codebook_size=6, layers=3, text_specials=5, audio_specials=5)
 LAYOUTS = [MINI_OMNI, TINY, Layout(text_size=50, codebook_size=2048, layers=8)]
+LAYOUTS += [
+    Layout(text_size=50, codebook_size=9, layers=7, chat=Chat(first=(1, 2))),
+    Layout(
+        text_size=50, codebook_size=9, layers=7, chat=Chat(first=(1, 2), following=(3,), closing=(4, 5), end=50 - 1)
+    ),
+]
 SPEAKING = [task for task in Task if task.speaks]
 
 
 @st.composite
 def turns(draw, layout, task=None):
     task = task or draw(st.sampled_from(Task))
-    tokens = st.lists(st.integers(0, layout.text_size - 1), max_size=12)
+    # No text holds the token that ends an answer.
+    tokens = st.lists(st.integers(0, layout.text_size - 2), max_size=12)
     frame = st.tuples(*[st.integers(0, layout.codebook_size - 1)] * layout.layers)
     return Turn(
         task,
@@ -160,7 +167,7 @@ def test_loss_stands_on_what_the_task_learns(pair):
     before = layout.prompt_length(turn) - 1
     assert all(label == IGNORE for stream in labels for label in stream[:before])
     text = [x for x in labels[-1] if x != IGNORE]
-    assert text == ([*turn.answer, layout.eot] if turn.task.writes else [])
+    assert text == ([*turn.answer, layout.end] if turn.task.writes else [])
     for stream in labels[:-1]:
         window = len(turn.codes) + layout.layers + 1 if turn.task.speaks else 0
         assert IGNORE not in stream[before : before + window]
@@ -183,6 +190,41 @@ def test_earlier_turns_are_unlabelled_context():
         assert example.streams[k] == TINY.prompt(first)[k] + TINY.answer(first)[k] + alone
         assert example.labels[k] == [IGNORE] * context + TINY.example([second]).labels[k]
     assert TINY.request([first, second]).feature_starts == [1, context + 1]
+
+
+def test_a_chat_template_takes_the_place_of_mini_omnis_columns():
+    layout = Layout(text_size=50, codebook_size=6, layers=3, chat=Chat((1, 2, 3), (4, 5), (6, 7), end=9))
+    written = Turn(Task.T1T2, question=[20, 21], answer=[30])
+    spoken = Turn(Task.A1A2, positions=2, answer=[31], codes=[(0, 1, 2)])
+    request = layout.request([written, spoken, written])
+    text = [1, 2, 3, 20, 21, 6, 7, 30, 9, 4, 5, layout.pad_t, layout.pad_t, 6, 7, 31, 9, *[layout.pad_t] * 3]
+    assert request.streams[-1] == [*text, 4, 5, 20, 21, 6, 7]
+    assert request.feature_starts == [11]
+    audio = [layout.unshift(x, 0) for x in request.streams[0]]
+    marks = {index: x for index, x in enumerate(audio) if x != layout.pad_a}
+    assert marks == {10: layout.input_a, 13: layout.eoa, 14: layout.answer_a, 16: 0, 17: layout.eoa}
+    transcript = layout.request([Turn(Task.A1T1, positions=1)])
+    assert transcript.streams[-1] == [1, 2, 3, layout.pad_t, 6, 7, layout.asr]
+
+
+def test_a_system_prompt_stands_before_the_first_question():
+    turns = [Turn(Task.T1T2, question=[5], answer=[6]), Turn(Task.A1T2, positions=1)]
+    plain, prompted = (Layout(text_size=50, codebook_size=6, layers=3, chat=chat) for chat in (None, Chat((1, 2))))
+    assert prompted.request(turns).streams[-1] == [1, 2, *plain.request(turns).streams[-1]]
+    assert prompted.request(turns).feature_starts == [start + 2 for start in plain.request(turns).feature_starts]
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        (lambda: Chat(first=(1,), closing=(2,)), "needs the id that ends an answer"),
+        (lambda: Chat(first=(1,), closing=(2,), end=3), "needs text before and after each question"),
+        (lambda: Layout(text_size=5, codebook_size=6, layers=3, chat=Chat(first=(7,))), "token 7 is outside 0..4"),
+    ],
+)
+def test_a_chat_that_cannot_be_is_one_clear_error(chat, message):
+    with pytest.raises(ValueError, match=message):
+        chat()
 
 
 def test_text_to_speech_gives_the_text_and_learns_the_sound():

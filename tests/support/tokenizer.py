@@ -1,4 +1,4 @@
-"""A tokenizer of a few words that begins its texts as Llama 3's does."""
+"""Tokenizers as language models have them: one that begins its texts as Llama 3's does, one with Qwen2's template."""
 
 from pathlib import Path
 
@@ -18,3 +18,23 @@ def write_tokenizer(folder: Path) -> Path:
     words.post_processor = TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 128_000)])
     PreTrainedTokenizerFast(tokenizer_object=words, bos_token=BEGIN, unk_token="[UNK]").save_pretrained(folder)
     return folder
+
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are kind."
+    "<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""As Qwen2's."""
+
+
+def write_chat_tokenizer(folder: Path, template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """Write a tokenizer of 300 tokens and three special ones, with a chat template, for `AutoTokenizer`."""
+    from anytalk.recipes.data.tokenizer import train_tokenizer
+
+    words = train_tokenizer(["Who are you? A bird can do every fine game, said the old one.\n"] * 20, 300)
+    words.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    made = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    made.chat_template = template
+    made.save_pretrained(folder)
+    return made

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task
+from anytalk.model.layout import IGNORE, MINI_OMNI, Chat, Layout, Task
 from anytalk.pipelines.recipe import Columns, Table
 from anytalk.recipes.data.loader import Loader, candidates, cut_batches
 from anytalk.recipes.data.rows import Rows
@@ -18,6 +18,8 @@ from anytalk.recipes.data.sample import NEEDS, answer_lengths, prompt_lengths, t
 from anytalk.synth.errors import SetupError
 
 LAYOUT = Layout(text_size=300, codebook_size=4096, layers=7)
+TEMPLATE = Chat(first=(7, 8, 9), following=(8, 9), closing=(5, 6), end=299)
+CHATS = [None, Chat(first=(1, 2, 3)), TEMPLATE, Chat(first=(7,), following=(8,), closing=(5,), end=299)]
 EVERY = dict.fromkeys(Task, 1.0)
 
 
@@ -30,34 +32,43 @@ def rows_of(*folders, split="train"):
     return Rows([str(folder) for folder in folders], split, by_letter, codebook_size=4096)
 
 
-def loader(rows, tasks=EVERY, **options):
-    return Loader(rows, tasks, LAYOUT, **{"seed": 3, "positions": 400, "max_positions": 200, **options})
+def with_chat(chat):
+    return Layout(text_size=300, codebook_size=4096, layers=7, chat=chat)
 
 
+def loader(rows, tasks=EVERY, layout=LAYOUT, **options):
+    return Loader(rows, tasks, layout, **{"seed": 3, "positions": 400, "max_positions": 200, **options})
+
+
+@pytest.mark.parametrize("chat", CHATS)
 @pytest.mark.parametrize("stack", [1, 5])
 @pytest.mark.parametrize("task", list(Task))
-def test_lengths_are_the_layouts(write_dataset, task, stack):
-    rows = rows_of(write_dataset())
-    prompts, answers = prompt_lengths(task, rows.counts, stack), answer_lengths(task, rows.counts, LAYOUT)
-    for number in range(len(rows)):
-        view = turn(task, rows[number], stack)
-        assert (prompts[number], answers[number]) == (LAYOUT.prompt_length(view), LAYOUT.answer_length(view))
+def test_lengths_are_the_layouts(write_dataset, task, stack, chat):
+    rows, layout = rows_of(write_dataset()), with_chat(chat)
+    answers = answer_lengths(task, rows.counts, layout)
+    for is_first in (True, False):
+        prompts = prompt_lengths(task, rows.counts, stack, layout, is_first=is_first)
+        for number in range(len(rows)):
+            view = turn(task, rows[number], stack)
+            assert prompts[number] == layout.prompt_length(view, is_first=is_first)
+            assert answers[number] == layout.answer_length(view)
 
 
-def test_a_batch_holds_the_layouts_examples(write_dataset):
-    rows = rows_of(write_dataset())
-    source = loader(rows)
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_batch_holds_the_layouts_examples(write_dataset, chat):
+    rows, layout = rows_of(write_dataset()), with_chat(chat)
+    source = loader(rows, layout=layout)
     for samples in source.plan(0):
         batch = source.batch(samples)
         assert batch.padded_positions <= 400
         for b, sample in enumerate(samples):
             row = rows[sample.row]
-            example = LAYOUT.example([turn(sample.task, row, 1)])
+            example = layout.example([turn(sample.task, row, 1)])
             length = batch.lengths[b]
             assert batch.samples[b] == (sample.task.value, row.id)
             assert batch.streams[b, :, :length].tolist() == example.streams
             assert batch.labels[b, :, :length].tolist() == example.labels
-            assert (batch.streams[b, :, length:] == torch.tensor(LAYOUT.padding)[:, None]).all()
+            assert (batch.streams[b, :, length:] == torch.tensor(layout.padding)[:, None]).all()
             assert (batch.labels[b, :, length:] == IGNORE).all()
             assert [start for start, _ in batch.features[b]] == example.feature_starts
             for _, frames in batch.features[b]:
@@ -108,18 +119,22 @@ def test_too_long_samples_are_left_out_and_counted(write_dataset):
         loader(rows, {Task.A1A2: 1.0}, max_positions=8)
 
 
-def test_earlier_turns_stand_in_front(write_dataset):
+@pytest.mark.parametrize("chat", CHATS)
+def test_earlier_turns_stand_in_front(write_dataset, chat):
+    layout = with_chat(chat)
     rows = rows_of(write_dataset(splits={"train": 8}))
     assert rows.previous_R.tolist() == [-1, 0, -1, 2, -1, 4, -1, 6]
-    source = loader(rows, {Task.A1A2: 1.0, Task.A1T1: 1.0}, context_turns=3, max_positions=400)
+    source = loader(rows, {Task.A1A2: 1.0, Task.A1T1: 1.0}, layout, context_turns=3, max_positions=400)
+    lengths = {task: dict(zip(x.rows.tolist(), x.lengths.tolist(), strict=True)) for task, x in source.found.items()}
     for sample in itertools.chain(*source.plan(0)):
         assert sample.turns == (sample.row % 2 if sample.task is Task.A1A2 else 0)
         batch = source.batch([sample])
         numbers = [sample.row - 1, sample.row] if sample.turns else [sample.row]
-        example = LAYOUT.example([turn(sample.task, rows[number], 1) for number in numbers])
+        example = layout.example([turn(sample.task, rows[number], 1) for number in numbers])
         assert batch.streams[0].tolist() == example.streams
+        assert batch.lengths[0] == lengths[sample.task][sample.row]
         assert [start for start, _ in batch.features[0]] == example.feature_starts
-    whole, cut = (candidates(Task.A1A2, rows, LAYOUT, 1, longest, 3) for longest in (400, 90))
+    whole, cut = (candidates(Task.A1A2, rows, layout, 1, longest, 3) for longest in (400, 90))
     assert set(cut.rows.tolist()) <= set(whole.rows.tolist())
     assert cut.turns.sum() < whole.turns.sum()
 
@@ -261,7 +276,7 @@ def test_a_damaged_or_unfinished_dataset_is_refused_in_one_line(write_dataset, t
 def test_the_original_layout_gives_the_known_lengths():
     """5 s of question and 150 frames of answer: 254 and 158 positions, the last of them a label alone."""
     counts = type("Counts", (), {"features": np.array([251]), "answer": np.array([40]), "codes": np.array([150])})
-    assert prompt_lengths(Task.A1A2, counts, 1) + answer_lengths(Task.A1A2, counts, MINI_OMNI) - 1 == 411
+    assert prompt_lengths(Task.A1A2, counts, 1, MINI_OMNI) + answer_lengths(Task.A1A2, counts, MINI_OMNI) - 1 == 411
 
 
 # Several datasets
