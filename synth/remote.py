@@ -1,8 +1,9 @@
 """What lies elsewhere: file systems of buckets and web servers, and folders of the Hugging Face hub."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
@@ -22,6 +23,16 @@ BUCKETS = frozenset({"s3", "s3a", "gs", "gcs"})
 def is_url(name: str) -> bool:
     """Whether a name is a URL and no path of this machine."""
     return "://" in name
+
+
+def name_of(place: str) -> PurePosixPath:
+    """File name of a path or URL, without a query: `pairs.jsonl` of `https://host/sets/pairs.jsonl?version=2`.
+
+    >>> str(name_of("https://host/my%20sets/pairs.v1.jsonl?version=2"))
+    'pairs.v1.jsonl'
+    """
+    path = unquote(urlsplit(place).path) if is_url(place) else place
+    return PurePosixPath(PurePosixPath(path).name)
 
 
 def filesystem_of(root: str) -> tuple[Any, str]:

@@ -13,9 +13,10 @@ import yaml
 from hypothesis import settings
 from support.cluster import cluster
 from support.hostile import HOSTILE
+from support.object_store import BUCKET, KEYS, object_store
 
 from anytalk.pipelines import build
-from anytalk.pipelines.dataset import commit, schema
+from anytalk.pipelines.dataset import Store, commit, schema
 from anytalk.synth.judge.policy import Policy
 from anytalk.synth.threads import torch_threads
 
@@ -141,6 +142,33 @@ def write_jsonl(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """An S3 server that all tests share: its address, and what goes wrong at it. File systems know one address."""
+    pytest.importorskip("s3fs", reason='needs pip install "anytalk[test]"')
+    pytest.importorskip("moto.server", reason='needs pip install "anytalk[test]"')
+    with object_store() as served:
+        yield served
+
+
+@pytest.fixture
+def faults(object_server, monkeypatch):
+    """What goes wrong at the server that this process, and those that it starts, use; at first, nothing."""
+    address, faults = object_server
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
+        monkeypatch.setenv(name, value)
+    faults.rate, faults.next = 0.0, []
+    faults.seen.clear()
+    yield faults
+    faults.rate = 0.0
+
+
+@pytest.fixture
+def bucket(faults, tmp_path):
+    """A folder of a bucket, as a store."""
+    return Store(f"s3://{BUCKET}/{tmp_path.name}", attempts=9, backoff_s=0.01)
 
 
 @pytest.fixture(scope="session")

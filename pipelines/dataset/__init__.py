@@ -1,6 +1,7 @@
 """The dataset on disk: its store, its schema, commits of units, the policy that it is judged by, its card."""
 
 from . import commit, made_with, schema, tally
+from .at_url import folder_at, local_file, read_url, state_of, store_at
 from .card import dataset_card
 from .commit import arrow_bytes, json_bytes
 from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, judgements, may_be_rejudged
@@ -45,15 +46,20 @@ __all__ = [
     "current_judgement",
     "dataset_card",
     "differences",
+    "folder_at",
     "is_dataset",
     "json_bytes",
     "judgements",
+    "local_file",
     "made_with",
     "matrix",
     "may_be_rejudged",
     "opened",
     "parse_where",
+    "read_url",
     "rows_of",
     "schema",
+    "state_of",
+    "store_at",
     "tally",
 ]

@@ -79,12 +79,15 @@ def rows_of(store: Store, columns: Sequence[str]) -> Iterator[BuiltConversation]
 
 def _columns(store: Store, path: str, names: Sequence[str]) -> pa.Table:
     """Some columns of a shard; of the others, which are most of it, nothing is read."""
+
+    def read(file: Any) -> pa.Table:
+        schema = pa.ipc.open_file(file).schema
+        if missing := [name for name in names if name not in schema.names]:
+            raise SetupError(f"{store} has no column {missing[0]!r}; it has: {', '.join(schema.names)}")
+        fields = sorted({schema.get_field_index(name) for name in names})
+        return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields)).read_all()
+
     try:
-        with store.open(path) as file:
-            schema = pa.ipc.open_file(file).schema
-            if missing := [name for name in names if name not in schema.names]:
-                raise SetupError(f"{store} has no column {missing[0]!r}; it has: {', '.join(schema.names)}")
-            fields = sorted({schema.get_field_index(name) for name in names})
-            return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields)).read_all()
+        return store.look(path, read)
     except (pa.ArrowException, OSError) as error:
         raise SetupError(f"{store}/{path} cannot be read: {error}; run: anytalk check {store}") from error

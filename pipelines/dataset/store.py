@@ -79,13 +79,21 @@ class Store:
         """Whether there is such a file."""
         return bool(self._tried(f"look for {path}", lambda: self.filesystem.exists(self.full(path))))
 
-    def read(self, path: str) -> bytes:
-        """Bytes of a file.
+    def read(self, path: str, limit: int | None = None) -> bytes:
+        """Bytes of a file, or so many of its first.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        return bytes(self._tried(f"read {path}", lambda: self.filesystem.cat_file(self.full(path))))
+        return bytes(self._tried(f"read {path}", lambda: self.filesystem.cat_file(self.full(path), end=limit)))
+
+    def facts(self, path: str) -> dict[str, Any]:
+        """What the file system tells of a file without reading it.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return dict(self._tried(f"look for {path}", lambda: self.filesystem.info(self.full(path))))
 
     def read_each(self, paths: Sequence[str]) -> list[bytes]:
         """Bytes of several files; from an object store several at once, since each takes a while to come.
@@ -105,6 +113,19 @@ class Store:
             # What failed is tried again by itself, as others that were read with it did not.
             read += [found[path] if path in found else self.read(path) for path in some]
         return read
+
+    def look(self, path: str, action: Callable[[Any], ResultT]) -> ResultT:
+        """Open a file as Arrow reads it, and give what an action finds in it; tried again where a request fails.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+
+        def looked() -> ResultT:
+            with self.open(path) as file:
+                return action(file)
+
+        return looked() if self.local else self._tried(f"read {path}", looked)
 
     def open(self, path: str) -> Any:
         """Open a file as Arrow reads it, for a look at parts of it; to be closed by whoever asked.
@@ -172,9 +193,13 @@ class Store:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Every file below a folder, relative to the root, with its bytes; sorted, from one listing."""
+        return {path: int(facts["size"]) for path, facts in self.listed(folder).items()}
+
+    def listed(self, folder: str = "") -> dict[str, dict[str, Any]]:
+        """Every file below a folder, relative to the root, with what is told of it; sorted, from one listing."""
         start = f"{self.root}/{folder}".rstrip("/")
 
-        def listed() -> dict[str, int]:
+        def found_now() -> dict[str, dict[str, Any]]:
             self.filesystem.invalidate_cache()  # Others write there too.
             try:
                 found = self.filesystem.find(start, detail=True)
@@ -182,9 +207,9 @@ class Store:
                 if not self.filesystem.exists(start):
                     return {}
                 raise InterruptedError("a file went away while it was listed") from None
-            return {path.removeprefix(f"{self.root}/"): int(found[path]["size"]) for path in sorted(found)}
+            return {path.removeprefix(f"{self.root}/"): dict(found[path]) for path in sorted(found)}
 
-        return self._tried(f"list {folder or 'the files'}", listed)
+        return self._tried(f"list {folder or 'the files'}", found_now)
 
     def files(self, folder: str = "") -> list[str]:
         """Every file below a folder, relative to the root, sorted."""

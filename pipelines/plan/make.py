@@ -31,6 +31,7 @@ from anytalk.pipelines.source import (
     LlmClient,
     Pair,
     SourceRow,
+    Stamp,
     cache_of,
     examine,
     read_pairs,
@@ -114,11 +115,11 @@ def _is_of_plan(path: str) -> bool:
     return path.startswith(("plan/", "rejects/plan-"))
 
 
-def stamp_of(recipe: Recipe) -> list[tuple[str, int, int]]:
-    """Path, size and time of every local file that the plan follows from."""
+def stamp_of(recipe: Recipe) -> list[Stamp]:
+    """Stamps of all that the plan follows from: files, folders and URLs."""
     sets = recipe.decontaminate.against if recipe.decontaminate else ()
     earlier = recipe.dedup.against if recipe.dedup else ()
-    return stamp(recipe.source, recipe.rewrite) + evaluation_stamp(sets, earlier)
+    return [*stamp(recipe.source, recipe.rewrite), *evaluation_stamp(sets, earlier)]
 
 
 def _refuse_foreign(store: Store) -> None:
@@ -175,7 +176,7 @@ def commit_plan(
     recipe: Recipe,
     rows: RowWriter,
     rejects: RowWriter | None,
-    stamp: Sequence[tuple[str, int, int]],
+    stamp: Sequence[Stamp],
     costs: Sequence[Mapping[str, Any]],
 ) -> None:
     """Store a plan that was written, and announce it.

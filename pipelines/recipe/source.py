@@ -1,11 +1,11 @@
 """Where pairs come from: each kind of source with its own keys."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.synth.recording import ChannelChoice
+from anytalk.synth.remote import name_of
 
 from .file import Section, from_short
 from .llm import Llm
@@ -74,7 +74,7 @@ class Table(_Rows):
     """A table of pairs, with recordings or without."""
 
     kind: Literal["jsonl", "csv", "parquet"]
-    path: str = Field(description="the file")
+    path: str = Field(description="the file, or its URL (s3, gs, https)")
     columns: Columns = Columns()
     channel: OneChannel = Field("auto", description=_CHANNEL)
 
@@ -87,7 +87,9 @@ class Recordings(_Rows):
     """A folder of recordings, or a table that names them."""
 
     kind: Literal["recordings"]
-    path: str = Field(description="folder, or table (jsonl, csv, parquet) with paths of recordings")
+    path: str = Field(
+        description="folder, table (jsonl, csv, parquet) with paths of recordings, or URL (s3, gs, https)"
+    )
     columns: Columns = Columns()
     transcribe: bool = Field(
         False, description="transcribe recordings that have no transcript; cut long ones at silences"
@@ -209,7 +211,7 @@ def spell_out(value: str | list[Any]) -> dict[str, Any]:
         return {"kind": "mix", "parts": value}
     if value in ("bundled", "voiceassistant"):
         return {"kind": value}
-    return {"kind": TABLE_SUFFIXES.get(Path(value).suffix.lower(), "recordings"), "path": value}
+    return {"kind": TABLE_SUFFIXES.get(name_of(value).suffix.lower(), "recordings"), "path": value}
 
 
 def _from_short(value: Any) -> Any:

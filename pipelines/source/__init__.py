@@ -7,12 +7,13 @@ inside a table, such as audio, is stored by `Attachments`.
 
 from .attachment import Attachments, codes_of, read_recording
 from .encoding import lines_of
-from .folder import AUDIO_SUFFIXES
 from .hub import HUB_ID, hub_rows
 from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
-from .read import read_pairs, stamp
+from .read import read_pairs
+from .recordings import AUDIO_SUFFIXES
 from .rows import as_flow, chat_kind, column_names, table_rows
+from .stamp import Stamp, stamp
 from .table import guessed_columns
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Pair",
     "Recording",
     "SourceRow",
+    "Stamp",
     "as_flow",
     "cache_of",
     "chat_kind",

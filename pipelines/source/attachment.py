@@ -8,13 +8,13 @@ batches of one row. When a dataset is finished its packs are deleted with everyt
 from pathlib import Path
 from typing import Literal
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import CODE_LAYERS, Store, arrow_bytes
-from anytalk.synth.errors import EngineError
+from anytalk.pipelines.dataset import CODE_LAYERS, Store, arrow_bytes, read_url, store_at
+from anytalk.synth.errors import EngineError, SampleError
 from anytalk.synth.fingerprint import file_sha256, sha256
+from anytalk.synth.remote import is_url, name_of
 
 from .pair import Recording
 
@@ -70,6 +70,19 @@ def of_file(path: Path) -> Recording:
     return Recording(path.name, file_sha256(path), str(path))
 
 
+def of_url(url: str) -> Recording:
+    """Name a recording at a URL; it stays where it is.
+
+    Raises:
+        SampleError: `missing_audio`: there is none.
+        StorageError: it cannot be read now.
+    """
+    try:
+        return Recording(str(name_of(url)), sha256(read_url(url)), url)
+    except FileNotFoundError:
+        raise SampleError("missing_audio", f"recording {url} does not exist") from None
+
+
 def read_recording(recording: Recording) -> bytes:
     """Read a recording again.
 
@@ -77,17 +90,22 @@ def read_recording(recording: Recording) -> bytes:
         EngineError: it cannot be read now, or has changed since the plan was made.
     """
     try:
-        with fsspec.open(recording.path, "rb") as file:
-            if recording.row is None:
-                content = bytes(file.read())
-            else:
-                content = pa.ipc.open_file(file).get_batch(recording.row)["content"][0].as_py()
+        if recording.row is None:
+            content = read_url(recording.path) if is_url(recording.path) else Path(recording.path).read_bytes()
+        else:
+            content = _of_pack(recording.path, recording.row)
     except (OSError, pa.ArrowInvalid, IndexError) as error:
         advice = "" if recording.row is None else "; a finished dataset keeps none: build into another folder"
         raise EngineError(f"recording {recording.path} cannot be read now ({error}){advice}") from error
     if sha256(content) != recording.sha256:
         raise EngineError(f"recording {recording.path} has changed since the plan was made")
     return content
+
+
+def _of_pack(path: str, row: int) -> bytes:
+    """One row of a pack; of a pack in a bucket, only what it takes is read."""
+    store, name = store_at(path)
+    return store.look(name, lambda file: bytes(pa.ipc.open_file(file).get_batch(row)["content"][0].as_py()))
 
 
 def codes_bytes(codes: np.ndarray) -> bytes:

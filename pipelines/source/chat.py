@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anytalk.pipelines.dataset import local_file
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Chats, Hub
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.remote import name_of
 from anytalk.synth.seed import digest
 
 from .hub import hub_rows
@@ -99,11 +101,16 @@ def _rows_of(source: Chats) -> tuple[str, Iterator[Row]]:
         keys = ("dataset", "config", "split", "revision")
         hub = Hub(kind="hub", **{key: getattr(source, key) for key in keys})
         return source.dataset.rstrip("/").rpartition("/")[2], hub_rows(hub)
-    path = Path(source.path or "")
-    if path.is_dir() or path.suffix.lower() not in TABLE_SUFFIXES:
-        folder = "; a folder of such files is named by dataset instead of path" if path.is_dir() else ""
-        raise SetupError(f"source.path: {path} is no table of chats ({', '.join(TABLE_SUFFIXES)}){folder}")
-    return path.stem, table_rows(path, TABLE_SUFFIXES[path.suffix.lower()])
+    name, is_folder = name_of(source.path or ""), Path(source.path or "").is_dir()
+    if is_folder or name.suffix.lower() not in TABLE_SUFFIXES:
+        folder = "; a folder of such files is named by dataset instead of path" if is_folder else ""
+        raise SetupError(f"source.path: {source.path} is no table of chats ({', '.join(TABLE_SUFFIXES)}){folder}")
+    return name.stem, _rows_of_file(source.path or "", TABLE_SUFFIXES[name.suffix.lower()])
+
+
+def _rows_of_file(place: str, kind: str) -> Iterator[Row]:
+    with local_file(place) as path:
+        yield from table_rows(path, kind)
 
 
 def _column(source: Chats) -> str:

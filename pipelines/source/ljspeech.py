@@ -14,8 +14,8 @@ from anytalk.synth.errors import SampleError, SetupError
 from .attachment import of_file
 from .delimited import DELIMITERS, read_csv
 from .encoding import lines_of
-from .folder import AUDIO_SUFFIXES, place_of
 from .pair import BadPair, Pair
+from .recordings import AUDIO_SUFFIXES, place_of
 from .table import ROW_ERRORS, text_in
 
 BY_COUNT: dict[int, tuple[LjSpeechField, ...]] = {

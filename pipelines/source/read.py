@@ -1,15 +1,11 @@
 """Read any source: pick its reader, keep to its limit, deal the parts of a mix."""
 
 import dataclasses
-import os
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import (
-    TABLE_SUFFIXES,
     Bundled,
     Chats,
     GrammarSource,
@@ -18,23 +14,21 @@ from anytalk.pipelines.recipe import (
     Llm,
     Mix,
     OneSource,
-    Rewrite,
     Source,
     Table,
     VoiceAssistant,
-    sources_of,
 )
-from anytalk.synth.errors import SetupError
 from anytalk.synth.recording import ChannelChoice
 
 from .attachment import Attachments
 from .chat import chat_pairs
-from .grammar import grammar_pairs, grammar_path
-from .hub import hub_pairs, local_copy
+from .grammar import grammar_pairs
+from .hub import hub_pairs
 from .ljspeech import ljspeech_pairs
 from .llm import LlmClient, SourceRow, llm_pairs
 from .pair import Pair
 from .recordings import recording_pairs
+from .stamp import located
 from .table import bundled_pairs, file_pairs
 from .voiceassistant import voiceassistant_pairs
 
@@ -82,53 +76,8 @@ def read_pairs(
         yield found
 
 
-def stamp(source: Source, rewrite: Rewrite | None = None) -> list[tuple[str, int, int]]:
-    """Path, size and time of every local file that pairs follow from; equal stamps need no second reading.
-
-    Of language models these are one's own templates.
-
-    A dataset of the hub has none: the commit that was read stands in the plan's rows, and the plan stays with it.
-    """
-    paths = [path for one in sources_of(source) if (path := _local(one)) is not None]
-    if rewrite is not None and rewrite.templates is not None:
-        paths.append(_existing("rewrite.templates", rewrite.templates))
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    # Names that are no UTF-8 must be written too.
-    names = {file: os.fsencode(file).decode("utf-8", "backslashreplace") for file in files if file.is_file()}
-    return [(name, file.stat().st_size, file.stat().st_mtime_ns) for file, name in names.items()]
-
-
-def _local(source: OneSource) -> Path | None:
-    """Where a source lies on this machine; None for what does not."""
-    if isinstance(source, Bundled):
-        return None
-    if isinstance(source, Hub | VoiceAssistant):
-        return local_copy(source.dataset)
-    if isinstance(source, Llm):
-        return None if source.ask.templates is None else _existing("source.ask.templates", source.ask.templates)
-    if isinstance(source, Chats) and source.dataset is not None:
-        return local_copy(source.dataset)
-    if isinstance(source, GrammarSource):
-        return _existing("source.path", str(grammar_path(source)))
-    assert source.path is not None
-    return _existing("source.path", source.path)
-
-
-def _existing(key: str, name: str) -> Path:
-    path = Path(name)
-    if not path.exists():
-        is_id = key == "source.path" and path.suffix.lower() not in TABLE_SUFFIXES and re.fullmatch(ID, name, re.ASCII)
-        hub = f"; a dataset of the hub is --set 'source={{kind: hub, dataset: {name}}}'" if is_id else ""
-        raise SetupError(f"{key}: {path} does not exist{hub}")
-    return path
-
-
-ID = r"[\w-][\w.-]*/[\w.-]+"
-"""What may be the name of a dataset of the hub."""
-
-
 def _reader(source: OneSource, tools: Tools) -> Iterator[SourceRow]:
-    _local(source)
+    located(source)  # What is missing is told of first.
     attachments, llm_client = tools.attachments, tools.llm_client
     if isinstance(source, Bundled):
         return bundled_pairs(source, attachments)

@@ -12,12 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from anytalk.pipelines.dataset import folder_at, local_file
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Bundled, Columns, Hub, Recordings, Table
 from anytalk.synth.errors import SampleError, SetupError
 from anytalk.synth.language import is_tag, primary, tag_of_name
+from anytalk.synth.remote import is_url, name_of
 from anytalk.synth.seed import digest
 
-from .attachment import Attachments, of_file
+from .attachment import Attachments, of_file, of_url
 from .pair import BadPair, Pair, Recording
 from .rows import Row, as_flow, chat_kind, column_names, json_lines, table_rows
 
@@ -56,34 +58,40 @@ def file_pairs(source: Table | Recordings, attachments: Attachments) -> Iterator
     Raises:
         SetupError: it is a folder, is not readable, or lacks the columns.
     """
-    path = Path(source.path)
-    if path.is_dir():
+    if not is_url(source.path) and Path(source.path).is_dir():
         raise SetupError(
-            f"source.path: {path} is a folder; a {source.kind} source is a file; a folder of recordings is of the kind "
-            "recordings, or ljspeech where it has a metadata.csv"
+            f"source.path: {source.path} is a folder; a {source.kind} source is a file; a folder of recordings is of "
+            "the kind recordings, or ljspeech where it has a metadata.csv"
         )
-    kind = source.kind if isinstance(source, Table) else _kind_of(path)
-    return table_pairs(source, table_rows(path, kind), attachments, path.parent, path.stem)
+    kind = source.kind if isinstance(source, Table) else _kind_of(source.path)
+    with local_file(source.path) as path:
+        folder = folder_at(source.path) if is_url(source.path) else path.parent
+        yield from table_pairs(source, table_rows(path, kind), attachments, folder, path.stem)
 
 
-def _kind_of(path: Path) -> str:
+def is_table(path: str) -> bool:
+    """Whether a path or URL has the suffix of a table."""
+    return name_of(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def _kind_of(path: str) -> str:
     """Kind of a table by its suffix.
 
     Raises:
         SetupError: it is none that is read.
     """
-    if path.suffix.lower() not in TABLE_SUFFIXES:
-        is_text = path.suffix.lower() in ("", ".txt", ".tab", ".dat")
+    if not is_table(path):
+        is_text = name_of(path).suffix.lower() in ("", ".txt", ".tab", ".dat")
         named = f", or name its kind: --set 'source={{kind: csv, path: {path}}}'" if is_text else ""
         raise SetupError(
             f"source.path: {path} is neither a folder of recordings nor a table that is read "
             f"({', '.join(TABLE_SUFFIXES)}); convert it to one of these{named}"
         )
-    return TABLE_SUFFIXES[path.suffix.lower()]
+    return TABLE_SUFFIXES[name_of(path).suffix.lower()]
 
 
 def table_pairs(
-    source: Mapped, rows: Iterator[Row], attachments: Attachments, folder: Path, name: str
+    source: Mapped, rows: Iterator[Row], attachments: Attachments, folder: Path | str, name: str
 ) -> Iterator[Pair | BadPair]:
     """Map the columns of a table to pairs.
 
@@ -91,7 +99,7 @@ def table_pairs(
         source: its columns and defaults.
         rows: of the table.
         attachments: stores the audio that rows hold.
-        folder: where relative paths of recordings start.
+        folder: where relative paths of recordings start, a path or a URL.
         name: label of rows that carry none.
 
     Raises:
@@ -200,7 +208,7 @@ def _pair(
     columns: Columns,
     row: Mapping[str, Any],
     attachments: Attachments,
-    folder: Path,
+    folder: Path | str,
     name: str,
     place: str,
 ) -> Pair:
@@ -300,13 +308,13 @@ def language_in(row: Mapping[str, Any], column: str) -> str | None:
     return tag
 
 
-def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) -> Recording | None:
+def recording_in(value: Any, attachments: Attachments, folder: Path | str, name: str) -> Recording | None:
     """Recording of a column: a path, the bytes of a file, or both as `datasets` has them.
 
     Args:
         value: of the column.
         attachments: stores bytes.
-        folder: where relative paths start.
+        folder: where relative paths start. What a table at a URL names lies at one as well.
         name: of a recording that has none.
 
     Raises:
@@ -326,6 +334,8 @@ def recording_in(value: Any, attachments: Attachments, folder: Path, name: str) 
         return None
     if not isinstance(path, str):
         raise ValueError(f"a recording is a path or bytes, not {type(path).__name__}")
+    if isinstance(folder, str) or is_url(path):
+        return of_url(path if is_url(path) else f"{folder}/{path}")
     if not (folder / path).is_file():
         raise SampleError("missing_audio", f"recording {folder / path} does not exist")
     return of_file(folder / path)

@@ -10,72 +10,44 @@ import time
 
 import pytest
 import yaml
+from support.object_store import BUCKET
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import StorageError, Store
 from anytalk.synth.errors import SetupError
 
-pytest.importorskip("s3fs", reason='needs pip install "anytalk[s3]"')
-pytest.importorskip("moto.server", reason='needs pip install "moto[server]"')
 
-from support.object_store import BUCKET, KEYS, object_store
-
-
-@pytest.fixture(scope="module")
-def server():
-    """A server with a bucket, and what goes wrong at it."""
-    with object_store() as (address, faults):
-        yield address, faults
-
-
-@pytest.fixture
-def faults(server, monkeypatch):
-    """What goes wrong at the server that this process, and those that it starts, use; at first, nothing."""
-    address, faults = server
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
-        monkeypatch.setenv(name, value)
-    faults.rate, faults.next = 0.0, []
-    faults.seen.clear()
-    yield faults
-    faults.rate = 0.0
-
-
-@pytest.fixture
-def store(faults, tmp_path):
-    return Store(f"s3://{BUCKET}/{tmp_path.name}", attempts=9, backoff_s=0.01)
-
-
-def test_a_file_is_created_once(store):
-    assert store.create("units/1.json", b"first")
-    assert not store.create("units/1.json", b"second")
-    assert store.read("units/1.json") == b"first"
+def test_a_file_is_created_once(bucket):
+    assert bucket.create("units/1.json", b"first")
+    assert not bucket.create("units/1.json", b"second")
+    assert bucket.read("units/1.json") == b"first"
 
 
 @pytest.mark.parametrize("answer", ["412", "409"])
-def test_a_race_that_is_lost_is_no_error(store, faults, answer):
-    assert store.create("units/1.json", b"first")
+def test_a_race_that_is_lost_is_no_error(bucket, faults, answer):
+    assert bucket.create("units/1.json", b"first")
     faults.next = [answer]
-    assert not store.create("units/1.json", b"second")
+    assert not bucket.create("units/1.json", b"second")
     assert faults.seen[answer] == 1
 
 
-def test_a_conflict_that_nobody_won_is_tried_again(store, faults):
+def test_a_conflict_that_nobody_won_is_tried_again(bucket, faults):
     faults.next = ["409", "409"]
-    assert store.create("units/1.json", b"only")
-    assert (faults.seen["409"], store.read("units/1.json")) == (2, b"only")
+    assert bucket.create("units/1.json", b"only")
+    assert (faults.seen["409"], bucket.read("units/1.json")) == (2, b"only")
 
 
-def test_a_file_whose_creator_was_not_told_is_there_once(store, faults):
+def test_a_file_whose_creator_was_not_told_is_there_once(bucket, faults):
     faults.next = ["lost"]
-    assert not store.create("units/1.json", b"mine")  # Whoever asks reads what is there, which is the same.
-    assert store.read("units/1.json") == b"mine"
+    assert not bucket.create("units/1.json", b"mine")  # Whoever asks reads what is there, which is the same.
+    assert bucket.read("units/1.json") == b"mine"
 
 
-def test_of_many_writers_exactly_one_is_first(store):
+def test_of_many_writers_exactly_one_is_first(bucket):
     wins = []
 
     def race(number):
-        if store.create("units/1.json", bytes([number]) * 1000):
+        if bucket.create("units/1.json", bytes([number]) * 1000):
             wins.append(number)
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
@@ -84,33 +56,33 @@ def test_of_many_writers_exactly_one_is_first(store):
     for thread in threads:
         thread.join()
     assert len(wins) == 1
-    assert store.read("units/1.json") == bytes([wins[0]]) * 1000
+    assert bucket.read("units/1.json") == bytes([wins[0]]) * 1000
 
 
-def test_many_files_are_read_and_deleted_at_once_whatever_fails(store, faults):
-    names = [f"units/{number}" for number in range(60)]
+def test_many_files_are_read_and_deleted_at_once_whatever_fails(bucket, faults):
+    names = [f"units/{number}" for number in range(30)]
     for name in names:
-        store.write(name, name.encode())
+        bucket.write(name, name.encode())
     faults.rate = 0.2
-    assert store.read_each(names) == [name.encode() for name in names]
-    assert sum(faults.seen[kind] for kind in ("cut", "lost", "500", "503")) > 5
+    assert bucket.read_each(names) == [name.encode() for name in names]
+    assert sum(faults.seen[kind] for kind in ("cut", "lost", "500", "503")) > 2
     with pytest.raises(FileNotFoundError):
-        store.read_each([*names, "units/60"])
-    assert list(store.sizes("units")) == sorted(names)
-    store.delete_each([*names, "units/60"])
-    assert store.files() == []
+        bucket.read_each([*names, "units/30"])
+    assert list(bucket.sizes("units")) == sorted(names)
+    bucket.delete_each([*names, "units/30"])
+    assert bucket.files() == []
 
 
-def test_large_files_go_both_ways_whatever_fails(store, faults, tmp_path):
+def test_large_files_go_both_ways_whatever_fails(bucket, faults, tmp_path):
     (tmp_path / "there").write_bytes(os.urandom(200_000))
     faults.rate = 0.2
-    store.put("plan/plan.arrow", tmp_path / "there")
-    store.get("plan/plan.arrow", tmp_path / "back")
+    bucket.put("plan/plan.arrow", tmp_path / "there")
+    bucket.get("plan/plan.arrow", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
 
 
-def test_a_store_without_folders_is_asked_to_make_none(store, faults):
-    store.write("units/1", b"x")
+def test_a_store_without_folders_is_asked_to_make_none(bucket, faults):
+    bucket.write("units/1", b"x")
     assert faults.seen["requests"] == 1
 
 

@@ -83,7 +83,19 @@ def test_every_file_is_a_row_or_a_reject(folder):
         "notes.md": "unused_file",
         "caf\\xe9.wav": "unreadable_name",
     }
-    assert sum(name.endswith("/caf\\xe9.wav") for name, _, _ in stamp(source_of(folder))) == 1
+
+
+def test_the_stamp_of_a_folder_is_one_digest_that_changes_with_any_of_its_files(folder):
+    put(folder, one="First.", two="Second.")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).write_bytes(b"")
+    [(name, count, digest)] = before = stamp(source_of(folder))
+    assert (name, count, len(digest)) == (str(folder), 5, 64)
+    assert stamp(source_of(folder)) == before
+    (folder / "two.txt").write_text("Another.")
+    changed = stamp(source_of(folder))
+    assert changed != before
+    (folder / "two.txt").rename(folder / "three.txt")
+    assert stamp(source_of(folder)) not in (before, changed)
 
 
 def test_recordings_of_one_name_are_conversations_of_their_own(folder):

@@ -21,7 +21,7 @@ from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import split_of
 from anytalk.pipelines.recipe import Source, Split
 from anytalk.pipelines.source import Attachments, BadPair, Pair, read_pairs, read_recording, stamp
-from anytalk.pipelines.source.cut import cut_at_silences, read_in_blocks
+from anytalk.pipelines.source.recordings.cut import cut_at_silences, read_in_blocks
 from anytalk.synth.audio import resample
 from anytalk.synth.errors import EngineError, SetupError
 from anytalk.synth.judge.vad import SileroVad

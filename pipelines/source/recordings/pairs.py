@@ -4,18 +4,21 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from anytalk.pipelines.dataset import local_file
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import Recordings
+from anytalk.pipelines.source.attachment import Attachments
+from anytalk.pipelines.source.pair import BadPair, Pair
+from anytalk.pipelines.source.table import file_pairs, is_table
 from anytalk.synth.audio import Waveform, flac_bytes
 from anytalk.synth.errors import SampleError
 from anytalk.synth.judge import load_vad
 from anytalk.synth.recording import ChannelChoice
+from anytalk.synth.remote import is_url
 
-from .attachment import Attachments
 from .cut import RATE_HZ, channel_count, cut_at_silences, read_in_blocks, seconds_over
+from .files import folder_of
 from .folder import folder_pairs
-from .pair import BadPair, Pair
-from .table import file_pairs
 
 LONG_S = 29.5
 """Recordings without a transcript that are longer than this are cut; the encoder hears 30 seconds at once."""
@@ -66,8 +69,8 @@ def recording_pairs(source: Recordings, attachments: Attachments, progress: Repo
     Raises:
         SetupError: it holds none.
     """
-    path = Path(source.path)
-    found = folder_pairs(source, path) if path.is_dir() else file_pairs(source, attachments)
+    is_folder = not is_table(source.path) if is_url(source.path) else Path(source.path).is_dir()
+    found = folder_pairs(source, folder_of(source.path)) if is_folder else file_pairs(source, attachments)
     if not source.transcribe:
         yield from found
         return
@@ -89,7 +92,8 @@ def _each_channel(pair: Pair, channel: ChannelChoice) -> Iterator[Pair | BadPair
         yield pair
         return
     try:
-        count = channel_count(Path(recording.path))
+        with local_file(recording.path) as path:
+            count = channel_count(path)
         if count > 2:
             raise SampleError("channels_differ", f"split takes two channels; there are {count}")
     except SampleError as error:
@@ -112,23 +116,26 @@ def _whole_or_cut(pair: Pair, attachments: Attachments, listener: Listener) -> I
     """A recording that fits stays the file it is; of a long one, each stretch of speech becomes a row."""
     recording = pair.question_recording
     assert recording is not None
-    path = Path(recording.path)
+    if recording.row is not None:
+        yield pair
+        return
     try:
-        if recording.row is not None or not seconds_over(path, LONG_S):
-            yield pair
-            return
-        silent = True
-        for start_s, piece in listener.pieces(path, recording.channel):
-            silent = False
-            where = f"{start_s:.2f}-{start_s + len(piece) / RATE_HZ:.2f} s"
-            yield dataclasses.replace(
-                pair,
-                conversation=f"{pair.conversation} {where}",
-                question_recording=attachments.add(flac_bytes(piece, RATE_HZ), f"{recording.name} {where}"),
-                source=f"{pair.source} {where}",
-                group=pair.group or pair.conversation,
-            )
-        if silent:
-            yield BadPair("no_speech", "nobody speaks in it", pair.source)
+        with local_file(recording.path) as path:
+            if not seconds_over(path, LONG_S):
+                yield pair
+                return
+            silent = True
+            for start_s, piece in listener.pieces(path, recording.channel):
+                silent = False
+                where = f"{start_s:.2f}-{start_s + len(piece) / RATE_HZ:.2f} s"
+                yield dataclasses.replace(
+                    pair,
+                    conversation=f"{pair.conversation} {where}",
+                    question_recording=attachments.add(flac_bytes(piece, RATE_HZ), f"{recording.name} {where}"),
+                    source=f"{pair.source} {where}",
+                    group=pair.group or pair.conversation,
+                )
+            if silent:
+                yield BadPair("no_speech", "nobody speaks in it", pair.source)
     except SampleError as error:
         yield BadPair(error.reason, error.detail, pair.source)

@@ -1,29 +1,20 @@
 """A folder of recordings: which files belong together, and a reject for each file that is in no row."""
 
+import functools
 import itertools
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from anytalk.pipelines.concurrency import several_in_order
 from anytalk.pipelines.recipe import Recordings
+from anytalk.pipelines.source.encoding import lines_of
+from anytalk.pipelines.source.pair import BadPair, Pair
+from anytalk.pipelines.source.table import text_in
 from anytalk.synth.errors import SetupError
 
-from .attachment import of_file
-from .encoding import lines_of, read_text
-from .pair import BadPair, Pair
-from .table import text_in
-
-AUDIO_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("3gp", "aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "avi", "caf", "flac", "m4a", "m4b", "mka"),
-        *("mkv", "mov", "mp2", "mp3", "mp4", "mpeg", "mpg", "oga", "ogg", "opus", "ra", "spx", "tta", "w64", "wav"),
-        *("wave", "weba", "webm", "wma", "wv"),
-    )
-)
-"""What counts as a recording in a folder; a manifest may name any file that ffmpeg reads."""
+from .files import AUDIO_SUFFIXES, Folder
 
 AUDIO_HEAD = re.compile(
     rb"ID3|fLaC|OggS|FORM....AIF|(?:RIFF|RIFX|RF64|BW64)....WAVE|....ftyp|\x1a\x45\xdf\xa3|#!AMR|\.snd|caff|riff\x2e\x91"
@@ -31,6 +22,9 @@ AUDIO_HEAD = re.compile(
     re.DOTALL,
 )
 """What recordings of the usual formats begin with, whatever their names."""
+
+READERS = 16
+"""Recordings that are read from a bucket at once."""
 
 TRANSCRIPT = ".txt"
 ANSWER = ".answer"
@@ -40,13 +34,13 @@ ANSWER = ".answer"
 class _Files:
     """Files of one name, but for suffixes."""
 
-    questions: list[Path] = field(default_factory=list)
-    answers: list[Path] = field(default_factory=list)
-    question_text: Path | None = None
-    answer_text: Path | None = None
+    questions: list[PurePath] = field(default_factory=list)
+    answers: list[PurePath] = field(default_factory=list)
+    question_text: PurePath | None = None
+    answer_text: PurePath | None = None
 
 
-def folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
+def folder_pairs(source: Recordings, folder: Folder) -> Iterator[Pair | BadPair]:
     """`NAME.wav` with `NAME.txt` is a question; `NAME.answer.wav` and `NAME.answer.txt` beside it are its answer.
 
     Every file but hidden ones (`.NAME`) is in a row, or is a reject.
@@ -56,13 +50,18 @@ def folder_pairs(source: Recordings, folder: Path) -> Iterator[Pair | BadPair]:
     """
     groups, rejects = _sorted_out(folder)
     if not any(files.questions or files.answers for files in groups.values()):
-        raise SetupError(f"source.path: no recordings in {folder}; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
-    if not source.transcribe and not any(
-        files.question_text for files in groups.values() if files.questions or files.answers
+        raise SetupError(f"source.path: no recordings in {folder.path}; known: {', '.join(sorted(AUDIO_SUFFIXES))}")
+    if (
+        folder.is_near
+        and not source.transcribe
+        and not any(files.question_text for files in groups.values() if files.questions or files.answers)
     ):
-        _refuse_table(folder, {path.stem for files in groups.values() for path in (*files.questions, *files.answers)})
-    for name, files in groups.items():
-        yield from _group_pairs(source, folder, name, files)
+        stems = {path.stem for files in groups.values() for path in (*files.questions, *files.answers)}
+        _refuse_table(Path(folder.path), stems)
+    # What lies in a bucket takes a while to come, so that some are asked for at once.
+    read = functools.partial(_group_pairs, source, folder)
+    for found in several_in_order(lambda group: list(read(*group)), groups.items(), 1 if folder.is_near else READERS):
+        yield from found
     yield from rejects
 
 
@@ -109,22 +108,22 @@ def _kind_of_table(path: Path, stems: set[str]) -> str | None:
     return "ljspeech" if is_named or path.stem == "metadata" else None
 
 
-def _sorted_out(folder: Path) -> tuple[dict[str, _Files], list[BadPair]]:
+def _sorted_out(folder: Folder) -> tuple[dict[str, _Files], list[BadPair]]:
     """Files by their common name, in order, and those that are nothing here."""
     groups: dict[str, _Files] = {}
     rejects = []
-    for path in sorted(_files(folder)):
-        place = place_of(path, folder)
+    for path in folder.files():
+        place = folder.place(path)
         stem, suffix = path.stem, path.suffix
-        if place != str(path.relative_to(folder)):
+        if place != str(path):
             rejects.append(BadPair("unreadable_name", "the name is not UTF-8; rename the file", place))
             continue
         is_text = suffix.lower() == TRANSCRIPT
-        if not is_text and suffix.lower() not in AUDIO_SUFFIXES and not _begins_like_audio(path):
+        if not is_text and suffix.lower() not in AUDIO_SUFFIXES and AUDIO_HEAD.match(folder.head(path)) is None:
             rejects.append(BadPair("unused_file", "neither a recording nor a transcript (NAME.txt)", place))
             continue
         is_answer = stem.lower().endswith(ANSWER) and len(stem) > len(ANSWER)
-        name = str(path.relative_to(folder).with_name(stem.removesuffix(stem[-len(ANSWER) :]) if is_answer else stem))
+        name = str(path.with_name(stem.removesuffix(stem[-len(ANSWER) :]) if is_answer else stem))
         files = groups.setdefault(name, _Files())
         if not is_text:
             (files.answers if is_answer else files.questions).append(path)
@@ -137,54 +136,22 @@ def _sorted_out(folder: Path) -> tuple[dict[str, _Files], list[BadPair]]:
     return groups, rejects
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file that is not hidden, links to folders followed."""
-
-    def unreadable(error: OSError) -> None:
-        raise SetupError(f"source.path: {error.filename} cannot be read: {error.strerror}")
-
-    seen = set()
-    for here, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        real = Path(here).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(here, name) for name in names if not name.startswith("."))
-
-
-def place_of(path: Path, folder: Path) -> str:
-    """A file's path within a folder, in characters that can be written anywhere."""
-    return os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
-
-
-def _begins_like_audio(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return AUDIO_HEAD.match(file.read(64)) is not None
-    except OSError:
-        return False
-
-
-def _group_pairs(source: Recordings, folder: Path, name: str, files: _Files) -> Iterator[Pair | BadPair]:
+def _group_pairs(source: Recordings, folder: Folder, name: str, files: _Files) -> Iterator[Pair | BadPair]:
     """Rows and rejects of the files of one name: a row for each question."""
     if not files.questions and not files.answers:
         for path in (files.question_text, files.answer_text):
             if path is not None:
-                yield BadPair("missing_audio", "a transcript without a recording of its name", place_of(path, folder))
+                yield BadPair("missing_audio", "a transcript without a recording of its name", folder.place(path))
         return
     for extra in files.answers[1:]:
         detail = f"{files.answers[0].name} is the answer already; two cannot be"
-        yield BadPair("unused_file", detail, place_of(extra, folder))
+        yield BadPair("unused_file", detail, folder.place(extra))
     answer = files.answers[0] if files.answers else None
-    questions: list[Path | None] = [*files.questions] or [None]
+    questions: list[PurePath | None] = [*files.questions] or [None]
     for question in questions:
         # Recordings of one name in several formats are rows of their own.
         own = name if len(files.questions) < 2 or question is None else f"{name}{question.suffix}"
-        place = place_of(question or files.answers[0], folder)
+        place = folder.place(question or files.answers[0])
         try:
             yield _pair(source, folder, own, place, (question, answer), (files.question_text, files.answer_text), name)
         except _Refused as error:
@@ -199,20 +166,17 @@ class _Refused(Exception):
 
 def _pair(
     source: Recordings,
-    folder: Path,
+    folder: Folder,
     conversation: str,
     place: str,
-    recordings: tuple[Path | None, Path | None],
-    transcripts: tuple[Path | None, Path | None],
+    recordings: tuple[PurePath | None, PurePath | None],
+    transcripts: tuple[PurePath | None, PurePath | None],
     name: str,
 ) -> Pair:
     for path in recordings:
-        if path is not None and not path.is_file():
-            what = (
-                f"a link to {str(path.readlink())!r}, which does not exist" if path.is_symlink() else "no regular file"
-            )
+        if path is not None and (what := folder.missing(path)):
             raise _Refused("missing_audio", f"{path.name} is {what}")
-    question, answer = (_transcript(path) for path in transcripts)
+    question, answer = (_transcript(folder, path) for path in transcripts)
     question_path, answer_path = recordings
     if question is None and not (source.transcribe and question_path):
         raise _Refused("missing_transcript", f"{name}.txt does not exist")
@@ -226,19 +190,19 @@ def _pair(
             question=question,
             answer=answer,
             language=source.language,
-            question_recording=of_file(question_path) if question_path else None,
-            answer_recording=of_file(answer_path) if answer_path else None,
+            question_recording=folder.recording(question_path) if question_path else None,
+            answer_recording=folder.recording(answer_path) if answer_path else None,
             source=place,
         )
     except OSError as error:
         raise _Refused("missing_audio", f"{place} cannot be read: {error.strerror}") from error
 
 
-def _transcript(path: Path | None) -> str | None:
-    if path is None or not path.is_file():
+def _transcript(folder: Folder, path: PurePath | None) -> str | None:
+    if path is None or folder.missing(path):
         return None
     try:
-        return text_in({"transcript": read_text(path)}, "transcript")
+        return text_in({"transcript": folder.text(path)}, "transcript")
     except (SetupError, ValueError) as error:
         said = str(error).removeprefix("source.path: ")
         raise _Refused("malformed_transcript", said) from error

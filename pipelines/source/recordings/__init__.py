@@ -1,0 +1,6 @@
+"""Recordings with or without transcripts: folders of them on this machine or in a bucket, and tables that name them."""
+
+from .files import AUDIO_SUFFIXES, place_of
+from .pairs import recording_pairs
+
+__all__ = ["AUDIO_SUFFIXES", "place_of", "recording_pairs"]
