@@ -15,7 +15,7 @@ MODEL_TYPE = "anytalk_mini_omni"
 _OF_TRANSFORMERS = ("model_type", "architectures")
 """Keys of config.json that are for transformers alone; older checkpoints lack them."""
 
-_LATER = frozenset({"context_turns"})
+_LATER = frozenset({"context_turns", "backbone_reads"})
 """Keys that older checkpoints lack."""
 
 # What a Hugging Face config carries besides the network's shape.
@@ -41,6 +41,9 @@ class MiniOmniConfig:
         unread_audio_head: keep an audio head beside the text head although the TTS adapter has its own. The
             original stores these 26.09 M numbers and never reads them; they let its checkpoints travel both
             ways.
+        backbone_reads: "streams", the mean of all of them as in Mini-Omni; or "text": the backbone then reads the text
+            stream and what it hears, and nothing of what is said aloud, which the TTS adapter reads. What it writes
+            does not depend on speech, and a backbone that is not trained writes what it always wrote.
         feature: fingerprint of the model that made the features; opaque here.
         codec: fingerprint of the codec that made the codes; opaque here.
         context_turns: most earlier turns that stood before a question when it was trained.
@@ -58,6 +61,7 @@ class MiniOmniConfig:
     feature: Mapping[str, Any] = field(default_factory=dict)
     codec: Mapping[str, Any] = field(default_factory=dict)
     context_turns: int = 0
+    backbone_reads: Literal["streams", "text"] = "streams"
 
     def __post_init__(self) -> None:
         if "model_type" not in self.backbone:
@@ -76,6 +80,10 @@ class MiniOmniConfig:
             )
         if self.tts_adapter_layers and self.tie_audio_head:
             raise ValueError("tie_audio_head belongs to the released variant; the TTS adapter has its own head")
+        if self.backbone_reads not in ("streams", "text"):
+            raise ValueError(f"backbone_reads is {self.backbone_reads!r}; it may be 'streams' or 'text'")
+        if self.backbone_reads == "text" and not self.tts_adapter_layers:
+            raise ValueError("a backbone that reads text alone needs a TTS adapter, which reads what is said aloud")
         if self.unread_audio_head and not self.tts_adapter_layers:
             raise ValueError("unread_audio_head belongs to the paper variant; without a TTS adapter it is read")
 

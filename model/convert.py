@@ -243,6 +243,8 @@ def _original_config(config: MiniOmniConfig) -> dict[str, Any]:
         problems.append("biases outside queries, keys and values")
     if layout.chat is not None:
         problems.append("a chat template or a system prompt")
+    if config.backbone_reads != "streams":
+        problems.append("a backbone that reads text alone")
     if layout.layers != 7:
         problems.append(f"{layout.layers} codec layers (only 7)")
     if config.stack != 1:

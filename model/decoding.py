@@ -213,7 +213,9 @@ class Batch:
         generator = torch.Generator(self.device).manual_seed(request.seed)
         given = [*turn.question, layout.end] if turn.task is Task.T1A1 else None
         self.progress[number] = _Progress(turn.task, length, limit, generator, given)
-        self.two_rows[number] = parallel and turn.task.speaks and turn.task.writes
+        # A backbone that does not read what is said aloud writes the same text either way.
+        hears_itself = self.model.config.backbone_reads == "streams"
+        self.two_rows[number] = parallel and hears_itself and turn.task.speaks and turn.task.writes
         return prompt
 
     def forget(self, number: int) -> None:
@@ -245,7 +247,10 @@ class Batch:
         if not rows:
             return {}
         chosen = {}
-        for n, logits_V in zip(rows, self.model.text_head(text_BD[rows]), strict=True):
+        logits_NV = self.model.text_head(text_BD[rows])
+        if self.layout.chat is not None and self.layout.chat.is_template:
+            logits_NV = logits_NV[:, : self.layout.text_size]  # its answers hold none of our special tokens
+        for n, logits_V in zip(rows, logits_NV, strict=True):
             p, sampling = self.progress[self.rows[n].request], self.text_sampling
             (token,) = choose(logits_V[None], sampling, p.generator, [p.text], self.layout.text_size)
             chosen[self.rows[n].request] = token

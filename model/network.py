@@ -5,6 +5,8 @@ r"""Mini-Omni: a language model that hears and speaks in parallel streams.
     text ids, 1 stream ---------+    embeddings                      |           +--> audio head  (released)
                                                                      +--> TTS adapter --> audio head  (paper)
 
+With `backbone_reads="text"` the backbone reads text and features alone, and the TTS adapter the audio ids besides.
+
 Source: https://arxiv.org/abs/2408.16725 (section 3) and `litgpt/model.py` of gpt-omni/mini-omni at 26c31d5.
 The backbone is any causal language model of Hugging Face transformers, called with `inputs_embeds`.
 
@@ -126,35 +128,49 @@ class MiniOmni(nn.Module):
         with torch.no_grad():
             for rows in new_rows:
                 nn.init.normal_(rows, std=spread)
+            if config.backbone_reads == "text":  # beside the backbone's normed state; see `hidden`
+                nn.init.normal_(model.audio_embedding.weight)
         return model
 
     # Input
 
     def embed(self, streams_BKT: Tensor, features: Features | None = None, offsets: Sequence[int] = ()) -> Tensor:
-        """Average the embeddings of all streams.
+        """Give what the backbone reads: the mean of all streams' embeddings, or the text's.
 
         Args:
             streams_BKT: shifted ids, int64.
-            features: adapted and put in place of all audio streams' embeddings where they stand.
+            features: adapted and put in place of all audio streams' embeddings where they stand; of the text's, where
+                the backbone reads text alone.
             offsets: for each row, the columns of padding before its position 0; none when empty.
 
         Returns:
             (B, T, D).
         """
-        B, K, T = streams_BKT.shape
+        K = streams_BKT.shape[1]
         if self.layout.streams != K:
             raise ValueError(f"{K} streams; this model has {self.layout.streams}, text last")
-        local_BTL = (streams_BKT[:, :-1] - self.layout.text_vocabulary).transpose(1, 2)
-        audio_BTD = functional.embedding_bag(
-            local_BTL.reshape(B * T, K - 1), self.audio_embedding.weight, mode="sum"
-        ).view(B, T, -1)
-        if features is not None:
-            audio_BTD = self._with_features(audio_BTD, features, offsets)
         text_BTD: Tensor = self.backbone.get_input_embeddings()(streams_BKT[:, -1])
+        if self.config.backbone_reads == "text":
+            return self._with_features(text_BTD, features, offsets, self._embedding_scale)
+        # Every audio stream holds the same vector where features stand, so their sum holds it `layers` times.
+        audio_BTD = self._with_features(self._said(streams_BKT), features, offsets, self.layout.layers)
         return (audio_BTD * self._embedding_scale + text_BTD) / K
 
-    def _with_features(self, audio_BTD: Tensor, features: Features, offsets: Sequence[int]) -> Tensor:
-        B, T, _ = audio_BTD.shape
+    def _said(self, streams_BKT: Tensor) -> Tensor:
+        """Add up the embeddings of the audio streams: (B, T, D)."""
+        B, K, T = streams_BKT.shape
+        local_BTL = (streams_BKT[:, :-1] - self.layout.text_vocabulary).transpose(1, 2)
+        return functional.embedding_bag(local_BTL.reshape(B * T, K - 1), self.audio_embedding.weight, mode="sum").view(
+            B, T, -1
+        )
+
+    def _with_features(
+        self, embedded_BTD: Tensor, features: Features | None, offsets: Sequence[int], times: float
+    ) -> Tensor:
+        """Put adapted features, so many times each, in place of what is embedded where they stand."""
+        if features is None:
+            return embedded_BTD
+        B, T, _ = embedded_BTD.shape
         if len(features) != B:
             raise ValueError(f"features for {len(features)} rows; the batch has {B}")
         rows, columns, stacked = [], [], []
@@ -168,11 +184,10 @@ class MiniOmni(nn.Module):
                 columns.append(torch.arange(first, first + len(frames)))
                 stacked.append(frames)
         if not stacked:
-            return audio_BTD
+            return embedded_BTD
         adapted_ND = self.whisper_adapter(torch.cat(stacked))
-        at = (torch.cat(rows).to(audio_BTD.device), torch.cat(columns).to(audio_BTD.device))
-        # Every audio stream holds the same vector there, so their sum holds it `layers` times.
-        return audio_BTD.index_put(at, (self.layout.layers * adapted_ND).to(audio_BTD.dtype))
+        at = (torch.cat(rows).to(embedded_BTD.device), torch.cat(columns).to(embedded_BTD.device))
+        return embedded_BTD.index_put(at, (times * adapted_ND).to(embedded_BTD.dtype))
 
     # Blocks
 
@@ -220,6 +235,10 @@ class MiniOmni(nn.Module):
             return Hidden(text_BTD, None)
         if self.tts_adapter is None:
             return Hidden(text_BTD, text_BTD)
+        if self.config.backbone_reads == "text":
+            # The normed state, of the size of embeddings that are drawn at unit variance; the state before it may be
+            # hundreds of times as large.
+            x_BTD = text_BTD + self._said(streams_BKT) / self.layout.layers
         adapted = self.tts_adapter(inputs_embeds=x_BTD, past_key_values=cache.tts_adapter if cache else None, **common)
         return Hidden(text_BTD, adapted.last_hidden_state)
 

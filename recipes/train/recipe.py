@@ -145,6 +145,9 @@ class Model(Section):
     stack: int = Field(1, ge=1, le=100, description="Whisper frames in one position")
     tts_adapter_layers: int = Field(0, ge=0)
     tie_audio_head: bool = False
+    backbone_reads: Literal["streams", "text"] = Field(
+        "streams", description="all streams, as Mini-Omni; or text and what it hears, the TTS adapter the rest"
+    )
 
     @model_validator(mode="after")
     def has_one_start(self) -> "Model":
@@ -162,6 +165,8 @@ class Model(Section):
             raise ValueError("untie_text_head belongs to a backbone; a shape has tie_word_embeddings")
         if self.chat_template and not self.backbone:
             raise ValueError("chat_template belongs to a backbone, whose tokenizer has one; a shape takes system alone")
+        if self.backbone_reads == "text" and not self.tts_adapter_layers:
+            raise ValueError("backbone_reads text needs tts_adapter_layers, which read what is said aloud")
         if self.tie_audio_head and self.tts_adapter_layers:
             raise ValueError("tie_audio_head needs tts_adapter_layers 0: the TTS adapter has a head of its own")
         return self

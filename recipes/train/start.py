@@ -188,6 +188,7 @@ def _config(recipe: Model, layout: Layout, backbone: Mapping[str, Any], encoding
         stack=recipe.stack,
         tts_adapter_layers=recipe.tts_adapter_layers,
         tie_audio_head=recipe.tie_audio_head,
+        backbone_reads=recipe.backbone_reads,
         feature=dict(encoding.feature or {}),
         codec=dict(encoding.codec or {}),
     )
