@@ -58,6 +58,8 @@ def merge(
         SetupError: one is missing, they do not go together, rows are in several, or `out` holds something else.
     """
     progress = progress or Quiet()
+    if len(datasets) < 2:
+        raise SetupError(f"merge takes two datasets or more, and then the new one; got {', '.join(map(str, datasets))}")
     progress.phase("reading plans")
     inputs = [opened(dataset) for dataset in datasets]
     for other in inputs[1:]:

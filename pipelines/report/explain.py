@@ -30,8 +30,20 @@ ADVICE = {
     "too_long_text": "a higher clean.max_question_characters or clean.max_answer_characters",
     "wrong_language": "clean.identify_language: false, or the right language",
     "too_long": "a shorter text, or a higher audio.max_answer_s",
+    "code": "clean.style_tags with the tag, if it is a sound such as <laugh>, or another text",
+    "brackets": "clean.style_tags with the tag, if it is a sound such as [sigh], or another text",
+    "empty_question": "a question (source.columns.question names its column)",
+    "empty_answer": "an answer (source.columns.answer names its column)",
+    "missing_audio": "the recording at that place",
+    "missing_transcript": "a transcript beside the recording, or source.transcribe: true",
+    "channels_differ": "source.channel: left, right or mix",
+    "unused_file": "a line or a transcript for it, if it is a recording",
 }
 """What a recipe would have to say for a row to pass, by reason, where no judgement decides it."""
+
+
+HARMLESS = {"system_text", "unanswered_question", "unasked_answer"}
+"""Reasons of messages of a chat that is read without them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +89,11 @@ def explain(dataset: str, row: WholeRow) -> Explanation:
         return Explanation(row.id, row.outcome, None, because, [Change(command, "makes what is missing")])
     if row.attempted is None:
         advice = ADVICE.get(row.reason or "", "another text")
-        return Explanation(
-            row.id,
-            row.outcome,
-            row.reason,
-            [f"the plan rejected its text as {row.reason}: {row.detail}"],
-            [],
-            f"in {row.facts['source'] or 'the source'} or the recipe: {advice}; then build into another folder",
-        )
+        otherwise = f"in {row.facts['source'] or 'the source'} or the recipe: {advice}; then build into another folder"
+        if row.reason in HARMLESS:
+            otherwise = "nothing needs to: the rest of its chat is read without it"
+        why = f"the plan rejected it as {row.reason}: {row.detail}"
+        return Explanation(row.id, row.outcome, row.reason, [why], [], otherwise)
     if row.outcome == ACCEPTED:
         return Explanation(row.id, ACCEPTED, None, _passes(row.attempted), _rejecting(name, row.attempted))
     changes = [*_loosened(name, row.attempted), *_respoken(name, row.attempted)]

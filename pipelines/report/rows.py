@@ -34,6 +34,7 @@ FLAT = pa.schema(
         ("language", pa.string()),
         *((name, pa.string()) for name in _TEXTS),
         *((f"{side}_{name}", kind) for side in SIDES for name, kind in _OF_SIDE),
+        *((f"{side}_speaker", pa.string()) for side in SIDES),
         *((f"{side}_{name}", pa.float32()) for side in SIDES for name in MEASURES),
         ("attempts", pa.int8()),
         ("seed", pa.uint64()),
@@ -127,6 +128,7 @@ def _accepted(table: pa.Table, place: dict[str, Any]) -> pa.Table:
     columns = [
         table[field.name].combine_chunks()
         if field.name in table.column_names and field.name not in known
+        # A dataset whose source names no speakers has no column for them.
         else pa.repeat(pa.scalar(known.get(field.name), field.type), table.num_rows)
         for field in FLAT
     ]

@@ -147,6 +147,8 @@ def _facts(row: PlannedRow, judgement: Judgement, sidecar: Mapping[str, Any] | N
         "conversation": pair.conversation,
         "turn": pair.turn,
         "variant": row.variant,
+        "question_speaker": pair.question_speaker,
+        "answer_speaker": pair.answer_speaker,
         "seed": row.seed(judgement.recipe.seed),
         "source": pair.source,
         "unit": row.unit,

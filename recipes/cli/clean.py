@@ -92,7 +92,7 @@ def filter_(
         found = pipelines.filter_rows(dataset, out, where, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"{out} is unfinished; the same command makes it")
-    _tell_made(found, as_json, "that do not meet the condition")
+    _tell_made(found, as_json, "condition not met")
 
 
 @app.command(epilog="Example:  anytalk merge out/mine out/quickstart/dataset out/both")
@@ -112,7 +112,7 @@ def merge(
         found = pipelines.merge(datasets, out, keep_first=keep_first, progress=reporter())
     except KeyboardInterrupt:
         interrupted(f"{out} is unfinished; the same command makes it")
-    _tell_made(found, as_json, "that an earlier dataset has")
+    _tell_made(found, as_json, "in an earlier dataset already")
 
 
 def _found(find: Callable[[], Sequence["Finding"]]) -> Sequence["Finding"]:
@@ -147,5 +147,5 @@ def _tell_made(found: Any, as_json: bool, why: str) -> None:
     splits = ", ".join(f"{split} {rows:,}" for split, rows in found.splits.items())
     text = f"{found.dataset}: complete\n  accepted   {quantity(found.rows, 'row')} ({splits})"
     if found.left_out:
-        text += f"\n  left out   {quantity(found.left_out, 'row')} {why}"
+        text += f"\n  left out   {quantity(found.left_out, 'row')}: {why}"
     emit(dataclasses.asdict(found), as_json, text)

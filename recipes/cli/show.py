@@ -174,8 +174,11 @@ def _whole(row: "WholeRow", told: dict[str, Any]) -> list[str]:
         lines.append(f"  {name:<10} {told[name] or '-'}")
         if told[f"{name}_written"] not in (None, told[name]):
             lines.append(f"  {'written':<10} {told[f'{name}_written']}")
-    place = f"{told['split_name']}/{told['conversation']}, turn {told['turn']}, variant {told['variant']}"
-    lines += [f"  {'pair':<10} {place}, language {told['language']}", f"  {'source':<10} {told['source'] or '-'}"]
+    known = ("turn", "variant", "language", "question_speaker", "answer_speaker")
+    place = [f"{key.replace('_', ' ')} {told[key]}" for key in known if told.get(key) is not None]
+    if told["conversation"] is not None:
+        place.insert(0, f"{told['split_name']}/{told['conversation']}")
+    lines += [f"  {'pair':<10} {', '.join(place) or '-'}", f"  {'source':<10} {told['source'] or '-'}"]
     if "unit" in told:
         files = ", ".join(told["files"].values()) or "not committed"
         lines += [f"  {'unit':<10} {told['unit']}, split {told['split']}: {files}", f"  {'seed':<10} {told['seed']}"]

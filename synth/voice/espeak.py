@@ -63,6 +63,8 @@ SLOWEST_WORDS_PER_MINUTE = 80
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 ESPEAK_INITIALIZE_DONT_EXIT = 0x8000
 ESPEAK_CHARS_UTF8 = 1
+ESPEAK_ENDPAUSE = 0x1000
+"""A pause at the end: without it the sound breaks off within the last vowel, as if a word were cut."""
 ESPEAK_RATE = 1
 POS_CHARACTER = 1
 EE_OK = 0
@@ -104,7 +106,8 @@ class EspeakVoice:
     @property
     def fingerprint(self) -> Fingerprint:
         """See `Voice.fingerprint`."""
-        return voice_fingerprint("espeakng-loader", library=_library_path(), data=_data_path())
+        found = voice_fingerprint("espeakng-loader", library=_library_path(), data=_data_path())
+        return {**found, "end": "pause"}
 
     def speak(self, requests: Sequence[SpeakRequest]) -> list[Waveform | SampleError]:
         """See `Voice.speak`."""
@@ -194,7 +197,7 @@ def _synth(library: ctypes.CDLL, text: str) -> int:
     synth = library.espeak_Synth
     # The size is a size_t, and ctypes would pass an int without this.
     synth.argtypes = [ctypes.c_char_p, ctypes.c_size_t, *4 * [ctypes.c_uint], *2 * [ctypes.c_void_p]]
-    status: int = synth(content, len(content), 0, POS_CHARACTER, 0, ESPEAK_CHARS_UTF8, None, None)
+    status: int = synth(content, len(content), 0, POS_CHARACTER, 0, ESPEAK_CHARS_UTF8 | ESPEAK_ENDPAUSE, None, None)
     return status
 
 

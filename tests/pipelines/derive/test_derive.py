@@ -129,3 +129,9 @@ def test_a_derived_dataset_is_not_spoken_on(made, tmp_path):
     with pytest.raises(SetupError, match="build into another folder"):
         build(load_recipe(made / "one.yaml"), tmp_path / "out", local=True)
     assert _files(tmp_path / "out") == before
+
+
+def test_a_merge_of_one_dataset_is_refused(made, tmp_path):
+    with pytest.raises(SetupError, match="merge takes two datasets or more, and then the new one; got "):
+        merge([made / "one"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from anytalk.pipelines import build, check
 from anytalk.pipelines.plan import split_of
 from anytalk.pipelines.recipe import LjSpeech, Recordings, Source, Split, Table
+from anytalk.pipelines.report import Selection, select
 from anytalk.pipelines.source import Pair, read_pairs
 from anytalk.synth.errors import SetupError
 
@@ -168,6 +169,8 @@ def test_speakers_are_columns_of_the_dataset(folder, fake_recipe, tmp_path):
     ]
     assert {row["question_speaker"]: row["question"] for row in rows} == {"ann": DOOR, "bob": SPOKEN}
     assert {row["answer_speaker"] for row in rows} == {None}
+    [shown], _ = select(str(tmp_path / "out"), Selection(where='question_speaker == "ann"'))
+    assert shown["question"] == DOOR
     unknown = fake_recipe(source=source, split={"held_out_voices": ["speaker:eve"]})
     with pytest.raises(SetupError, match="no row has the speaker 'eve'; the source has: ann, bob"):
         build(unknown, tmp_path / "other", local=True)

@@ -217,3 +217,15 @@ def test_a_question_that_no_answer_was_spoken_for_is_accepted_by_a_command(mixed
     assert change["command"].endswith("--reroll")
     assert run_command(change["command"]).returncode == 0
     assert name in stored(tmp_path / "out", "shards")
+
+
+def test_a_message_that_is_left_out_is_told_as_no_loss(fake_recipe, write_jsonl, tmp_path):
+    said = [("system", "Be kind."), ("user", "Who is there?"), ("assistant", "It is me.")]
+    path = write_jsonl([{"messages": [{"role": role, "content": text} for role, text in said]}])
+    build(fake_recipe(source={"kind": "messages", "path": str(path)}), tmp_path / "out", local=True)
+    [row] = json.loads(anytalk("show", tmp_path / "out", "--rejected", "--json").stdout)["rows"]
+    shown = anytalk("show", tmp_path / "out", row["id"]).stdout
+    assert "None" not in shown
+    assert "system_text" in shown
+    explained = anytalk("explain", tmp_path / "out", row["id"]).stdout
+    assert "no command changes that; nothing needs to: the rest of its chat is read without it" in explained

@@ -156,6 +156,13 @@ def test_espeak_speaks_the_language_in_its_name(spec, language):
     assert len(said(voice, "Berlin 2024")) > 10_000
 
 
+def test_espeak_says_the_last_word_to_its_end():
+    voice = load_voice("espeak:en-us")
+    for text in ("Hi.", "Please close the door.", "Where is the café?"):
+        tail = said(voice, text)[-voice.sample_rate_hz // 10 :]
+        assert np.abs(tail).max() < 0.001, f"{text} ends in silence"
+
+
 def test_espeak_and_piper_do_not_disturb_each_other(voices):
     piper, espeak = voices["piper:joe"], voices["espeak:en-gb+f3"]
     before = said(piper, "Yes."), said(espeak, "Yes.")
