@@ -1,7 +1,7 @@
 """Phase 1: from a source to a committed plan."""
 
 from .arrange import split_of
-from .clean import in_spoken_form, text_problem
+from .clean import in_spoken_form, split_share, text_problem
 from .make import is_planned, load_or_make
 from .plan import (
     PLAN_SCHEMA,
@@ -34,6 +34,7 @@ __all__ = [
     "row_values",
     "said_s",
     "split_of",
+    "split_share",
     "split_voices",
     "spread",
     "text_problem",

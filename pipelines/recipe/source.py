@@ -62,7 +62,7 @@ class GrammarSource(_Rows):
     """Questions and answers drawn from a grammar."""
 
     kind: Literal["grammar"]
-    path: str = Field("household", description="YAML file of a grammar, or household, the one that ships")
+    path: str = Field("household", description="YAML file of a grammar, or one that ships: household, household-sums")
     seed: int = Field(1, ge=0, lt=2**63, description="of the draws")
 
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from anytalk.model import Task
-from anytalk.pipelines.recipe import TABLE_SUFFIXES, Hub, Section, Table, read_recipe
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, GrammarSource, Hub, Section, Table, read_recipe
 from anytalk.pipelines.recipe.file import Name
 from anytalk.pipelines.recipe.source import spell_out
+from anytalk.recipes.data import TextSource
 from anytalk.recipes.shipped import find
 
 Part = Literal[
@@ -60,10 +61,13 @@ class Dataset(Section):
 class Texts(Section):
     """Pairs that are text alone, for T1T2."""
 
-    source: Annotated[Table | Hub, Field(discriminator="kind"), BeforeValidator(_table_or_hub)] = Field(
-        description="a table (jsonl, csv, parquet), or a dataset of the hub; as `source` of a dataset's recipe"
+    source: Annotated[Table | Hub | GrammarSource, Field(discriminator="kind"), BeforeValidator(_table_or_hub)] = Field(
+        description="a table (jsonl, csv, parquet), a dataset of the hub, or a grammar; as a dataset's recipe names it"
     )
     weight: float = Field(1.0, gt=0.0, description="how often a pair of it is drawn beside rows of weight 1")
+    held_out: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share that is left out: what a dataset's recipe with this split.test tests"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -108,9 +112,9 @@ class Data(Section):
         return tuple(one.dataset for one in self.datasets)
 
     @property
-    def sources(self) -> tuple[Table | Hub, ...]:
+    def sources(self) -> tuple[TextSource, ...]:
         """Where pairs of text come from."""
-        return tuple(one.source for one in self.texts)
+        return tuple(TextSource(one.source, one.held_out) for one in self.texts)
 
     def shares(self, task: Task) -> tuple[float, ...]:
         """How often a row is drawn for a task: by dataset, then by source of text."""
@@ -122,7 +126,7 @@ class Data(Section):
         drawn = [{"weight": one.weight, "tasks": one.tasks} for one in self.datasets]
         if not self.texts and all(one == {"weight": 1.0, "tasks": None} for one in drawn):
             return {}
-        return {"datasets": drawn, "texts": [{"weight": one.weight} for one in self.texts]}
+        return {"datasets": drawn, "texts": [one.model_dump(include={"weight", "held_out"}) for one in self.texts]}
 
 
 class Model(Section):

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from anytalk.pipelines.recipe import GrammarSource, Section
 
-HOUSEHOLD = "household"
-"""The grammar that ships with the package."""
+SHIPPED = ("household", "household-sums")
+"""The grammars that ship with the package."""
 
 SLOT = re.compile(r"\{([a-z_]+\d?)(?: \+ ([a-z_]+\d?))?\}")
 """A slot, or a sum of two."""
@@ -50,8 +50,8 @@ class Grammar(Section):
 
 def grammar_path(source: GrammarSource) -> Path:
     """File of the grammar."""
-    if source.path == HOUSEHOLD:
-        return Path(str(resources.files("anytalk.synth") / "corpus" / f"{HOUSEHOLD}.yaml"))
+    if source.path in SHIPPED:
+        return Path(str(resources.files("anytalk.synth") / "corpus" / f"{source.path}.yaml"))
     return Path(source.path)
 
 

@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytalk.model.layout import IGNORE, MINI_OMNI, Chat, Layout, Task
-from anytalk.pipelines.recipe import Columns, Table
+from anytalk.pipelines.plan import in_spoken_form, split_of
+from anytalk.pipelines.recipe import Clean, Columns, GrammarSource, Table, load_recipe
+from anytalk.pipelines.source import read_pairs
 from anytalk.recipes.data.loader import Loader, candidates, cut_batches
 from anytalk.recipes.data.rows import Rows
 from anytalk.recipes.data.sample import NEEDS, answer_lengths, prompt_lengths, turn
+from anytalk.recipes.data.texts import TextSource, read_texts
+from anytalk.recipes.shipped import find
 from anytalk.synth.errors import SetupError
 
 LAYOUT = Layout(text_size=300, codebook_size=4096, layers=7)
@@ -317,7 +321,7 @@ def test_pairs_of_text_are_samples_of_t1t2_alone(write_dataset, tmp_path):
     table = tmp_path / "orca.jsonl"
     pairs = [{"question": f"What is {n}?", "response": f"It is {n}."} for n in range(5)] + [{"question": "?"}]
     table.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    source = Table(kind="jsonl", path=str(table), columns=Columns(answer="response"))
+    source = TextSource(Table(kind="jsonl", path=str(table), columns=Columns(answer="response")))
     folder = write_dataset(splits={"train": 4})
     rows = Rows([str(folder)], "train", by_letter, codebook_size=4096, texts=[source])
     assert rows.part_R.tolist() == [0] * 4 + [1] * 5
@@ -328,6 +332,22 @@ def test_pairs_of_text_are_samples_of_t1t2_alone(write_dataset, tmp_path):
     batch = loader(rows, {Task.T1T2: 1.0}).take().batches[0]
     assert {name for _, name in batch.samples} <= {rows.id(number) for number in range(9)}
     assert rows.identity != rows_of(folder).identity
+
+
+def test_sums_to_read_leave_out_what_the_household_holds_out():
+    split = load_recipe(find("household", "build")).split
+    spoken = GrammarSource(kind="grammar", path="household")
+    held_out = {
+        in_spoken_form(pair, Clean()).answer
+        for pair in read_pairs(spoken)
+        if pair.split_name == "sums" and split_of([pair], split) == "test"
+    }
+    read = read_texts(TextSource(GrammarSource(kind="grammar", path="household-sums"), split.test))
+    everything = read_texts(TextSource(GrammarSource(kind="grammar", path="household-sums")))
+    assert held_out & {*everything.answers}
+    assert not held_out & {*read.answers}
+    assert "Twelve and thirty-one make forty-three." in everything.answers
+    assert len(read.ids) == pytest.approx(0.88 * len(everything.ids), rel=0.05)
 
 
 def test_an_epoch_is_as_many_steps_as_its_samples_fill(write_dataset):
