@@ -7,6 +7,7 @@ from typing import Any
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Recipe, load_recipe
 from anytalk.pipelines.source import HUB_ID, as_flow, chat_kind, guessed_columns, table_rows
 from anytalk.synth.errors import SetupError
+from anytalk.synth.voice import check_engine
 
 TEMPLATE = """\
 # A dataset recipe of anytalk. Every key: docs/recipes.md.
@@ -41,6 +42,18 @@ features: {{model: {features}}}{note}
 """
 
 
+def check_path(path: Path) -> None:
+    """See that a recipe can be written there, before anybody is asked anything.
+
+    Raises:
+        SetupError: it is no name of a recipe, or is there already.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise SetupError(f"{path} must end with .yaml")
+    if path.exists():
+        raise SetupError(f"{path} is there already; name another file")
+
+
 def write_recipe(path: Path, *, name: str, source: str, question: str, answer: str) -> Recipe:
     """Write a recipe, and read it back.
 
@@ -57,10 +70,7 @@ def write_recipe(path: Path, *, name: str, source: str, question: str, answer: s
     Raises:
         SetupError: the file is there already, or an answer is not in order; nothing was written.
     """
-    if path.suffix not in (".yaml", ".yml"):
-        raise SetupError(f"{path} must end with .yaml")
-    if path.exists():
-        raise SetupError(f"{path} is there already; name another file")
+    check_path(path)
     voices = [voice.strip() for voice in question.split(",") if voice.strip()]
     lines = [f"    - {as_flow({'voice': voice, 'weight': 1, 'speed': [0.9, 1.1]})}" for voice in voices]
     text = TEMPLATE.format(
@@ -76,6 +86,8 @@ def write_recipe(path: Path, *, name: str, source: str, question: str, answer: s
     part.write_text(text, encoding="utf-8")
     try:
         recipe = load_recipe(part)
+        for choice in recipe.voices.choices():
+            check_engine(choice.voice)
     except SetupError as error:
         raise SetupError(str(error).replace(str(part), str(path)).replace(part.name, path.name)) from None
     else:

@@ -134,7 +134,7 @@ def resolve(
     tree = _unshared(tree)
     for key, value in (overrides or {}).items():
         try:
-            _set(tree, key.split("."), yaml.safe_load(value) if isinstance(value, str) else value)
+            _set(tree, _as_written(key, tree).split("."), yaml.safe_load(value) if isinstance(value, str) else value)
         except (yaml.YAMLError, ValueError, RecursionError):
             shown = "what it holds" if key.rpartition(".")[2] in MAY_BE_SECRET else repr(value)
             raise SetupError(f"--set {key}: {shown} is not a YAML value") from None
@@ -146,6 +146,18 @@ def resolve(
             for key, problem in problems(error, model, (overrides or {}).keys())
         ]
         raise SetupError("\n".join(told)) from error
+
+
+SHORT_LISTS = {"source": "parts", "augment": "steps"}
+"""Sections that may be written as a list: the key that the list has when the section is written out."""
+
+
+def _as_written(key: str, tree: Mapping[str, Any]) -> str:
+    """A key as it stands in a recipe that has a section written as a list: `source.0` for `source.parts.0`."""
+    for section, entries in SHORT_LISTS.items():
+        if isinstance(tree.get(section), list):
+            key = re.sub(rf"^{section}\.{entries}\.(?=\d)", f"{section}.", key)
+    return key
 
 
 def _unshared(tree: Any) -> Any:

@@ -115,7 +115,7 @@ def _told(detail: ErrorDetails, location: Location, model: type[BaseModel], over
     """One mistake, in words of recipes."""
     key, section, choices = _place(tuple(part for part in location if part != "[key]"), model)
     kind, held, context = detail["type"], detail["input"], detail.get("ctx", {})
-    is_option = any(f"{key}.".startswith(f"{name}.") for name in overridden)
+    is_option = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in overridden)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return key, f"unknown key {key}; {_nearest(key, section, model)}"
     if location[-1:] == ("[key]",):
@@ -210,7 +210,7 @@ def _keys_called(name: str, model: type[Any], above: str = "") -> list[str]:
             if name in typing.get_type_hints(section):
                 found.append(f"{above}{key}.{name}")
             found += _keys_called(name, section, f"{above}{key}.")
-    return sorted(found, key=lambda key: key.count("."))
+    return sorted(dict.fromkeys(found), key=lambda key: key.count("."))
 
 
 def _place(location: Location, model: type[BaseModel]) -> tuple[str, type[Any], list[type[Any]]]:

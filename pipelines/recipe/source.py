@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from anytalk.synth.recording import ChannelChoice
 from anytalk.synth.remote import name_of
 
-from .file import Section, from_short
+from .file import WHOLE, Section, from_short
 from .llm import Llm
 
 Side = Literal["question", "answer"]
@@ -236,7 +236,7 @@ class Part(Section):
     @classmethod
     def of_source(cls, value: Any) -> Any:
         """A source written short is a part of weight 1; one written out may have its weight among its keys."""
-        if isinstance(value, dict) and "kind" in value:
+        if isinstance(value, dict) and ("kind" in value or WHOLE in value):
             weight = {"weight": value["weight"]} if "weight" in value else {}
             return {"source": {key: more for key, more in value.items() if key != "weight"}, **weight}
         return {"source": value} if isinstance(value, str) else value

@@ -42,8 +42,9 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Ask four questions, of which options answer some or all, and write a commented recipe that validates."""
-    from anytalk.recipes.starter import write_recipe
+    from anytalk.recipes.starter import check_path, write_recipe
 
+    check_path(path)
     given = {"name": name, "source": source, "question": question, "answer": answer}
     answers = {
         key: value if value is not None else typer.prompt(asked, default=default, err=True)

@@ -8,7 +8,7 @@
 
 from anytalk.synth.language import is_accent
 
-from .catalogue import known_voices, load_voice, speaks, voice_language
+from .catalogue import check_engine, known_voices, load_voice, speaks, voice_language
 from .engine import VoiceInfo
 from .request import PITCH_RANGE, SPEED_RANGE, SpeakRequest, Voice, check_speakable
 from .speech_server import SpeechServer
@@ -22,6 +22,7 @@ __all__ = [
     "Terms",
     "Voice",
     "VoiceInfo",
+    "check_engine",
     "check_speakable",
     "is_accent",
     "known_voices",

@@ -39,10 +39,20 @@ def load_voice(name: str, servers: Servers | None = None, device: str = "cpu") -
         SetupError: there is no such voice (the message names near matches), its files are not there, or it cannot run
             on the device.
     """
+    check_engine(name)
     engine, spec = _split(name)
-    if engine is None:
-        raise unknown_voice(name, [info.name for info in known_voices() if "+" not in info.name], _forms())
+    assert engine is not None
     return engine.load(spec, servers or {}, device)
+
+
+def check_engine(name: str) -> None:
+    """See that a voice's name is that of an engine and of something that it may know, without loading it.
+
+    Raises:
+        SetupError: it is not; the message names near matches.
+    """
+    if _split(name)[0] is None:
+        raise unknown_voice(name, [info.name for info in known_voices() if "+" not in info.name], _forms())
 
 
 def voice_language(name: str, servers: Servers | None = None) -> str:

@@ -61,6 +61,18 @@ def test_an_override_reaches_into_a_list(path):
     assert "voices.question: must be a list, as in --set 'voices.question=[...]'" in line
 
 
+def test_an_override_reaches_into_a_mix_however_its_parts_are_written(path):
+    path.write_text(RECIPE.replace("bundled", "[bundled, {kind: csv, path: a.csv}, {source: b.csv, weight: 2}]"))
+    for key in ("source.0.limit", "source.parts.0.limit"):
+        assert load_recipe(path, {key: 3}).source.parts[0].source.limit == 3
+    changed = load_recipe(path, {"source.0.weight": 4, "source.1.weight": 5, "source.2.source.limit": 6})
+    assert [part.weight for part in changed.source.parts] == [4, 5, 2]
+    assert changed.source.parts[2].source.limit == 6
+    [line] = problems(path, source__2__limit=3)
+    assert line.endswith("unknown key source.parts.2.limit; did you mean source.parts.2.source.limit?")
+    assert load_recipe(path, {"source.parts.2.source.limit": 6}).source.parts[2].source.limit == 6
+
+
 def test_an_override_of_one_alias_leaves_the_other_as_it_is(path):
     path.write_text(RECIPE + "check: {question: &both {max_wer: 0.2}, answer: *both}\n")
     check = load_recipe(path, {"check.answer.max_wer": 0.5}).check

@@ -55,6 +55,23 @@ def test_init_refuses_a_wrong_answer_and_writes_nothing(tmp_path):
     done = anytalk("init", "a.yaml", "--name", "a", "--source", "nowhere.jsonl", *VOICES, cwd=tmp_path)
     assert "nowhere.jsonl does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
+    done = anytalk("init", "a.txt", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "anytalk: a.txt must end with .yaml\n"), "refused before it asks"
+    done = anytalk(
+        "init",
+        "a.yaml",
+        "--name",
+        "a",
+        "--source",
+        "bundled",
+        "--question",
+        "fake:ann",
+        "--answer",
+        "no:v",
+        cwd=tmp_path,
+    )
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "no:v" in done.stderr
 
 
 def test_plan_says_everything_and_preview_makes_rows_beside(fake_recipe, tmp_path):
