@@ -1,8 +1,9 @@
 """How many can talk at once? Milliseconds from a question to its first sound, beside one request after the other.
 
 A server runs in a process of its own, as `anytalk serve` starts it, and clients in this one ask it over a WebSocket on
-loopback, each a spoken question at a time of its own: the next one comes when the answer has been heard, after a pause
-that is drawn. First sound is counted from the message that commits the question to the first `output_audio.delta`.
+loopback, each at a time of its own: it speaks a question as fast as a person does, is silent, and the server finds that
+its turn is over; the next question comes when the answer has been heard, after a pause that is drawn. First sound is
+counted from `input_audio_buffer.committed`, the server's word that the turn is over, to the first `output_audio.delta`.
 
 A client plays what it gets at the codec's rate, from the first sound on: a gap is where the next sound came later than
 it was needed. The real-time factor is the time from the first sound to the last over the speech that came between.
@@ -10,9 +11,10 @@ it was needed. The real-time factor is the time from the first sound to the last
 Each number of clients asks for a time that is given. When it is over, nobody asks any more: who has heard a first sound
 hangs up, the others wait for theirs, `PATIENCE_S` at most, and such a wait counts as what it took so far.
 
-The naive way is one request after the other, each client waits for its turn: what the original's `server.py` does
-(gpt-omni/mini-omni at 26c31d5). Value and naive are the 95th percentiles of the largest number of clients; the bound is
-the quickest answer to one client that had the server for itself.
+The naive way is one request after the other, what the original's `server.py` does (gpt-omni/mini-omni at 26c31d5): each
+client waits for its turn, and then gives the whole question; the time is counted from where it would have spoken.
+Value and naive are the 95th percentiles of the largest number of clients; the bound is the quickest answer to one
+client that had the server for itself.
 """
 
 import base64
@@ -58,6 +60,10 @@ PATIENCE_S = 30.0
 """For a first sound, once the time is over."""
 
 RATE_HZ = 24_000
+PIECE_S = 0.1
+PIECE_BYTES = 2 * round(PIECE_S * RATE_HZ)
+SILENCE_S = 5.0
+"""After a question, in which the server must find that it is over."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +223,18 @@ class Load:
     def _client(self, ends_s: float, rng: random.Random, turn: threading.Semaphore | None) -> list[Heard]:
         """Ask until the time is over."""
         heard: list[Heard] = []
-        with _session(self._address) as session:
+        with _session(self._address, detects=turn is None) as session:
             while True:
-                since_s = time.monotonic()
-                with _having(turn, ends_s):
-                    answer = _ask(session, self._pcm, since_s if turn else None, ends_s)
+                if turn is None:
+                    ear = Ear(session, ends_s)
+                    _speak(ear, self._pcm)
+                else:
+                    time.sleep(len(self._pcm) / 2 / RATE_HZ)
+                    ear = Ear(session, ends_s, time.monotonic())
+                    with _having(turn, ends_s):
+                        _give(session, self._pcm)
+                        ear.listen()
+                answer = ear.heard()
                 heard.append(answer)
                 # Until the answer has been heard, and a little longer.
                 pause_s = max(0.0, answer.speech_s - answer.made_s) + rng.random()
@@ -245,52 +258,102 @@ def _having(turn: threading.Semaphore | None, ends_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def _session(address: str) -> Iterator[Any]:
-    """Connect, and say that this client ends its turns itself."""
+def _session(address: str, *, detects: bool) -> Iterator[Any]:
+    """Connect, and say who finds the end of a turn."""
     from websockets.sync.client import connect
 
     with connect(address, max_size=None, open_timeout=60, close_timeout=1, ping_interval=None) as socket:
         first = json.loads(socket.recv(60))
         if first["type"] == "error":
             raise SetupError(f"the server says: {first['error']['message']}")
-        socket.send(json.dumps({"type": "session.update", "session": {"turn_detection": None}}))
+        detection = {"type": "server_vad"} if detects else None
+        socket.send(json.dumps({"type": "session.update", "session": {"turn_detection": detection}}))
         yield socket
 
 
-def _ask(socket: Any, pcm: bytes, since_s: float | None, ends_s: float) -> Heard:
-    """Say the question, then take the answer as it comes, all of it or until the time is over.
+def _speak(ear: "Ear", pcm: bytes) -> None:
+    """Say the question as fast as a person does, then be silent until the answer is over."""
+    silence = bytes(PIECE_BYTES)
+    said, next_s = 0, time.monotonic()
+    while not ear.is_over:
+        if ear.since_s is None:  # the microphone is of no interest any more once the turn is over
+            if said > len(pcm) + SILENCE_S * 2 * RATE_HZ:
+                raise SetupError("the server found no speech in the question; give another with --question")
+            _append(ear.socket, pcm[said : said + PIECE_BYTES] or silence)
+            said += PIECE_BYTES
+            next_s = max(next_s, time.monotonic()) + PIECE_S
+        ear.listen(next_s if ear.since_s is None else None)
 
-    Raises:
-        SetupError: the server has an error, or the answer no sound.
-    """
-    piece = RATE_HZ // 10 * 2
-    for first in range(0, len(pcm), piece):
-        audio = base64.b64encode(pcm[first : first + piece]).decode()
-        socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
-    since_s = time.monotonic() if since_s is None else since_s
+
+def _give(socket: Any, pcm: bytes) -> None:
+    """Hand over the whole question, and ask for an answer."""
+    for first in range(0, len(pcm), PIECE_BYTES):
+        _append(socket, pcm[first : first + PIECE_BYTES])
     socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
     socket.send(json.dumps({"type": "response.create"}))
-    arrived: list[tuple[float, float]] = []
-    while True:
-        left_s = max(0.0, ends_s - time.monotonic()) + (0.0 if arrived else PATIENCE_S)
-        try:
-            event = json.loads(socket.recv(left_s))
-        except TimeoutError:
-            break
-        now_s = time.monotonic()
+
+
+def _append(socket: Any, pcm: bytes) -> None:
+    socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}))
+
+
+class Ear:
+    """Listens to one answer, all of it or until the time is over.
+
+    Args:
+        socket: of the session.
+        ends_s: when the time is over.
+        since_s: when the question was asked; None where the server says that its turn is over.
+    """
+
+    def __init__(self, socket: Any, ends_s: float, since_s: float | None = None) -> None:
+        self.socket, self.since_s, self.is_over = socket, since_s, False
+        self._ends_s, self._detects = ends_s, since_s is None
+        self._arrived: list[tuple[float, float]] = []
+
+    def listen(self, until_s: float | None = None) -> None:
+        """Take what comes until some time, or until the answer is over.
+
+        Raises:
+            SetupError: the server has an error, or the answer no sound.
+        """
+        while not self.is_over:
+            gives_up_s = self._ends_s
+            if not self._arrived:
+                gives_up_s = max(self._ends_s, self.since_s or time.monotonic()) + PATIENCE_S
+            wakes_s = gives_up_s if until_s is None else min(until_s, gives_up_s)
+            try:
+                event = json.loads(self.socket.recv(max(0.0, wakes_s - time.monotonic())))
+            except TimeoutError:
+                self.is_over = time.monotonic() >= gives_up_s
+                return
+            self._take(event, time.monotonic())
+
+    def _take(self, event: Figures, now_s: float) -> None:
         if event["type"] == "error":
             raise SetupError(event["error"]["message"])
+        if event["type"] == "input_audio_buffer.committed" and self._detects:
+            self.since_s, self._arrived = now_s, []
         if event["type"] == "response.output_audio.delta":
-            arrived.append((now_s, len(event["delta"]) * 3 / 4 / 2 / RATE_HZ))
+            self._arrived.append((now_s, len(event["delta"]) * 3 / 4 / 2 / RATE_HZ))
         if event["type"] == "response.done":
-            if event["response"]["status"] == "failed":
+            status = event["response"]["status"]
+            if status == "failed":
                 raise SetupError(event["response"]["status_details"]["error"]["message"])
-            if not arrived:
+            if status == "cancelled":  # the question went on after a pause
+                self.since_s, self._arrived = None, []
+                return
+            if not self._arrived:
                 raise SetupError("the model answered without a sound; ask it with --question what it was trained on")
-            break
-    if not arrived:
-        return Heard(time.monotonic() - since_s, 0.0, 0.0, ())
-    return Heard(arrived[0][0] - since_s, sum(s for _, s in arrived), arrived[-1][0] - arrived[0][0], _gaps_s(arrived))
+            self.is_over = True
+
+    def heard(self) -> Heard:
+        """Give what was heard."""
+        arrived, since_s = self._arrived, self.since_s
+        if since_s is None or not arrived:
+            return Heard(time.monotonic() - (since_s or time.monotonic()), 0.0, 0.0, ())
+        speech_s = sum(seconds for _, seconds in arrived)
+        return Heard(arrived[0][0] - since_s, speech_s, arrived[-1][0] - arrived[0][0], _gaps_s(arrived))
 
 
 def _gaps_s(arrived: Sequence[tuple[float, float]]) -> tuple[float, ...]:

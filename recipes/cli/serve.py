@@ -70,6 +70,7 @@ def serve(
     from anytalk.recipes import serve as serving
     from anytalk.recipes.talk import Talker, load_engines, load_model
 
+    serving.leave_a_core()
     started_s = time.perf_counter()
     listening = serving.bound(host, port)  # before what takes seconds
     model = load_model(run, "cpu" if int8 else device, dtype, int8=int8)

@@ -11,6 +11,6 @@ from .app import application
 from .guard import Guard
 from .house import House
 from .limits import Limits
-from .run import address, bound, open_house, server
+from .run import address, bound, leave_a_core, open_house, server
 
-__all__ = ["Guard", "House", "Limits", "address", "application", "bound", "open_house", "server"]
+__all__ = ["Guard", "House", "Limits", "address", "application", "bound", "leave_a_core", "open_house", "server"]

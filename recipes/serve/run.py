@@ -1,9 +1,11 @@
 """Starting a server: what it needs is loaded, its socket bound, and uvicorn runs it until it is told to stop."""
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 
+import torch
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -30,6 +32,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         if not self.writable.is_set():
             self.transport.abort()
+
+
+def leave_a_core() -> None:
+    """Keep torch off one core, which Whisper and the connections work on, unless OMP_NUM_THREADS says how many it gets.
+
+    A step takes a few milliseconds, and its threads wait for each other many times in it: where one of them has to
+    share its core, all do.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
 def open_house(

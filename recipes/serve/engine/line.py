@@ -1,6 +1,8 @@
 """Who is next: askers take turns, however much one of them asks."""
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,6 +25,10 @@ class Line(Generic[T]):
     def __len__(self) -> int:
         """Items that wait."""
         return sum(map(len, self._waiting.values()))
+
+    def __iter__(self) -> Iterator[T]:
+        """Items that wait, one asker's after the other's."""
+        return chain.from_iterable(self._waiting.values())
 
     def add(self, asker: str, item: T) -> None:
         """Take an item."""

@@ -154,10 +154,9 @@ class Session:
             self._stop_reply("turn_detected")
 
     def _listen_early(self, sound: Waveform) -> None:
-        """Begin with a turn that may be over, where the recogniser has nothing better to do."""
+        """Begin with a turn that may be over, when the recogniser has nothing better to do."""
         self._forget_early()
-        if self._house.engine.listener.is_idle:
-            self._early = sound, self._listen(sound)
+        self._early = sound, self._house.engine.listener.features(sound, self.id, maybe=True)
 
     def _forget_early(self) -> None:
         if self._early is not None:
@@ -181,6 +180,7 @@ class Session:
         item_id, self._item_id = self._item_id, new_id("item")
         if self._early is not None and len(self._early[0]) == len(sound):
             features, self._early = self._early[1], None
+            self._house.engine.listener.want(features)
         else:
             self._forget_early()
             features = self._listen(sound)

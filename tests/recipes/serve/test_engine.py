@@ -123,11 +123,13 @@ def test_the_recogniser_takes_turns_and_a_bounded_number_waits_for_it():
         listener.features(sounds[5], "b").result(timeout=60)
     assert waiting[1].cancel()
     last = listener.features(sounds[6], "b")
-    for _ in range(6):
+    maybe, wanted = (listener.features(a_sound(1)[:count], "c", maybe=True) for count in (3007, 3008))
+    listener.want(wanted)
+    for _ in range(8):
         whisper.begins.release()
-    for future in (first, waiting[0], waiting[2], waiting[3], last):
+    for future in (first, waiting[0], waiting[2], waiting[3], last, maybe, wanted):
         future.result(timeout=60)
-    assert whisper.heard == [3000, 3001, 3003, 3004, 3006]
+    assert whisper.heard == [3000, 3001, 3003, 3008, 3004, 3006, 3007]
     listener.close()
     with pytest.raises(Closed):
         listener.features(sounds[0]).result(timeout=60)
