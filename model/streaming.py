@@ -57,7 +57,9 @@ class StreamingDecoder:
     Args:
         codec: decodes.
         first_frames: frames of the first chunk.
-        largest_frames: frames of the largest chunk; each chunk is twice the one before.
+        largest_frames: frames of the largest chunk; each chunk is twice the one before, but for the second. It is as
+            short as the first, of which the codec holds a part back: so where frames come twice as fast as they are
+            played, or faster, each chunk comes before the one before it has been played.
     """
 
     def __init__(self, codec: Codec, first_frames: int = 1, largest_frames: int = 16) -> None:
@@ -74,11 +76,13 @@ class StreamingDecoder:
         self._frames.append(frame)
         final = len(self._frames) * self.codec.frame_samples - self.codec.decode_lookahead_samples
         wanted = self.chunk_frames * self.codec.frame_samples
-        if not self._given_samples:  # the first chunk does not wait for what the codec holds back
+        is_first = not self._given_samples
+        if is_first:  # it does not wait for what the codec holds back
             wanted = max(1, wanted - self.codec.decode_lookahead_samples)
         if final - self._given_samples < wanted:
             return np.zeros(0, np.float32)
-        self.chunk_frames = min(2 * self.chunk_frames, self.largest_frames)
+        if not is_first:
+            self.chunk_frames = min(2 * self.chunk_frames, self.largest_frames)
         return self._samples_up_to(final)
 
     def flush(self) -> NDArray[np.float32]:

@@ -81,16 +81,28 @@ def test_the_codec_needs_what_it_says_it_needs():
 def test_chunks_grow_so_that_little_is_decoded_twice():
     codec = ConvCodec(look_ahead=False)
     decoder = StreamingDecoder(codec, largest_frames=16)
-    sizes = [len(decoder.push(frame)) // HOP for frame in frames_of(63).tolist()]
-    assert [size for size in sizes if size] == [1, 2, 4, 8, 16, 16, 16]
+    sizes = [len(decoder.push(frame)) // HOP for frame in frames_of(64).tolist()]
+    assert [size for size in sizes if size] == [1, 1, 2, 4, 8, 16, 16, 16]
     assert sizes[0] == 1
-    assert codec.decoded_frames < 1.6 * 63
+    assert codec.decoded_frames < 1.6 * 64
+
+
+@pytest.mark.parametrize("look_ahead", [False, True])
+def test_at_twice_the_speed_of_speech_no_chunk_comes_too_late(look_ahead):
+    decoder = StreamingDecoder(ConvCodec(look_ahead=look_ahead))
+    played_until = None
+    for step, frame in enumerate(frames_of(120).tolist()):
+        now = step * HOP / 2
+        if samples := len(decoder.push(frame)):
+            played_until = now if played_until is None else played_until
+            assert played_until >= now
+            played_until += samples
 
 
 def test_first_chunk_comes_as_soon_as_a_sample_is_final():
     decoder = StreamingDecoder(ConvCodec(look_ahead=True))
     sizes = [len(decoder.push(frame)) for frame in frames_of(5).tolist()]
-    assert sizes == [0, HOP // 2, 0, 2 * HOP, 0]
+    assert sizes == [0, HOP // 2, HOP, 0, 2 * HOP]
 
 
 def test_chunk_sizes_must_make_sense():
