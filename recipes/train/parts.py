@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from anytalk.model import MiniOmni
+from anytalk.model import Layout, MiniOmni
 from anytalk.synth.errors import SetupError
 
 from .recipe import Optim, Part, Stage
@@ -110,6 +110,26 @@ def make_optimiser(model: MiniOmni, trainable: Trainable, optim: Optim) -> torch
         return torch.optim.AdamW(groups, betas=optim.betas, eps=optim.epsilon, fused=True)
     except RuntimeError:  # this device has no fused kernel
         return torch.optim.AdamW(groups, betas=optim.betas, eps=optim.epsilon)
+
+
+def drop_codes(streams_BKT: Tensor, layout: Layout, share: float) -> Tensor:
+    """Put padding in place of the codes of some positions, in all layers of a position alike.
+
+    Word dropout (https://arxiv.org/abs/1511.06349, section 3.1), for speech: a decoder that sees all that it said
+    before knows a sentence of the training set by its first codes, and need not read the text.
+
+    Args:
+        streams_BKT: shifted ids, int64, text last.
+        layout: of the streams.
+        share: probability that a position's codes are dropped, by torch's generator.
+    """
+    B, K, T = streams_BKT.shape
+    first_L1 = torch.tensor([layout.shift(0, layer) for layer in range(K - 1)])[:, None]
+    audio_BLT = streams_BKT[:, :-1]
+    local_BLT = audio_BLT - first_L1
+    dropped_BLT = (local_BLT >= 0) & (local_BLT < layout.codebook_size) & (torch.rand(B, 1, T) < share)
+    padding_L1 = torch.tensor(layout.padding[:-1])[:, None]
+    return torch.cat([torch.where(dropped_BLT, padding_L1, audio_BLT), streams_BKT[:, -1:]], dim=1)
 
 
 def learning_rate(stage: Stage, step: int) -> float:

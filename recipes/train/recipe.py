@@ -231,6 +231,12 @@ class Optim(Section):
     loss_chunk: int = Field(
         0, ge=0, description="labelled positions whose logits under one head exist at once; 0 for all"
     )
+    code_dropout: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of answer positions whose own codes are not read",
+    )
     activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
     compile: bool = Field(False, description="torch.compile each block")
     sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")

@@ -27,7 +27,7 @@ from . import checkpoint
 from .checkpoint import TrainingState
 from .logs import by_stream
 from .order import shares_of, stage_loader
-from .parts import choose, gradient_norm, learning_rate, make_optimiser
+from .parts import choose, drop_codes, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
 from .speed import StepCost
 from .start import start_model
@@ -210,12 +210,15 @@ class StageTrainer:
         """Summed cross-entropy of each stream over one batch."""
         device = self.group.device
         features = [[(start, x.to(device, non_blocking=True)) for start, x in entry] for entry in batch.features]
+        streams_BKT, share = batch.streams, self.recipe.optim.code_dropout
+        if share and self.model.training:
+            streams_BKT = drop_codes(streams_BKT, self.model.layout, share)
         bfloat16 = self.recipe.optim.precision == "bfloat16"
         # Fused attention of short rows takes four times as long in bfloat16 as in float32 on a CPU; products do not.
         attention = sdpa_kernel(SDPBackend.MATH) if bfloat16 and device.type == "cpu" else nullcontext()
         with attention, torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             sums_K: Tensor = self.loss(
-                batch.streams.to(device, non_blocking=True),
+                streams_BKT.to(device, non_blocking=True),
                 OnHost(batch.labels),
                 features,
                 text=self.text,
