@@ -11,7 +11,9 @@ from anytalk.recipes.bench import BENCHMARKS
 
 from .console import Json, emit, interrupted
 
-app = typer.Typer(name="bench", help="Measure speed beside the naive way, in one run.", no_args_is_help=True)
+app = typer.Typer(
+    name="bench", help="Measure speed, and compare it with a plain script in the same run.", no_args_is_help=True
+)
 
 
 class Benchmark(TyperCommand):

@@ -41,7 +41,7 @@ def init(
     answer: Annotated[str | None, typer.Option(help=QUESTIONS["answer"][0])] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask four questions, of which options answer some or all, and write a commented recipe that validates."""
+    """Write a commented recipe from four answers: those that no option gives are asked for."""
     from anytalk.recipes.starter import check_path, write_recipe
 
     check_path(path)

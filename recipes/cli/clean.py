@@ -100,7 +100,11 @@ def merge(
     datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Two finished datasets or more.")],
     out: NewDataset,
     keep_first: Annotated[
-        bool, typer.Option("--keep-first", help="Of a row that several have, keep that of the first; else refuse.")
+        bool,
+        typer.Option(
+            "--keep-first",
+            help="Take a row that several datasets have from the first of them; without this such rows are refused.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

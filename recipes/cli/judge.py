@@ -28,7 +28,7 @@ def judge(
     mixed: Mixed = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a dataset again from its stored measures, and list the rows that need another attempt.
+    """Apply other thresholds to a dataset's stored measures, and list the rows that need another attempt.
 
     check.max_wer sets the threshold of both sides, check.question.max_wer that of one. Without --reroll nothing is
     spoken: rows that fail move to the rejects, and rejects with an attempt that passes become accepted.

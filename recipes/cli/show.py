@@ -47,9 +47,12 @@ def show(
     ] = None,
     accepted: Annotated[bool, typer.Option("--accepted", help="Only accepted rows.")] = False,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only rejected rows.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Only rows that were rejected for this, as high_wer.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only rows that were rejected for this, such as high_wer.")] = None,
     where: Annotated[
-        str | None, typer.Option(metavar="CONDITION", help="Only rows that meet it, as 'answer_wer > 0.1'.")
+        str | None,
+        typer.Option(
+            metavar="CONDITION", help="Only rows that meet it, such as 'answer_wer > 0.1'; docs/report.md has the form."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows without --worst and --best.")] = 20,
     play: Annotated[
@@ -87,7 +90,9 @@ def show(
 @app.command(epilog=EXPLAIN_EPILOG)
 def explain(
     dataset: Dataset,
-    row: Annotated[str, typer.Argument(metavar="ID", help="A row's id, or its first characters.")],
+    row: Annotated[
+        str, typer.Argument(metavar="ID", help="A row's id, or its first characters; anytalk show lists them.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Say why a row was accepted, rejected or deferred, and what command would change that."""
