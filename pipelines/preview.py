@@ -30,8 +30,8 @@ def preview(
     """Build some rows of a recipe in a folder beside its dataset.
 
     The rows are of the dataset's plan, where there is one, short and long ones in their proportion; else of the
-    beginning of the source. Each row is what it will be in the dataset, byte for byte. A preview of another recipe, or
-    of another number of rows, is replaced.
+    beginning of the source. Each row is what it will be in the dataset, byte for byte, and a report shows them. A
+    preview of another recipe, or of another number of rows, is replaced.
 
     Args:
         recipe: the recipe.
@@ -46,7 +46,8 @@ def preview(
         EngineError: see `build`.
     """
     progress = progress or Quiet()
-    store, own = Store(f"{out.rstrip('/')}{SUFFIX}"), recipe.model_copy(update={"name": f"{recipe.name}{SUFFIX}"})
+    store = Store(f"{out.rstrip('/')}{SUFFIX}")
+    own = recipe.model_copy(update={"name": f"{recipe.name}{SUFFIX}", "report": True})
     if not _is_there(own, store, rows):
         _clear(store, progress)
         with tempfile.TemporaryDirectory() as folder:

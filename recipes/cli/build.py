@@ -140,12 +140,13 @@ def build(
     emit(
         dataclasses.asdict(summary) | {"complete": summary.complete, "well": summary.well},
         as_json,
-        _build_text(summary),
+        _build_text(summary, has_report=loaded.report or preview is not None),
     )
     raise typer.Exit(0 if summary.well else 1)
 
 
-def _build_text(summary: Any) -> str:
+def _build_text(summary: Any, *, has_report: bool) -> str:
+    from anytalk.pipelines.close import REPORT
     from anytalk.pipelines.dataset import tally
 
     reasons = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items()) or "none"
@@ -162,6 +163,8 @@ def _build_text(summary: Any) -> str:
         + (f", {pace:.1f} h of speech per wall-clock hour" if pace else ""),
         f"  stage time, summed over workers: {stages}",
     ]
+    if has_report and summary.complete:
+        lines.append(f"  report     {summary.dataset}/{REPORT}: to look at and listen to")
     if summary.other_versions:
         lines.append(f"  made with {summary.other_versions}; nothing is made anew")
     lines += [f"  deferred because: {reason}" for reason in summary.deferred]

@@ -92,6 +92,9 @@ def test_plan_says_everything_and_preview_makes_rows_beside(fake_recipe, tmp_pat
     done = anytalk("build", recipe, "--preview", "3", "--local", "--out", tmp_path / "out", "--json")
     assert json.loads(done.stdout)["rows_accepted"] == 3
     assert (tmp_path / "out-preview" / "dataset.json").is_file()
+    assert (tmp_path / "out-preview" / "report.html").is_file()
+    done = anytalk("build", recipe, "--preview", "3", "--local", "--out", tmp_path / "out")
+    assert f"report     {tmp_path / 'out-preview/report.html'}: to look at and listen to" in done.stdout
     assert not (tmp_path / "out" / "dataset.json").exists()
     done = anytalk("build", recipe, "--preview", "3", "--part", "1/2")
     assert (done.returncode, done.stderr) == (2, "anytalk: --preview and --part exclude each other\n")
