@@ -41,7 +41,7 @@ from anytalk.pipelines.speech import (
     make_units,
     moved,
     open_crews,
-    read_unit,
+    reread,
 )
 from anytalk.synth.errors import SetupError
 
@@ -224,8 +224,7 @@ def _tried(
     progress.start("rows", plan.rows)
     try:
         for number, planned in enumerate(plan.units):
-            attempts, accepted = read_unit(store, sidecars[number], planned, recipe)
-            rows = [RowAttempts(row, attempts[row.id], recipe.check) for row in planned]
+            rows, accepted, _ = reread(store, sidecars[number], planned, recipe, ())
             found[number] = facts_of(rows) | moved(
                 accepted, {attempted.row.id for attempted in rows if attempted.reason is None}
             )

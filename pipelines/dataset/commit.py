@@ -50,6 +50,7 @@ def commit_unit(
     tables: Mapping[str, pa.Table],
     batch_rows: int,
     facts: Mapping[str, Any],
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write a unit's files and announce them.
 
@@ -61,12 +62,16 @@ def commit_unit(
         tables: `accepted` and `rejected` rows, and other `attempts` at accepted ones; an empty table writes no file.
         batch_rows: rows of a record batch.
         facts: what else the sidecar says.
+        kept: files of an earlier sidecar that stay as they are, by folder; none of these is written.
 
     Returns:
         The sidecar that counts: this one, or the one of whoever was first.
     """
-    files = []
+    files: list[dict[str, Any]] = []
     for outcome, folder in FOLDERS.items():
+        if kept and folder in kept:
+            files.append(dict(kept[folder]))
+            continue
         rows, label = tables[outcome], split if outcome == "accepted" else "unit"
         if not rows.num_rows:
             continue

@@ -6,7 +6,7 @@ from .crews import CrewLost, Crews, LocalCrews, RunStopped
 from .dispatch import make_units, open_crews
 from .engine import VoiceEngine
 from .pool import STAGES, Engines, engines_of, instruction_set
-from .reread import moved, read_unit
+from .reread import moved, read_unit, reread
 from .reword import costs, open_reworder, total_usage
 from .rows import UnitRows, facts_of
 from .unit import make_unit
@@ -40,6 +40,7 @@ __all__ = [
     "read_change",
     "read_chosen",
     "read_unit",
+    "reread",
     "said_by",
     "total_usage",
     "unit_keys",

@@ -56,6 +56,8 @@ class Attempt:
     """The sound as it is stored, of an attempt that was read back."""
     change: Change | None = None
     """Its augmentation, of a question that was accepted before."""
+    is_held: bool = False
+    """Whether an accepted row holds it, and not the file of further attempts."""
 
     @property
     def samples(self) -> int | None:
@@ -281,6 +283,7 @@ def read_chosen(accepted: Mapping[str, Any], side: Side, row: PlannedRow, others
         is_transcribed=own is None,
         text=None if own in (None, accepted[side]) else accepted[side],
         flac=audio and audio["bytes"],
+        is_held=True,
     )
 
 

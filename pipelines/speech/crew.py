@@ -11,7 +11,7 @@ import functools
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +25,9 @@ from anytalk.synth.wording import quantity
 
 from .attempts import ENGINE_ERROR
 from .pool import STAGES, Engines, engines_of, instruction_set
-from .reread import moved, read_unit
+from .reread import EVERY, Reread, moved, reread
 from .reword import Reworder, open_reworder, total_usage
-from .rows import UnitRows
+from .rows import UnitRows, written_besides
 from .unit import make_unit
 
 LEAST_FREE_BYTES = 512 << 20
@@ -165,6 +165,7 @@ class Crew:
         if (known := await asyncio.to_thread(commit.sidecar_of, self.store, number, key)) is not None:
             return known  # Somebody else was faster.
         started, engines = time.monotonic(), self.engines.another()
+        kept: dict[str, Any] = {}
         self._speaking.add(engines)
         try:
             if self.assignment.judgement == 0:
@@ -175,10 +176,10 @@ class Crew:
                 facts = {"made_with": [self._version], **timings(engines, started)}
             else:
                 before = await asyncio.to_thread(self._before, number)
-                outcome, moved = await self._judged_again(rows, engines, before)
+                outcome, moved, kept = await self._judged_again(rows, engines, before)
                 facts = {**moved, **self._added(before, outcome.facts | timings(engines, started))}
             sidecar_facts = {**outcome.facts, "judgement": self.assignment.judgement, **facts}
-            return await asyncio.to_thread(self._commit, number, key, rows, outcome, sidecar_facts)
+            return await asyncio.to_thread(self._commit, number, key, rows, outcome, sidecar_facts, kept)
         finally:
             self._passing.pop(number, None)
             self._speaking.discard(engines)
@@ -207,13 +208,37 @@ class Crew:
 
     async def _judged_again(
         self, rows: Sequence[PlannedRow], engines: Engines, before: Mapping[str, Any]
-    ) -> tuple[UnitRows, dict[str, int]]:
-        """Judge what is stored of a unit, and make further attempts where that is wanted."""
-        attempts, accepted = await asyncio.to_thread(read_unit, self.store, before, rows, self.recipe)
+    ) -> tuple[UnitRows, dict[str, int], dict[str, Any]]:
+        """Judge what is stored of a unit, and make further attempts where that is wanted.
+
+        Returns:
+            What became of the rows, how many of them moved, and the files that stay as they are, by folder.
+        """
+
+        async def read(in_full: Collection[str]) -> Reread:
+            return await asyncio.to_thread(reread, self.store, before, rows, self.recipe, in_full)
+
+        if not self.assignment.speaks:
+            found = await read(())
+            if "shards" in found.same:
+                return await self._judged_besides(found, before, read)
+        found = await read(EVERY)
+        attempts = {attempted.row.id: attempted.attempts for attempted in found.rows}
         reworder = self._reworder and self._reworder.another()
         speaks = self.assignment.speaks
         outcome = await make_unit(rows, engines, self.recipe, attempts, speaks=speaks, reworder=reworder)
-        return outcome, moved(accepted, {row["id"] for row in outcome.accepted})
+        return outcome, moved(found.accepted, {row["id"] for row in outcome.accepted}), {}
+
+    async def _judged_besides(
+        self, found: Reread, before: Mapping[str, Any], read: Callable[[Collection[str]], Awaitable[Reread]]
+    ) -> tuple[UnitRows, dict[str, int], dict[str, Any]]:
+        """A unit of which no row moves: its shard stays, and so does each other file in which no verdict changes."""
+        changing = sorted(set(EVERY) - found.same)
+        rows = (await read(changing)).rows if changing else found.rows
+        kept = {file["path"].partition("/")[0]: file for file in before["files"]}
+        kept = {folder: file for folder, file in kept.items() if folder in found.same}
+        outcome = await asyncio.to_thread(written_besides, rows, changing, before["speech_s"])
+        return outcome, moved(found.accepted, found.accepted), kept
 
     def passing(self) -> Passing:
         """Rows of units under way that are through with all their attempts, and utterances spoken so far."""
@@ -233,7 +258,13 @@ class Crew:
         }
 
     def _commit(
-        self, number: int, key: str, rows: Sequence[PlannedRow], outcome: UnitRows, facts: Mapping[str, Any]
+        self,
+        number: int,
+        key: str,
+        rows: Sequence[PlannedRow],
+        outcome: UnitRows,
+        facts: Mapping[str, Any],
+        kept: Mapping[str, Any],
     ) -> dict[str, Any]:
         # Those of the engines that made the rows, if others judged them again.
         fingerprints = self._versions[facts["made_with"][0]]["made_with"]["fingerprints"]
@@ -246,7 +277,7 @@ class Crew:
             "attempts": schema.table(outcome.attempts, schema.attempt_schema(fingerprints)),
         }
         batch_rows = self.recipe.shards.batch_rows
-        return commit.commit_unit(self.store, number, key, rows[0].split, tables, batch_rows, facts)
+        return commit.commit_unit(self.store, number, key, rows[0].split, tables, batch_rows, facts, kept)
 
     def _refuse_full_disk(self) -> None:
         """Stop before the disk is full, when every file that is being written would be lost."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,14 +61,42 @@ def _packed(
         changed, states = changes.get(name), features.get(name)
         assert not isinstance(states, SampleError)
         accepted.append(_accepted(attempted, question, answer, changed, states, codes.get(name), recipe))
-        made = [(attempt, side) for side in SIDES for attempt in attempted.attempts[side]]
-        # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
-        held = (answer,) if changed else (question, answer)
-        if others := [stored(attempt, side, name) for attempt, side in made if not any(attempt is one for one in held)]:
+        if others := _others(attempted, is_changed=changed is not None):
             attempts.append({"id": name, "attempts": others})
     rejected = [_rejected(attempted) for attempted in rows if attempted.failed_side is not None]
     speech_s = round(sum(_seconds(row) for row in accepted), 3)
     return UnitRows(accepted, rejected, attempts, facts_of(rows) | {"speech_s": speech_s})
+
+
+def _others(attempted: RowAttempts, *, is_changed: bool) -> list[dict[str, Any]]:
+    """The attempts at an accepted row that it does not hold itself."""
+    # Of a question that was changed the row holds the changed sound, so that the one that was judged is kept here.
+    sides = SIDES[1:] if is_changed else SIDES
+    held = [attempted.chosen(side) for side in sides]
+    made = [(attempt, side) for side in SIDES for attempt in attempted.attempts[side]]
+    return [
+        stored(attempt, side, attempted.row.id) for attempt, side in made if not any(attempt is one for one in held)
+    ]
+
+
+def written_besides(rows: Sequence[RowAttempts], folders: Collection[str], speech_s: float) -> UnitRows:
+    """Write out what changes of a unit whose accepted rows stay as they are.
+
+    Args:
+        rows: of the unit; the sound of those that change was read.
+        folders: `rejects` and `attempts`, or the one of them that changes.
+        speech_s: length of the accepted rows.
+    """
+    attempts: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for attempted in rows:
+        if attempted.failed_side is not None:
+            rejected += [_rejected(attempted)] if "rejects" in folders else []
+        elif "attempts" in folders:
+            question = attempted.chosen("question")
+            others = _others(attempted, is_changed=question is not None and question.change is not None)
+            attempts += [{"id": attempted.row.id, "attempts": others}] if others else []
+    return UnitRows([], rejected, attempts, facts_of(rows) | {"speech_s": speech_s})
 
 
 def facts_of(rows: Sequence[RowAttempts]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Judging again: the rows that another policy would have given, none spoken, none lost, however often it is killed."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.recipes.cli.main import app
-from anytalk.synth.errors import SetupError
+from anytalk.synth.errors import EngineError, SetupError
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +164,55 @@ def test_rerolling_goes_on_with_the_next_attempts_and_ends_as_a_build_would(reci
     assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
     assert check(dataset).problems == []
     assert rejudge(dataset, reroll=True, local=True) == rerolled  # Nothing is left to do.
+
+
+def states(folder, part):
+    """Which file each one is, by name: one that was written again is another."""
+    return {path.name: path.stat().st_ino for path in (folder / part).glob("*")}
+
+
+def test_a_unit_in_which_no_verdict_changes_gets_a_sidecar_and_no_new_file(dataset):
+    before = {part: states(dataset, part) for part in ("shards", "rejects", "attempts", "units")}
+    judged = rejudge(dataset, {"check.answer.max_trailing_silence_s": 99.0})
+    assert (judged.changed != {}, judged.came_back, judged.went_out) == (True, 0, 0)
+    for part in ("shards", "rejects", "attempts"):
+        assert states(dataset, part) == before[part]
+    assert states(dataset, "units").keys().isdisjoint(before["units"])
+    assert check(dataset).problems == []
+
+
+def test_a_unit_of_which_no_row_moves_keeps_its_shard(recipe, dataset):
+    before, bound = states(dataset, "shards"), TIGHT - 0.001
+    judged = rejudge(dataset, {ANSWERS_UNDER: bound})  # The bound stands in what is told of each reject.
+    assert (judged.came_back, judged.went_out) == (0, 0)
+    assert states(dataset, "shards") == before
+    assert all(f"over {bound}" in row["detail"] for row in rows_of(dataset, "rejects").values())
+    assert check(dataset).problems == []
+    build(recipe, recipe.parent / "bound", local=True, **{ANSWERS_UNDER: bound})
+    for part in ("rejects", "attempts"):
+        assert {path.name for path in (dataset / part).iterdir()} == {
+            path.name for path in (recipe.parent / "bound" / part).iterdir()
+        }
+
+
+def test_only_what_verdicts_follow_from_is_read(built, dataset):
+    """Every sound of the copy is damaged; what would come of a judgement is the same."""
+    for path in [
+        *(dataset / "shards").iterdir(),
+        *(dataset / "rejects").glob("unit*"),
+        *(dataset / "attempts").iterdir(),
+    ]:
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"fLaC", b"none"))
+        assert path.read_bytes() != content
+    policy = {ANSWERS_UNDER: LOOSE, "check.attempts": 2}
+    tried = rejudge(dataset, policy, dry_run=True)
+    assert tried.came_back > 0
+    assert dataclasses.replace(tried, dataset="") == dataclasses.replace(
+        rejudge(built, policy, dry_run=True), dataset=""
+    )
+    with pytest.raises(EngineError, match="is damaged: its SHA-256 is not the one in its sidecar"):
+        raise EngineError(rejudge(dataset, policy).deferred[0])  # What is written anew is read whole, and compared.
 
 
 def test_a_question_that_passes_now_has_no_answer_yet_and_is_given_one(recipe, tmp_path):
