@@ -22,7 +22,7 @@ if __name__ == "model":
     raise ImportError("import anytalk.model (pip install -e .), not the bare folder name")
 
 if TYPE_CHECKING:
-    from .checkpoint import CONFIG_FILE, read_config, write_checkpoint
+    from .checkpoint import CONFIG_FILE, LORA, LORA_WEIGHTS, read_config, write_checkpoint
     from .config import MiniOmniConfig, backbone_fields
     from .continuous import ContinuousDecoding, Prefix
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
@@ -40,6 +40,8 @@ __all__ = [
     "CONFIG_FILE",
     "GREEDY",
     "IGNORE",
+    "LORA",
+    "LORA_WEIGHTS",
     "MINI_OMNI",
     "ORIGINAL_WEIGHTS",
     "Answer",
@@ -91,6 +93,8 @@ __all__ = [
 _HOME = {
     "checkpoint": (
         "CONFIG_FILE",
+        "LORA",
+        "LORA_WEIGHTS",
         "read_config",
         "write_checkpoint",
     ),

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 CONFIG_FILE = "config.json"
 WEIGHTS = "model.safetensors"
+LORA, LORA_CONFIG, LORA_WEIGHTS = "lora", "adapter_config.json", "adapter_model.safetensors"
+"""Folder of a checkpoint in which a run keeps LoRA apart, in peft's format."""
 TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -67,18 +69,47 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_weights(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
+def read_weights(folder: Path, device: str = "cpu", *, merged: bool = True) -> dict[str, Tensor]:
     """Read a checkpoint's tensors.
 
+    Args:
+        folder: the checkpoint.
+        device: where they go.
+        merged: add LoRA's products to the weights beside which a run keeps them.
+
     Raises:
-        ValueError: if the file is missing or damaged.
+        ValueError: a file is missing or damaged.
     """
     try:
-        return load_file(folder / WEIGHTS, device=device)
-    except FileNotFoundError:
+        state = load_file(folder / WEIGHTS, device=device)
+        return _merged(state, folder / LORA, device) if merged and has_lora(folder) else state
+    except FileNotFoundError as error:
+        if has_lora(folder) and (folder / WEIGHTS).is_file():
+            raise ValueError(f"{folder / LORA} lacks {Path(str(error.filename)).name or LORA_WEIGHTS}") from None
         raise ValueError(f"{folder} is not a checkpoint: it has no {WEIGHTS}") from None
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from None
+
+
+def has_lora(folder: Path) -> bool:
+    """Whether a checkpoint holds LoRA apart from the weights beside it."""
+    return (folder / LORA).is_dir()
+
+
+def _merged(state: dict[str, Tensor], folder: Path, device: str) -> dict[str, Tensor]:
+    """Add products of thin matrices to the backbone's, as peft's `merge_and_unload` does, but without peft."""
+    config = json.loads((folder / LORA_CONFIG).read_text(encoding="utf-8"))
+    thin = load_file(folder / LORA_WEIGHTS, device=device)
+    try:
+        scale = config["lora_alpha"] / config["r"]
+        for name, down in thin.items():
+            module, found, _ = name.partition(".lora_A.")
+            if found:
+                weight = f"backbone.{module.removeprefix('base_model.model.')}.weight"
+                state[weight] = state[weight] + (thin[f"{module}.lora_B.weight"] @ down) * scale
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} does not fit the weights beside it: {error}") from error
+    return state
 
 
 def check_fits(module: nn.Module, state: Mapping[str, Tensor], aliases: Iterable[str], where: str) -> None:

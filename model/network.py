@@ -363,6 +363,7 @@ class MiniOmni(nn.Module):
         revision: str | None = None,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        merged: bool = True,
     ) -> Self:
         """Read a checkpoint, in eval mode.
 
@@ -371,6 +372,7 @@ class MiniOmni(nn.Module):
             revision: branch, tag or commit on the hub; its main branch when None.
             dtype: precision of the weights.
             device: where they go.
+            merged: add LoRA's products to the weights beside which a run keeps them.
 
         Raises:
             ValueError: it is neither a checkpoint's folder nor on the hub, or its tensors are not exactly its config's.
@@ -379,7 +381,7 @@ class MiniOmni(nn.Module):
         config = MiniOmniConfig.from_dict(read_config(folder))
         with _default_dtype(dtype), no_init_weights():
             model = cls(config)
-        state = read_weights(folder)
+        state = read_weights(folder, merged=merged)
         check_fits(model, state, model.aliases(), str(folder))
         model.load_state_dict(state, strict=False)  # the aliases are not in the file
         model.folder = folder

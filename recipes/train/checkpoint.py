@@ -3,6 +3,7 @@
 RUN/checkpoints/step-00000500/
 config.json, model.safetensors      what `MiniOmni.from_pretrained` reads
 tokenizer.json                      what made its text ids
+lora/                               the thin matrices of LoRA, where there are any; `from_pretrained` adds them
 optimiser.safetensors, trainer.json what going on needs besides
 RUN/best -> checkpoints/step-00000500   lowest validation loss of the latest stage
 """
@@ -23,7 +24,9 @@ from anytalk.model import MiniOmni, write_checkpoint
 from anytalk.recipes.data import tokenizer_files
 from anytalk.synth.errors import SetupError
 
+from .lora import save_lora, without_lora
 from .parts import load_optimiser_state, optimiser_state
+from .recipe import TrainingRecipe
 from .workers import ProcessGroup, gathered
 
 FOLDER, BEST = "checkpoints", "best"
@@ -55,7 +58,7 @@ def save(
     optimiser: torch.optim.Optimizer,
     named: Mapping[str, nn.Parameter],
     group: ProcessGroup,
-    keep: int,
+    recipe: TrainingRecipe,
 ) -> None:
     """Write a checkpoint, mark the best, delete the oldest. All workers must call it; the first one writes.
 
@@ -66,7 +69,7 @@ def save(
         optimiser: of the stage.
         named: parameters of the stage by name.
         group: the workers.
-        keep: newest checkpoints that are kept; the best is kept besides.
+        recipe: of the run: how many checkpoints are kept, and whether there is LoRA.
     """
     aliases = model.aliases()
     weights = gathered({name: x for name, x in model.state_dict().items() if name not in aliases}, group)
@@ -75,17 +78,18 @@ def save(
         final = run / FOLDER / f"step-{state.step:08d}"
         partial = final.with_name(f".{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        write_checkpoint(partial, model.config.to_dict(), weights, tokenizer_files(run / "tokenizer"))
+        write_checkpoint(partial, model.config.to_dict(), without_lora(weights), tokenizer_files(run / "tokenizer"))
+        save_lora(partial, weights, recipe.lora, recipe.model.backbone)
         save_file({name: x.contiguous() for name, x in moments.items()}, partial / OPTIMISER)
         (partial / TRAINER).write_text(json.dumps({"format": FORMAT, **asdict(state)}, indent=2) + "\n")
-        for path in partial.iterdir():
+        for path in partial.rglob("*"):
             _sync(path)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _sync(final.parent)
         if state.best_step in (None, state.step):
             _mark_best(run, final)
-        _delete_oldest(run, keep)
+        _delete_oldest(run, recipe.checkpoint.keep)
     group.wait()
 
 

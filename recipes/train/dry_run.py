@@ -21,6 +21,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed
 
 from .folder import training_texts
+from .lora import add_lora
 from .order import stage_loader, with_steps
 from .parts import choose
 from .recipe import Stage, TrainingRecipe
@@ -99,6 +100,7 @@ def dry_run(recipe: TrainingRecipe, device: torch.device | None = None, progress
     recipe = with_precision(with_steps(recipe, rows, tokenizer), device)
     progress.phase("making the model")
     model = start_model(recipe.model, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
+    add_lora(model, recipe.lora, derive_seed(recipe.seed, "lora"))
     dtype = torch.bfloat16 if recipe.optim.precision == "bfloat16" else torch.float32
     progress.phase("measuring this device")
     peak = matmul_rate(device, dtype)

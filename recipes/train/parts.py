@@ -8,6 +8,7 @@
     text_embedding    the text table
     text_head         the text head; the text table itself where the backbone ties them
     backbone          the backbone's blocks and its final norm
+    lora              the thin matrices of LoRA beside those of the backbone
 
 Why `new_text_rows` exists, and how it keeps the other rows: docs/decisions/0004-new-rows-while-frozen.md.
 """
@@ -24,13 +25,16 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from anytalk.model import Layout, MiniOmni
 from anytalk.synth.errors import SetupError
 
+from .lora import is_lora
 from .recipe import Optim, Part, Stage
 
 
 def parts(model: MiniOmni) -> dict[Part, list[nn.Parameter]]:
     """Name the model's parameters by part; a shared tensor stands in each part that it belongs to."""
     table, head = text_table(model), text_head(model)
-    rest = [x for x in model.backbone.parameters() if x is not table and x is not head]
+    thin = [x for name, x in model.named_parameters() if is_lora(name)]
+    others = {id(x) for x in (table, head, *thin)}
+    rest = [x for x in model.backbone.parameters() if id(x) not in others]
     return {
         "whisper_adapter": list(model.whisper_adapter.parameters()),
         "tts_adapter": list(model.tts_adapter.parameters()) if model.tts_adapter is not None else [],
@@ -40,6 +44,7 @@ def parts(model: MiniOmni) -> dict[Part, list[nn.Parameter]]:
         "text_embedding": [table],
         "text_head": [head],
         "backbone": [*rest, *model.final_norm.parameters()],
+        "lora": thin,
     }
 
 

@@ -25,6 +25,7 @@ Part = Literal[
     "text_embedding",
     "text_head",
     "backbone",
+    "lora",
 ]
 """What a stage may train; `anytalk.recipes.train.parts` says which tensors each one names."""
 
@@ -176,6 +177,17 @@ class Model(Section):
         return self
 
 
+class Lora(Section):
+    """Thin matrices that learn beside the backbone's frozen ones, through peft (the extra lora)."""
+
+    rank: int = Field(16, ge=1, description="of each product")
+    alpha: float = Field(32.0, gt=0.0, description="a product counts alpha / rank times")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="of what the thin matrices read")
+    modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", min_length=1, description="linear layers of the blocks, or names such as [q_proj, v_proj]"
+    )
+
+
 class Stage(Section):
     """A stretch of training with an optimiser of its own: which parts, which tasks, how fast, how long."""
 
@@ -275,6 +287,7 @@ class TrainingRecipe(Section):
     seed: int = Field(1, ge=0, lt=2**63)
     data: Data = Data()
     model: Model
+    lora: Lora | None = Field(None, description="LoRA on the backbone: what the part lora of a stage trains")
     stages: tuple[Stage, ...] = Field(min_length=1)
     optim: Optim = Optim()
     loader: Loading = Loading()
@@ -288,6 +301,19 @@ class TrainingRecipe(Section):
         if len({*names}) < len(names):
             raise ValueError(f"stages need different names; they are called {', '.join(names)}")
         return stages
+
+    @model_validator(mode="after")
+    def lora_is_trained(self) -> "TrainingRecipe":
+        """Thin matrices learn while those beside them rest."""
+        named = [stage for stage in self.stages if "lora" in stage.train]
+        if self.lora is None and named:
+            raise ValueError(f"stage {named[0].name} trains lora; say which in lora, such as lora: {{rank: 16}}")
+        if self.lora is not None and not named:
+            raise ValueError("lora is trained by no stage; name it in a stage's train")
+        for stage in self.stages if self.lora else ():
+            if stage.train == "all" or {"lora", "backbone"} <= {*stage.train}:
+                raise ValueError(f"stage {stage.name} trains the backbone and lora beside it; name lora or backbone")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """What must not change when a run goes on: all but where the data lies, what memory costs, and when to save."""

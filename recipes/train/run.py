@@ -12,6 +12,7 @@ from anytalk.synth.errors import SetupError
 from .folder import claim_folder, locked, read_summary
 from .logs import Log, require
 from .loop import run_worker
+from .lora import require_lora
 from .recipe import TrainingRecipe
 from .workers import ProcessGroup
 
@@ -41,10 +42,11 @@ def train(
 
     Raises:
         SetupError: the recipe, the datasets or the folder do not allow the run.
-        MissingExtra: one of `logs` is not installed.
+        MissingExtra: one of `logs` is not installed, or peft is not.
         TrainingStopped: the loss became NaN or infinite, or memory ran out.
     """
     require(logs)
+    require_lora(recipe.lora)
     run = Path(out).absolute()
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(ProcessGroup.of_torchrun())

@@ -26,6 +26,7 @@ from anytalk.synth.wording import quantity
 from . import checkpoint
 from .checkpoint import TrainingState
 from .logs import by_stream
+from .lora import add_lora
 from .order import shares_of, stage_loader
 from .parts import choose, drop_codes, gradient_norm, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
@@ -59,7 +60,10 @@ class StageTrainer:
         self.stage = recipe.stages[at.stage]
         folder = checkpoint.latest(run)
         start = Model(checkpoint=str(folder)) if folder else recipe.model
-        self.model = start_model(start, rows.encoding, tokenizer, derive_seed(recipe.seed, "weights"))
+        # A run goes on with LoRA apart from the weights beside it, which its own checkpoints therefore keep so.
+        seed = derive_seed(recipe.seed, "weights")
+        self.model = start_model(start, rows.encoding, tokenizer, seed, merged=folder is None)
+        add_lora(self.model, recipe.lora, derive_seed(recipe.seed, "lora"), folder)
         self.model.config = replace(self.model.config, context_turns=recipe.data.context_turns)
         self.model.to(group.device).train()
         self.text = any(task.writes for task in self.stage.tasks)
@@ -309,6 +313,5 @@ class StageTrainer:
         loss = figures.get("validation_loss")
         if loss is not None and (at.best_loss is None or loss < at.best_loss):
             at = replace(at, best_step=at.step, best_loss=loss)
-        keep = self.recipe.checkpoint.keep
-        checkpoint.save(self.run, at, self.model, self.optimiser, self.trainable.named, self.group, keep)
+        checkpoint.save(self.run, at, self.model, self.optimiser, self.trainable.named, self.group, self.recipe)
         return at, {"step": at.step, "stage": self.stage.name, **figures} if figures else {}

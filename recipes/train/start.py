@@ -91,7 +91,7 @@ def model_layout(recipe: Model, tokenizer: Tokenizer) -> tuple[Layout, int]:
         raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
 
 
-def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: int) -> MiniOmni:
+def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: int, *, merged: bool = True) -> MiniOmni:
     """Build the model that a run starts with, in float32 on the CPU.
 
     Args:
@@ -99,6 +99,7 @@ def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: i
         encoding: what the datasets were encoded with; it becomes the model's own fingerprints.
         tokenizer: the run's.
         seed: of all weights that are new.
+        merged: see `MiniOmni.from_pretrained`, for a checkpoint.
 
     Raises:
         SetupError: the model does not fit the datasets, or cannot be loaded.
@@ -106,7 +107,7 @@ def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: i
     torch.manual_seed(seed % 2**63)
     try:
         if recipe.checkpoint is not None:
-            return _go_on(recipe.checkpoint, encoding)
+            return _go_on(recipe.checkpoint, encoding, merged)
         if recipe.backbone is not None:
             return _build_on(recipe, recipe.backbone, encoding, _chat(recipe, tokenizer))
         assert recipe.shape is not None
@@ -131,8 +132,8 @@ def _from_nothing(config: MiniOmniConfig) -> MiniOmni:
     return model
 
 
-def _go_on(folder: str, encoding: Encoding) -> MiniOmni:
-    model = MiniOmni.from_pretrained(folder)
+def _go_on(folder: str, encoding: Encoding, merged: bool) -> MiniOmni:
+    model = MiniOmni.from_pretrained(folder, merged=merged)
     known = {"codec": (model.config.codec, encoding.codec), "feature model": (model.config.feature, encoding.feature)}
     for kind, (ours, theirs) in known.items():
         if ours and theirs and (what := difference(ours, theirs)):

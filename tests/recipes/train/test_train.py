@@ -315,9 +315,9 @@ def test_a_folder_in_which_somebody_trains_is_refused(write_dataset, tmp_path):
 def test_the_next_stage_begins_when_the_last_ones_model_is_gone(write_dataset, tmp_path, monkeypatch):
     models, alive = [], []
 
-    def started(*arguments):
+    def started(*arguments, **named):
         alive.append(sum(model() is not None for model in models))
-        model = start_model(*arguments)
+        model = start_model(*arguments, **named)
         models.append(weakref.ref(model))
         return model
 
