@@ -5,6 +5,7 @@ around fields. Others write `id|text`, or a speaker behind the id, or a header a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -40,6 +41,59 @@ Line = tuple[int, dict[str, str | None] | str]
 """Number of a line, and its fields, or what is wrong with it."""
 
 
+class Recordings:
+    """The recordings of a set, by the names that its table has for them.
+
+    Args:
+        folder: of the set.
+        table: name of its table, for messages.
+    """
+
+    def __init__(self, folder: Path, table: str) -> None:
+        self.folder, self.table = folder, table
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """Every recording in any subfolder, by its name with and without its suffix."""
+        found: dict[str, list[Path]] = {}
+        for path in self.all():
+            for name in {path.name, path.stem}:
+                found.setdefault(name, []).append(path)
+        return found
+
+    def all(self) -> list[Path]:
+        """Every recording of the folder."""
+        return [
+            path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+        ]
+
+    def find(self, name: str) -> Path:
+        """The recording of an id: a path, or a name with any suffix in wavs/, or else in any subfolder.
+
+        Raises:
+            SampleError: `missing_audio`.
+            SetupError: the folder holds no recordings at all.
+        """
+        for base in (self.folder / "wavs", self.folder):
+            exact = base / name
+            candidates = [exact, exact.with_name(f"{exact.name}.wav")]
+            candidates += (exact.with_name(f"{exact.name}{suffix}") for suffix in sorted(AUDIO_SUFFIXES))
+            for path in candidates:
+                if path.is_file():
+                    return path
+        if not self._by_name:
+            known = ", ".join(sorted(AUDIO_SUFFIXES))
+            raise SetupError(f"source.path: {self.folder} holds no recordings for {self.table}; known: {known}")
+        own = Path(name).name
+        found = self._by_name.get(own) or self._by_name.get(Path(own).stem) or []
+        if len(found) > 1:
+            where = ", ".join(place_of(path, self.folder) for path in found[:3])
+            raise SampleError("missing_audio", f"several recordings are called {own!r}: {where}; name the folder, too")
+        if not found:
+            raise SampleError("missing_audio", f"there is no recording {name!r} in wavs/, nor elsewhere in the folder")
+        return found[0]
+
+
 def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
     """Read the recordings of a folder as questions with their transcripts, and each that no line names as a reject.
 
@@ -56,6 +110,7 @@ def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
             f"NAME.txt beside them is of the kind recordings: --set 'source={{kind: recordings, path: {folder}}}'"
         )
     named: set[Path] = set()
+    recordings = Recordings(folder, source.metadata)
     number = None
     for number, fields in _lines(source, table):
         place = f"{table.name}:{number}"
@@ -63,15 +118,15 @@ def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
             yield BadPair("malformed_row", fields, place)
             continue
         try:
-            yield _pair(source, folder, fields, place, named)
+            yield _pair(source, recordings, fields, place, named)
         except SampleError as error:
             yield BadPair(error.reason, error.detail, place)
         except ROW_ERRORS as error:
             yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
     if number is None:
         raise SetupError(f"source.path: {table} holds no rows")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in AUDIO_SUFFIXES and path not in named and path.is_file():
+    for path in recordings.all():
+        if path not in named:
             yield BadPair("unused_file", f"no line of {source.metadata} names it", place_of(path, folder))
 
 
@@ -150,16 +205,18 @@ def _refuse_speakers(table: Path, values: Sequence[str], which: str, fields: str
         )
 
 
-def _pair(source: LjSpeech, folder: Path, fields: Mapping[str, str | None], place: str, named: set[Path]) -> Pair:
+def _pair(
+    source: LjSpeech, recordings: Recordings, fields: Mapping[str, str | None], place: str, named: set[Path]
+) -> Pair:
     name = text_in(fields, "id")
     if not name:
         raise ValueError("the line names no recording")
-    path = _recording(folder, name)
+    path = recordings.find(name)
     named.add(path)
     written, spoken = text_in(fields, "text"), text_in(fields, "normalised")
     question = spoken or written or ""
     return Pair(
-        split_name=source.split_name or folder.name,
+        split_name=source.split_name or recordings.folder.name,
         conversation=name,
         turn=0,
         question=question,
@@ -170,19 +227,3 @@ def _pair(source: LjSpeech, folder: Path, fields: Mapping[str, str | None], plac
         source=place,
         question_speaker=text_in(fields, "speaker") or None,
     )
-
-
-def _recording(folder: Path, name: str) -> Path:
-    """The recording of an id: a path, or a name in wavs/ with any suffix.
-
-    Raises:
-        SampleError: `missing_audio`.
-    """
-    for base in (folder / "wavs", folder):
-        exact = base / name
-        candidates = [exact, exact.with_name(f"{exact.name}.wav")]
-        candidates += (exact.with_name(f"{exact.name}{suffix}") for suffix in sorted(AUDIO_SUFFIXES))
-        for path in candidates:
-            if path.is_file():
-                return path
-    raise SampleError("missing_audio", f"there is no recording {name!r} in wavs/, nor in the folder itself")

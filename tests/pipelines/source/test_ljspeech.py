@@ -71,6 +71,25 @@ def test_every_line_and_every_recording_is_a_row_or_a_reject(folder):
     ]
 
 
+def test_recordings_are_found_in_any_subfolder(folder):
+    (folder / "clips" / "p1").mkdir(parents=True)
+    (folder / "wavs" / "A-001.wav").rename(folder / "clips" / "p1" / "A-001.wav")
+    assert [row.question for row in read(folder, [f"A-001|{DOOR}", f"data/A-002.mp3|{RAIN}"])] == [DOOR, RAIN]
+    (folder / "clips" / "A-001.flac").write_bytes((folder / "clips" / "p1" / "A-001.wav").read_bytes())
+    several = read(folder, [f"A-001|{DOOR}", f"A-002|{RAIN}"])[0]
+    assert (
+        several.detail
+        == "several recordings are called 'A-001': clips/A-001.flac, clips/p1/A-001.wav; name the folder, too"
+    )
+
+
+def test_a_set_without_recordings_is_one_line(folder):
+    for path in (folder / "wavs").iterdir():
+        path.unlink()
+    with pytest.raises(SetupError, match=r"set holds no recordings for metadata\.csv; known: .*\.wav"):
+        read(folder, [f"A-001|{DOOR}", f"A-002|{RAIN}"])
+
+
 def test_a_speaker_in_the_place_of_the_text_is_one_line_that_says_so(folder):
     lines = [f"A-001|p225|{DOOR}", f"A-002|p225|{RAIN}"]
     with pytest.raises(SetupError, match=r"looks like a speaker \('p225'\).*source\.fields=\[id, speaker, text\]"):
