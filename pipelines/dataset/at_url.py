@@ -3,18 +3,14 @@
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256_of_parts
-from anytalk.synth.remote import is_url, name_of
+from anytalk.synth.remote import is_url, name_of, version_of
 
 from .store import Store
-
-VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime")
-"""What file systems call a file's version or time."""
 
 
 def folder_at(url: str) -> str:
@@ -48,15 +44,10 @@ def state_of(url: str) -> tuple[str, int, str]:
     except FileNotFoundError:
         raise SetupError(f"{url} does not exist") from None
     if facts.get("type") != "directory":
-        return url, int(facts.get("size") or 0), _version(facts)
+        return url, int(facts.get("size") or 0), version_of(facts)
     files = store.listed(name).items()
-    lines = (f"{path}\0{facts.get('size')}\0{_version(facts)}\n".encode() for path, facts in files)
+    lines = (f"{path}\0{facts.get('size')}\0{version_of(facts)}\n".encode() for path, facts in files)
     return url, len(files), sha256_of_parts(lines)
-
-
-def _version(facts: Mapping[str, Any]) -> str:
-    """What tells a file from a later one of its name: the tag of its content, or else its time."""
-    return str(next((facts[key] for key in VERSIONS if facts.get(key)), ""))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anytalk.synth.device import Dtype
 from anytalk.synth.engine import EngineInfo
+from anytalk.synth.remote import brought
 
 from .contract import Codec, CodecEngine, CodecSettings
 
@@ -32,7 +33,7 @@ def load_codec(
     Args:
         name: `bundled`; a `.safetensors` file that the codec recipe wrote, or its folder; a folder that holds SNAC
             (config.json with model.safetensors or pytorch_model.bin), or a hub id such as `hubertsiuzdak/snac_24khz`;
-            `fake` for tests; or `ENGINE:SPEC`, with an engine of the table.
+            `fake` for tests; or `ENGINE:SPEC`, with an engine of the table. A file or folder may be a URL.
         threads: of one engine on a CPU. The lowest bits of the codec's floats depend on it, so it is not left to the
             machine.
         compiled: compile a SNAC where it runs, if that is a CPU, which takes a C++ compiler; others are not compiled.
@@ -43,7 +44,7 @@ def load_codec(
         SetupError: there is no such codec, its files are not in order, it cannot be compiled, or it cannot run on the
             device or in the precision.
     """
-    engine, spec = _split(name)
+    engine, spec = _split(brought(name))
     return _engine(ENGINES[engine]).load(spec, CodecSettings(name, threads, compiled, device, dtype))
 
 

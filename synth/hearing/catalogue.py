@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.language import whisper_code
+from anytalk.synth.remote import brought
 
 from .contract import Context, Whisper, WhisperEngine, WhisperSettings
 
@@ -38,7 +39,7 @@ def load_whisper(
             faster-whisper knows (`small`) or a hub id of such a folder; `openai:small`, or the path of a
             `.pt` file, for openai-whisper; `transformers:` and a hub id or a folder of safetensors, or that folder
             alone; `fake` for tests, and `fake.en`, which knows only English; or `ENGINE:SPEC`,
-            with an engine of the table.
+            with an engine of the table. A folder or file may be a URL, such as `transformers:s3://bucket/whisper`.
         language: BCP-47 tag of what it hears where it is told no other; only its first part counts.
         compute_type: arithmetic of the features: `float32` for the original's; in CTranslate2 also `int8`, …; on a GPU
             `float16` or `bfloat16`, but for openai-whisper.
@@ -57,7 +58,7 @@ def load_whisper(
         SetupError: if there is no such model, it cannot be had or read, it does not know the language, or it cannot
             run on the device or in the arithmetic.
     """
-    engine, spec = _split(name)
+    engine, spec = _split(brought(name))
     code = whisper_code(language)
     settings = WhisperSettings(name, code, compute_type, text_compute_type, context, cpu_threads, device)
     return _engine(ENGINES[engine]).load(spec, settings)

@@ -7,6 +7,7 @@ import importlib
 
 from anytalk.synth.engine import EngineInfo
 from anytalk.synth.errors import SetupError, near_matches
+from anytalk.synth.remote import brought
 
 from .contract import JudgeEngine, Mos, Vad
 
@@ -29,7 +30,8 @@ def load_mos(name: str = "p808", device: str = "cpu") -> Mos:
     """Load a judge of how an utterance sounds.
 
     Args:
-        name: `p808` or `p835`, DNSMOS on the scale of that recommendation; `utmos:FILE.onnx`; `fake` for tests; or
+        name: `p808` or `p835`, DNSMOS on the scale of that recommendation; `utmos:FILE.onnx`, of which FILE may be a
+            URL; `fake` for tests; or
             another of the table. What stands after a colon is the judge's own.
         device: where it computes; see `synth.device.resolve`.
 
@@ -38,7 +40,7 @@ def load_mos(name: str = "p808", device: str = "cpu") -> Mos:
     """
     engine = _engine(_module(name.partition(":")[0], SCORERS, "judge of sound"))
     assert engine.mos is not None, f"{name} has no judge of sound"
-    return engine.mos(name, device)
+    return engine.mos(brought(name), device)
 
 
 def load_vad(name: str = "silero", device: str = "cpu") -> Vad:

@@ -20,6 +20,7 @@ from anytalk.synth.device import resolve
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import Fingerprint
 from anytalk.synth.onnx import onnx_fingerprint, open_session
+from anytalk.synth.remote import brought
 
 from .contract import SAMPLE_RATE_HZ
 
@@ -30,7 +31,7 @@ class SpeakerNetwork:
     """Turns utterances into vectors that lie close together where one person speaks.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or its URL.
         threads: of one call.
         device: see `synth.device.resolve`.
 
@@ -39,7 +40,7 @@ class SpeakerNetwork:
     """
 
     def __init__(self, path: str | Path, threads: int = 1, device: str = "cpu") -> None:
-        self._path, self._threads = Path(path), threads
+        self._path, self._threads = Path(brought(str(path))), threads
         self._device = resolve(device, "onnxruntime")
         if not self._path.is_file():
             raise SetupError(f"speaker network {path} does not exist; name an ONNX file")
