@@ -1,6 +1,5 @@
 """Starting a server: what it needs is loaded, its socket bound, and uvicorn runs it until it is told to stop."""
 
-import asyncio
 import os
 import socket
 from pathlib import Path
@@ -8,13 +7,13 @@ from pathlib import Path
 import torch
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from anytalk.recipes.talk import Talker
 from anytalk.synth.errors import SetupError
 from anytalk.synth.judge.vad import SileroVad
 
 from .archive import Archive
+from .connections import WebSocketProtocol, http_protocol
 from .engine import Engine
 from .house import House
 from .limits import Limits
@@ -22,16 +21,6 @@ from .metrics import Metrics
 
 STOP_S = 5
 """For which a stopping server waits for requests that are being answered."""
-
-
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, but a client that does not read cannot keep its connection once its session is over."""
-
-    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
-        """Close without waiting for a buffer that does not empty."""
-        super().on_task_complete(task)
-        if not self.writable.is_set():
-            self.transport.abort()
 
 
 def leave_a_core() -> None:
@@ -86,6 +75,7 @@ def server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     """Make a server; `run(sockets=[...])` runs it until a signal, or until its `should_exit` is set."""
     config = uvicorn.Config(
         app,
+        http=http_protocol(limits),
         ws=WebSocketProtocol,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,  # base64 of sound gains a fifth, and costs more time than it saves

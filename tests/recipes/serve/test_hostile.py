@@ -205,6 +205,40 @@ def test_a_client_that_dies_while_it_is_answered_frees_its_place(patient):
     wait_for(lambda: patient.guard.sessions == 0 and patient.house.engine.running == 0)
 
 
+def post(served, path, body, receive_bytes=None):
+    """A request that is sent by hand, and whose answer is not read."""
+    host, port = served.url.removeprefix("http://").split(":")
+    content = json.dumps(body).encode()
+    raw = sockets.socket()
+    if receive_bytes:
+        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, receive_bytes)
+    raw.connect((host, int(port)))
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(content)}\r\n\r\n"
+    raw.sendall(head.encode() + content)
+    return raw
+
+
+def test_who_does_not_read_a_streamed_answer_is_dropped(patient):
+    body = {"input": "Speak on", "response_format": "pcm"}
+    with post(patient, "/v1/audio/speech", body, receive_bytes=4096) as raw:
+        wait_for(lambda: patient.house.engine.running == 1)
+        wait_for(lambda: patient.guard._posts == 0 and patient.house.engine.running == 0)
+        raw.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            while raw.recv(1 << 20):
+                pass
+
+
+def test_who_sends_no_request_is_hung_up_on(talker):
+    with serving(talker, head_s=0.3) as served, served.connect() as socket:
+        host, port = served.url.removeprefix("http://").split(":")
+        with sockets.create_connection((host, int(port)), 10) as idle, contextlib.suppress(ConnectionResetError):
+            idle.sendall(b"GET /health HTTP/1.1\r\nHost: ")
+            assert idle.recv(100) == b""
+        ask(socket)
+        assert take(socket, {"response.done"})  # a WebSocket stays
+
+
 def test_a_slow_reader_is_dropped(patient):
     with bare(patient, receive_bytes=4096) as raw:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Speak on"}]}
