@@ -28,12 +28,12 @@ SIZES = {
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def build(adapter_layers=0, shape=None):
+def build(adapter_layers=0, shape=None, **options):
     torch.manual_seed(0)
     shape = shape or Qwen2Config(**SIZES)
     fields = backbone_fields(shape, LAYOUT)
     return MiniOmni(
-        MiniOmniConfig(LAYOUT, fields, FEATURE_WIDTH, adapter_hidden=20, tts_adapter_layers=adapter_layers)
+        MiniOmniConfig(LAYOUT, fields, FEATURE_WIDTH, adapter_hidden=20, tts_adapter_layers=adapter_layers, **options)
     ).eval()
 
 
@@ -84,6 +84,22 @@ def test_each_gets_the_tokens_it_would_get_alone_on_every_task(adapter_layers):
     together = run(ContinuousDecoding(model, max_positions=POSITIONS), arrivals)
     for _, name, request in arrivals:
         assert together[name] == alone(model, request)
+
+
+def test_a_backbone_that_reads_text_alone_takes_one_row_and_is_answered_alike():
+    model = build(1, backbone_reads="text")
+    requests = [a_request(task, n, 6) for n, task in enumerate([Task.A1A2, Task.T1A2, Task.A1T2])]
+    decoding = ContinuousDecoding(model, max_positions=POSITIONS)
+    found = run(decoding, [(n, n, request) for n, request in enumerate(requests)])
+    assert found == {n: alone(model, request, parallel=False) for n, request in enumerate(requests)}
+    kept, read = a_conversation(model, ContinuousDecoding(model, max_positions=200), 3, keep=True)
+    again, all_read = a_conversation(model, ContinuousDecoding(model, max_positions=200), 3, keep=False)
+    assert kept == again
+    assert sum(read) < sum(all_read)
+    spoken = [text for _, text, _, _ in found[0] if text is not None]
+    silent = Request([Turn(Task.A1T2, positions=requests[0].turns[0].positions)], requests[0].features, 0, 6)
+    written = [text for _, text, _, _ in alone(model, silent) if text is not None]
+    assert spoken[: len(written)] == written[: len(spoken)]
 
 
 def test_one_that_leaves_early_disturbs_nobody():

@@ -197,6 +197,27 @@ def test_cached_steps_equal_one_pass_and_a_reset_forgets_everything(family, tied
         model.hidden(streams[..., :7], cache=model.new_cache(4))
 
 
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_a_backbone_that_reads_text_alone_is_the_language_model_and_hears(family):
+    model = build(family, tts_adapter_layers=1, backbone_reads="text")
+    streams, features = columns(spoken(positions=4, frames=8)), [some_features(4)]
+    own = model.final_norm(model.backbone.base_model(input_ids=streams[:, -1]).last_hidden_state)
+    torch.testing.assert_close(model.hidden(streams).text, own)
+    louder = streams.clone()
+    louder[:, :-1, -4:] = torch.tensor([LAYOUT.shift(3, i) for i in range(7)])[None, :, None]
+    assert torch.equal(model.hidden(louder, features).text, model.hidden(streams, features).text)
+    assert not torch.allclose(model.hidden(louder, features).audio, model.hidden(streams, features).audio)
+    other = streams.clone()
+    other[:, -1, 1:5] = 7  # where features stand, no text is read
+    assert torch.equal(model.hidden(other, features).text, model.hidden(streams, features).text)
+    T, cache = streams.shape[2], model.new_cache(streams.shape[2])
+    parts = [model.hidden(streams[..., :7], features, cache=cache)]
+    parts += [model.hidden(streams[..., t : t + 1], cache=cache) for t in range(7, T)]
+    for name in ("text", "audio"):
+        stepped = torch.cat([getattr(part, name) for part in parts], dim=1)
+        torch.testing.assert_close(stepped, getattr(model.hidden(streams, features), name), atol=1e-4, rtol=1e-4)
+
+
 def test_tts_adapter_reads_the_state_before_the_norm():
     model = build(tts_adapter_layers=2)
     streams = columns(spoken())

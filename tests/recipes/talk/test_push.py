@@ -1,9 +1,11 @@
 """A run's best checkpoint on the hub, by the command line's own way: what talks with it loads all that it names."""
 
 import dataclasses
+import json
 
 import pytest
 from huggingface_hub import HfApi
+from support.command_line import anytalk
 from support.hub_server import TOKEN, reading_hub
 from support.talkers import write_talker
 
@@ -50,6 +52,21 @@ def test_a_talker_comes_from_the_hub_with_all_that_it_names(hub, run):
     assert said(there) == said(here)
     with pytest.raises(SetupError, match=r"me/nothing is no folder, and the hub did not give it either"):
         load_model("me/nothing")
+
+
+def test_the_command_sends_a_run_and_another_talks_with_it(hub, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    sent = anytalk("push", run, "me/talker", "--public", "--json")
+    assert sent.returncode == 0, sent.stderr
+    assert json.loads(sent.stdout)["checkpoint"] == str(run / "best")
+    assert hub.private["me/talker"] is False
+    words = ["--text", "Who are you?", "--max-frames", "3", "--json"]
+    here, there = (anytalk("talk", name, *words, cwd=tmp_path) for name in (run, "me/talker@main"))
+    assert there.returncode == 0, there.stderr
+    assert json.loads(there.stdout)["text"] == json.loads(here.stdout)["text"]
+    gone = anytalk("talk", "me/gone", *words, cwd=tmp_path)
+    assert (gone.returncode, len(gone.stderr.splitlines())) == (2, 1)
+    assert "me/gone is no folder, and the hub did not give it either" in gone.stderr
 
 
 def test_what_cannot_be_pushed_is_one_line(hub, run, tmp_path):
