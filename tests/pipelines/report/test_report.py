@@ -15,11 +15,12 @@ from support.hostile import HOSTILE
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.dataset import Store
-from anytalk.pipelines.recipe.dataset import Check
+from anytalk.pipelines.recipe.dataset import Check, load_recipe
 from anytalk.pipelines.report import report
 from anytalk.pipelines.report import write as writing
-from anytalk.pipelines.report.choose import Chooser
+from anytalk.pipelines.report.choose import Chooser, Chosen
 from anytalk.pipelines.report.figures import BINS, Figures
+from anytalk.pipelines.report.row_html import row_html
 from anytalk.pipelines.report.rows import FLAT, flat_tables
 from anytalk.synth.errors import SetupError
 
@@ -63,6 +64,20 @@ def test_the_same_dataset_gives_the_same_page(page, mixed_dataset, tmp_path):
     again = report(str(mixed_dataset), str(tmp_path / "again.html"))
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
     assert again.bytes == page.stat().st_size
+
+
+def test_a_style_tag_is_no_word_that_was_not_heard(fake_recipe):
+    recipe = load_recipe(fake_recipe(clean={"style_tags": ["*laughs*"]}))
+    said = {
+        "question": "*laughs* Hello, my friend is late.",
+        "question_transcript": "Hello my lady is late",
+        "question_wer": 0.33,
+    }
+    row = dict.fromkeys(FLAT.names) | {"id": "a", "outcome": "accepted"} | said
+    shown = row_html(Chosen(row, ("worst",)), (), recipe, "")
+    assert "*laughs* Hello, my friend is late." in shown
+    assert "<del>friend</del>" in shown
+    assert "<del>laughs" not in shown
 
 
 def test_a_text_stays_text(page):
