@@ -72,7 +72,7 @@ NOT_RUN = {
     r"build household": "its rows take many minutes; recipes/test_household.py builds some",
     r"(build|plan) \S+\.yaml": "a recipe of the reader's own, whose text stands on the page",
     r"build quickstart( --set (features|shards)\S+)*( --out \S+)?$": "its whole corpus takes minutes",
-    r"train mini-omni": "takes a language model from the hub",
+    r"train (mini-omni|frozen)": "takes a language model from the hub",
     r"talk .*hubertsiuzdak": "takes SNAC and Whisper small from the hub",
     r"(talk|serve) OWNER|train .*OWNER/": "takes a model from the hub; recipes/talk/test_push.py does",
     r"train .*--log": "takes extras; recipes/train/test_logs.py runs them where they are installed",

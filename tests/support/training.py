@@ -1,7 +1,10 @@
 """Small training recipes and what their runs wrote."""
 
 import json
+import subprocess
+import sys
 
+from anytalk.recipes.train.folder import claim_folder
 from anytalk.recipes.train.recipe import TrainingRecipe
 
 SHAPE = {
@@ -39,3 +42,42 @@ def a_recipe(*datasets, stages=None, model=None, **sections):
 
 def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+WORKER = """
+import sys, torch
+import torch.distributed as dist
+from pathlib import Path
+from anytalk.pipelines.progress import Quiet
+from anytalk.recipes.train.workers import ProcessGroup
+from anytalk.recipes.train.folder import claim_folder
+from anytalk.recipes.train.loop import run_worker
+from anytalk.recipes.train.recipe import TrainingRecipe
+from anytalk.synth.errors import SetupError
+torch.set_num_threads(1)
+rank, meeting = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+def refuse():
+    raise SetupError("in use")
+try:
+    ProcessGroup.current().main_first(refuse)
+except SetupError as error:
+    assert str(error) == "in use"  # on both ranks
+else:
+    raise AssertionError(f"rank {rank} goes on")
+for recipe, run in zip(sys.argv[3::2], sys.argv[4::2]):
+    run_worker(TrainingRecipe.model_validate_json(Path(recipe).read_text()), Path(run), ProcessGroup.current(), Quiet())
+dist.destroy_process_group()
+"""
+
+
+def two_processes(tmp_path, recipes):
+    """Run prepared recipes, by their run's folder, in two processes that gloo joins."""
+    pairs = []
+    for run, recipe in recipes.items():
+        claim_folder(recipe, run)
+        (tmp_path / f"{run.name}.json").write_text(recipe.model_dump_json())
+        pairs += [tmp_path / f"{run.name}.json", run]
+    command = [sys.executable, "-W", "error::UserWarning", "-c", WORKER]
+    processes = [subprocess.Popen([*command, str(rank), tmp_path / "meeting", *pairs]) for rank in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]

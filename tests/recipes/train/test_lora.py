@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import HfApi
 from safetensors.torch import load_file
 from support.hub_server import TOKEN, reading_hub
-from support.training import SHAPE, a_recipe, a_stage
+from support.training import SHAPE, a_recipe, a_stage, metrics, two_processes
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from anytalk.model.checkpoint import read_weights
@@ -135,6 +135,21 @@ def test_a_run_goes_on_to_the_same_bits(run, tmp_path):
         ours, theirs = load_file(checkpoints(again)[-1] / name), load_file(whole / name)
         assert ours.keys() == theirs.keys()
         assert all(ours[key].equal(theirs[key]) for key in ours), name
+
+
+@with_peft
+@pytest.mark.slow
+def test_two_processes_equal_one(run, tmp_path):
+    identity = json.loads((run / "recipe.json").read_text())["data"]["datasets"][0]["dataset"]
+    ways = {"copies": "none", "shards": "fsdp"}
+    recipes = {tmp_path / name: recipe_of(identity, optim={"sharding": way}) for name, way in ways.items()}
+    two_processes(tmp_path, recipes)
+    expected = [line["loss"] for line in metrics(run) if "loss" in line]
+    wanted = MiniOmni.from_pretrained(checkpoints(run)[-1])
+    for folder in recipes:
+        assert [line["loss"] for line in metrics(folder) if "loss" in line] == pytest.approx(expected, rel=1e-4)
+        model = MiniOmni.from_pretrained(checkpoints(folder)[-1])
+        torch.testing.assert_close(logits(model), logits(wanted), atol=2e-2, rtol=1e-2)
 
 
 @with_peft

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.training import MODEL, SHAPE, a_recipe, a_stage, metrics
+from support.training import MODEL, SHAPE, a_recipe, a_stage, metrics, two_processes
 from torch.distributed.utils import _to_kwargs  # what FSDP2 moves inputs with
 from typer.testing import CliRunner
 
@@ -250,7 +250,7 @@ def test_a_recipe_that_cannot_work_is_refused(write_dataset, tmp_path, sections,
         train(a_recipe(write_dataset(), **sections), tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["mini-omni", "talker"])
+@pytest.mark.parametrize("name", ["mini-omni", "talker", "frozen"])
 def test_shipped_recipes_are_valid(name):
     recipe = load_training_recipe(name)
     assert recipe.name == name
@@ -367,44 +367,6 @@ def test_another_error_stays_what_it_is(write_dataset, tmp_path):
 
 
 # Many workers
-
-WORKER = """
-import sys, torch
-import torch.distributed as dist
-from pathlib import Path
-from anytalk.pipelines.progress import Quiet
-from anytalk.recipes.train.workers import ProcessGroup
-from anytalk.recipes.train.folder import claim_folder
-from anytalk.recipes.train.loop import run_worker
-from anytalk.recipes.train.recipe import TrainingRecipe
-from anytalk.synth.errors import SetupError
-torch.set_num_threads(1)
-rank, meeting = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-def refuse():
-    raise SetupError("in use")
-try:
-    ProcessGroup.current().main_first(refuse)
-except SetupError as error:
-    assert str(error) == "in use"  # on both ranks
-else:
-    raise AssertionError(f"rank {rank} goes on")
-for recipe, run in zip(sys.argv[3::2], sys.argv[4::2]):
-    run_worker(TrainingRecipe.model_validate_json(Path(recipe).read_text()), Path(run), ProcessGroup.current(), Quiet())
-dist.destroy_process_group()
-"""
-
-
-def two_processes(tmp_path, recipes):
-    """Run prepared recipes, by their run's folder, in two processes that gloo joins."""
-    pairs = []
-    for run, recipe in recipes.items():
-        claim_folder(recipe, run)
-        (tmp_path / f"{run.name}.json").write_text(recipe.model_dump_json())
-        pairs += [tmp_path / f"{run.name}.json", run]
-    command = [sys.executable, "-W", "error::UserWarning", "-c", WORKER]
-    processes = [subprocess.Popen([*command, str(rank), tmp_path / "meeting", *pairs]) for rank in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
 
 
 @pytest.mark.slow
