@@ -82,6 +82,7 @@ NOT_RUN = {
     r"eval .*--suite": "recipes/suites/test_suites.py runs each suite; most take data from the hub",
     r".* --device cuda": "takes a GPU; recipes/cli/test_devices.py looks at the option",
     r"push": "sends to the hub",
+    r"check s3://": "takes a bucket; pipelines/dataset/test_bucket.py has one",
     r"export orpheus": "takes a tokenizer from the hub; pipelines/export/test_orpheus.py writes one",
     r"serve": "does not end",
     r"(show|explain) \S+ ID": "the id of one of the reader's rows; recipes/cli/test_show.py asks for real ones",

@@ -28,7 +28,7 @@ def test_a_codec_in_a_bucket_is_the_one_on_the_disk(bucket, cache):
         assert {**found, "name": ""} == {**local, "name": ""}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # openai-whisper closes no file.
+@pytest.mark.filterwarnings("ignore:.*tiktoken:pytest.PytestUnraisableExceptionWarning")
 def test_a_whisper_in_a_bucket_is_the_one_on_the_disk(bucket, cache, tmp_path):
     path = write_random_pt(tmp_path / "random.pt")
     bucket.write("random.pt", path.read_bytes())
