@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.recipe import TABLE_SUFFIXES, Recipe, load_recipe
-from anytalk.pipelines.source import HUB_ID, as_flow, chat_kind, guessed_columns, table_rows
+from anytalk.pipelines.source import HUB_ID, as_flow, chat_kind, guessed_columns, source_in, table_rows
 from anytalk.synth.errors import SetupError
 from anytalk.synth.voice import check_engine
 
@@ -105,8 +105,7 @@ def _source(answer: str) -> dict[str, Any]:
     """
     path = Path(answer)
     if path.is_dir():
-        kind = "ljspeech" if (path / "metadata.csv").is_file() else "recordings"
-        return {"kind": kind, "path": answer}
+        return source_in(path)
     if path.is_file():
         if path.suffix.lower() not in TABLE_SUFFIXES:
             raise SetupError(f"{path} is no table that is read ({', '.join(TABLE_SUFFIXES)})")

@@ -11,7 +11,7 @@ from .hub import HUB_ID, hub_rows
 from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs
-from .recordings import AUDIO_SUFFIXES
+from .recordings import AUDIO_SUFFIXES, source_in
 from .rows import as_flow, chat_kind, column_names, table_rows
 from .stamp import Stamp, stamp
 from .table import guessed_columns
@@ -39,6 +39,7 @@ __all__ = [
     "read_pairs",
     "read_recording",
     "rewritten",
+    "source_in",
     "stamp",
     "table_rows",
 ]

@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from anytalk.pipelines.concurrency import several_in_order
-from anytalk.pipelines.recipe import Recordings
+from anytalk.pipelines.recipe import TABLE_SUFFIXES, Recordings
 from anytalk.pipelines.source.encoding import lines_of
 from anytalk.pipelines.source.pair import BadPair, Pair
 from anytalk.pipelines.source.table import text_in
 from anytalk.synth.errors import SetupError
 
-from .files import AUDIO_SUFFIXES, Folder
+from .files import AUDIO_SUFFIXES, Folder, folder_of
 
 AUDIO_HEAD = re.compile(
     rb"ID3|fLaC|OggS|FORM....AIF|(?:RIFF|RIFX|RF64|BW64)....WAVE|....ftyp|\x1a\x45\xdf\xa3|#!AMR|\.snd|caff|riff\x2e\x91"
@@ -79,17 +80,46 @@ def _refuse_table(folder: Path, stems: set[str]) -> None:
         folder: of the recordings.
         stems: their names without suffixes.
     """
+    if (found := _table_in(folder, stems)) is None:
+        return
+    kind, path = found
+    own = "" if path.name == "metadata.csv" else f", metadata: {path.name}"
+    how = {
+        "ljspeech": f"is of the kind ljspeech: --set 'source={{kind: ljspeech, path: {folder}{own}}}'",
+        "table": f"is read as a table: --set source={path}",
+    }
+    raise SetupError(
+        f"source.path: {folder} has no NAME.txt beside its recordings, but {path.name}, so that it {how[kind]}"
+    )
+
+
+COPIES = ("dataset_dict.json", "state.json", "dataset_info.json")
+"""Files of which one is in every copy that `datasets` saves."""
+
+
+def source_in(folder: Path) -> dict[str, Any]:
+    """How a folder of this machine is read, as keys of a source: as a copy from the hub, a table, or recordings."""
+    if any((folder / name).is_file() for name in COPIES):
+        return {"kind": "hub", "dataset": str(folder)}
+    groups, _ = _sorted_out(folder_of(str(folder)))
+    recorded = [files for files in groups.values() if files.questions or files.answers]
+    stems = {path.stem for files in recorded for path in (*files.questions, *files.answers)}
+    found = None if any(files.question_text for files in recorded) else _table_in(folder, stems)
+    if found is None:
+        return {"kind": "recordings", "path": str(folder)}
+    kind, path = found
+    if kind == "table":
+        return {"kind": TABLE_SUFFIXES.get(path.suffix.lower(), "csv"), "path": str(path)}
+    return {"kind": kind, "path": str(folder)} | ({} if path.name == "metadata.csv" else {"metadata": path.name})
+
+
+def _table_in(folder: Path, stems: set[str]) -> tuple[str, Path] | None:
+    """The table that holds the transcripts of a folder's recordings, and what reads it: `ljspeech` or `table`."""
     tables = [path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.is_file()]
     for path in sorted(tables, key=lambda path: (path.stem != "metadata", path.name)):
-        own = "" if path.name == "metadata.csv" else f", metadata: {path.name}"
-        how = {
-            "ljspeech": f"is of the kind ljspeech: --set 'source={{kind: ljspeech, path: {folder}{own}}}'",
-            "table": f"is read as a table: --set source={path}",
-        }
         if (kind := _kind_of_table(path, stems)) is not None:
-            raise SetupError(
-                f"source.path: {folder} has no NAME.txt beside its recordings, but {path.name}, so that it {how[kind]}"
-            )
+            return kind, path
+    return None
 
 
 def _kind_of_table(path: Path, stems: set[str]) -> str | None:

@@ -36,6 +36,25 @@ def test_init_writes_a_recipe_of_the_right_kind_that_plans(tmp_path, name, row, 
     assert (told["rows"], told["planned"]) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("files", "source"),
+    [
+        ({"wavs/a.wav": "", "metadata.csv": "a|Hello.|Hello."}, {"kind": "ljspeech", "path": "set"}),
+        ({"wavs/a.wav": "", "train.txt": "a|Hello."}, {"kind": "ljspeech", "path": "set", "metadata": "train.txt"}),
+        ({"a.wav": "", "pairs.csv": "question,answer\n"}, {"kind": "csv", "path": "set/pairs.csv"}),
+        ({"a.wav": "", "a.txt": "Hello.", "pairs.csv": "question,answer\n"}, {"kind": "recordings", "path": "set"}),
+        ({"state.json": "{}"}, {"kind": "hub", "dataset": "set"}),
+    ],
+)
+def test_init_sees_how_a_folder_is_read(tmp_path, files, source):
+    for name, content in files.items():
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_text(content)
+    done = anytalk("init", "mine.yaml", "--name", "mine", "--source", "set", *VOICES, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert source.items() <= load_recipe(tmp_path / "mine.yaml").source.model_dump().items()
+
+
 def test_init_asks_what_no_option_says_and_refuses_to_overwrite(tmp_path, monkeypatch):
     answers = iter(["first\n", "bundled\n", "\n", "\n"])
     monkeypatch.setattr("sys.stdin.readline", lambda: next(answers), raising=False)
