@@ -80,6 +80,8 @@ class MiniOmniConfig:
             )
         if self.tts_adapter_layers and self.tie_audio_head:
             raise ValueError("tie_audio_head belongs to the released variant; the TTS adapter has its own head")
+        if self.context_turns < 0:
+            raise ValueError(f"context_turns is {self.context_turns}; it is 0 or more")
         if self.backbone_reads not in ("streams", "text"):
             raise ValueError(f"backbone_reads is {self.backbone_reads!r}; it may be 'streams' or 'text'")
         if self.backbone_reads == "text" and not self.tts_adapter_layers:

@@ -38,7 +38,7 @@ def require_lora(lora: Lora | None) -> None:
         MissingExtra: it is not installed.
     """
     if lora is not None:
-        import_extra("peft", "lora", "lora")
+        import_extra("peft", "peft, which LoRA takes,", "lora")
 
 
 def add_lora(model: MiniOmni, lora: Lora | None, seed: int, checkpoint: Path | None = None) -> None:

@@ -391,6 +391,9 @@ def test_wrong_checkpoints_are_one_clear_error(tmp_path):
         (lambda: config(stack=0), "stack 0"),
         (lambda: config(tts_adapter_layers=1, tie_audio_head=True), "tie_audio_head"),
         (lambda: config(unread_audio_head=True), "unread_audio_head"),
+        (lambda: config(backbone_reads="text"), "needs a TTS adapter, which reads what is said aloud"),
+        (lambda: config(backbone_reads="speech", tts_adapter_layers=1), "it may be 'streams' or 'text'"),
+        (lambda: config(context_turns=-1), "context_turns is -1; it is 0 or more"),
         (
             lambda: MiniOmniConfig(LAYOUT, {"model_type": "qwen2", "vocab_size": 40}, 10),
             "the layout needs 48",
