@@ -46,7 +46,8 @@ from .figures import Figures, compared, describe, figures
 
 EPILOG = (
     "It takes --seconds for each number of clients, the same once more (60 at most) for one request after the other, "
-    "and half a minute: 3 minutes as it is.\n\n"
+    "and half a minute: 3 minutes as it is. Each number that is too much for a machine takes up to half a minute more."
+    "\n\n"
     "Examples:  anytalk bench serve out/quickstart/talker --question out/quickstart/answers/00-exact-question.wav  |  "
     "anytalk bench serve RUN --clients 8 --seconds 600 --int8"
 )
