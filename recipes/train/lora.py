@@ -110,13 +110,10 @@ def save_lora(folder: Path, weights: Mapping[str, Tensor], lora: Lora | None, ba
 def _config(lora: Lora) -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.modules if isinstance(lora.modules, str) else [*lora.modules],
-        bias="none",
-    )
+    # peft's annotation says that alpha is whole; peft takes any number.
+    settings: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "bias": "none"}
+    modules = lora.modules if isinstance(lora.modules, str) else [*lora.modules]
+    return LoraConfig(target_modules=modules, **settings)
 
 
 def _theirs(name: str) -> str:
