@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, str] = {
     "load": "Measure the loader in positions a second, beside the datasets library and what training eats.",
     "scale": "Measure units a second by number of crews on Ray, with engines that wait, and what the driver costs.",
     "serve": "Measure a server in milliseconds to first sound, for 1 to 16 clients, beside one request after another.",
+    "size": "Measure what size costs: planning, going on, checking and judging, with engines that are free.",
     "train": "Measure training in positions a second that are no padding, beside a plain padded loop with all logits.",
     "talk": "Measure decoding in milliseconds a step, beside a plain float32 loop, and how far int8 says the same.",
 }
