@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
     from .layout import IGNORE, MINI_OMNI, Chat, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
     from .loss import OnHost, StreamLoss, label_counts, weighted_mean
-    from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b
+    from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b, mini_omni_config
     from .sampling import GREEDY, Sampling
     from .streaming import Codec, Piece, StreamingAnswer, StreamingDecoder, StreamingText, stream
 
@@ -80,6 +80,7 @@ __all__ = [
     "is_hub_id",
     "label_counts",
     "mini_omni_0_5b",
+    "mini_omni_config",
     "new_card",
     "push_checkpoint",
     "quantise",
@@ -154,6 +155,7 @@ _HOME = {
         "MiniOmni",
         "MiniOmniOutput",
         "mini_omni_0_5b",
+        "mini_omni_config",
     ),
     "sampling": (
         "GREEDY",

@@ -398,7 +398,12 @@ class MiniOmni(nn.Module):
 
 
 def mini_omni_0_5b(post_adapter: bool = False) -> MiniOmni:
-    """Build Mini-Omni on the shape of Qwen2-0.5B, with random weights.
+    """Build Mini-Omni on the shape of Qwen2-0.5B, with random weights; see `mini_omni_config`."""
+    return MiniOmni(mini_omni_config(post_adapter))
+
+
+def mini_omni_config(post_adapter: bool = False) -> MiniOmniConfig:
+    """Give Mini-Omni's config, on the shape of Qwen2-0.5B.
 
     Sources: https://huggingface.co/Qwen/Qwen2-0.5B (config.json), whisper-small's width, and
         `litgpt/config.py` of gpt-omni/mini-omni. Qwen2-0.5B ties its text head to its text table; the
@@ -418,7 +423,7 @@ def mini_omni_0_5b(post_adapter: bool = False) -> MiniOmni:
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
         tie_word_embeddings=False,
     )
-    config = MiniOmniConfig(
+    return MiniOmniConfig(
         layout=MINI_OMNI,
         backbone=backbone_fields(qwen2, MINI_OMNI),
         feature_width=768,
@@ -426,7 +431,6 @@ def mini_omni_0_5b(post_adapter: bool = False) -> MiniOmni:
         tts_adapter_layers=6 if post_adapter else 0,
         unread_audio_head=post_adapter,
     )
-    return MiniOmni(config)
 
 
 def _placed(entry: Tensor | Sequence[tuple[int, Tensor]] | None) -> Sequence[tuple[int, Tensor]]:

@@ -23,23 +23,29 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 
+from anytalk.model import MiniOmni, mini_omni_config
 from anytalk.pipelines.progress import Reporter
+from anytalk.recipes.data import train_tokenizer
 from anytalk.recipes.talk import pcm16
 from anytalk.synth.audio import Waveform, read_audio
+from anytalk.synth.codec import load_codec
 from anytalk.synth.errors import SetupError
 from anytalk.synth.extra import import_extra
+from anytalk.synth.hearing import load_whisper
 from anytalk.synth.voice import SpeakRequest, load_voice
 
 from .figures import Figures, compared, describe, figures
@@ -49,7 +55,7 @@ EPILOG = (
     "and half a minute: 3 minutes as it is. Each number that is too much for a machine takes up to half a minute more."
     "\n\n"
     "Examples:  anytalk bench serve out/quickstart/talker --question out/quickstart/answers/00-exact-question.wav  |  "
-    "anytalk bench serve RUN --clients 8 --seconds 600 --int8"
+    "anytalk bench serve RUN --clients 8 --seconds 600 --int8  |  anytalk bench serve --clients 1 --int8"
 )
 ALONE = 3
 """Answers to one client before the rest: the first warms everything up, the others give the bound."""
@@ -59,6 +65,8 @@ NAIVE_S = 60.0
 
 PATIENCE_S = 30.0
 """For a first sound, once the time is over."""
+
+WORDS = "Hello there, what's your name?"
 
 RATE_HZ = 24_000
 PIECE_S = 0.1
@@ -81,7 +89,14 @@ class Heard:
 
 
 def bench(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A checkpoint's folder, or a training run's (its best).")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN",
+            help="A checkpoint's folder, or a training run's (its best); Mini-Omni's 0.5B shape with random weights by "
+            "default.",
+        ),
+    ] = None,
     question: Annotated[
         Path | None, typer.Option(help="A recording of a question it was trained on; a sentence is spoken by default.")
     ] = None,
@@ -116,7 +131,7 @@ def bench(
     found: dict[str, Figures] = {}
     progress.phase("starting a server")
     try:
-        with _server(run, options) as address:
+        with _model(run) as folder, _server(folder, options) as address:
             load = Load(address, asked, progress)
             progress.start("seconds", round(len(counts) * seconds + naive_s))
             alone = [heard for _ in range(ALONE) for heard in load.run(1, 0.0)][1:]
@@ -147,10 +162,37 @@ def bench(
 
 def _spoken() -> Waveform:
     voice = load_voice("hibari:heart")
-    spoken = voice.speak([SpeakRequest("Hello there, what's your name?", seed=0)])[0]
+    spoken = voice.speak([SpeakRequest(WORDS, seed=0)])[0]
     if isinstance(spoken, Exception):
         raise spoken
     return spoken
+
+
+@contextmanager
+def _model(run: Path | None) -> Iterator[Path]:
+    """Give the folder of what is served: the run, or random weights that speak until they are stopped."""
+    if run is not None:
+        yield run
+        return
+    whisper, codec = load_whisper("tiny.en"), load_codec("bundled")
+    config = replace(
+        mini_omni_config(),
+        feature_width=whisper.feature_width,
+        feature={**whisper.fingerprint, "width": whisper.feature_width},
+        codec=dict(codec.fingerprint),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        model = MiniOmni(config)
+        layout = config.layout
+        with torch.no_grad():
+            # Special ids have logits of 0, and so are never the largest.
+            model.audio_head.weight.view(layout.layers, layout.audio_vocabulary, -1)[:, layout.codebook_size :] = 0
+        model.to(torch.bfloat16).save_pretrained(folder)
+        # What it writes means nothing, and is read by a tokenizer that knows few of its ids.
+        train_tokenizer([WORDS], len(WORDS) + 256).save(str(Path(folder) / "tokenizer.json"))
+        del model
+        yield Path(folder)
 
 
 @contextmanager
