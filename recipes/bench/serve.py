@@ -5,8 +5,9 @@ loopback, each at a time of its own: it speaks a question as fast as a person do
 its turn is over; the next question comes when the answer has been heard, after a pause that is drawn. First sound is
 counted from `input_audio_buffer.committed`, the server's word that the turn is over, to the first `output_audio.delta`.
 
-A client plays what it gets at the codec's rate, from the first sound on: a gap is where the next sound came later than
-it was needed. The real-time factor is the time from the first sound to the last over the speech that came between.
+A client plays what it gets at the codec's rate, and begins when `PREFILL_S` of it are there, as the page does: a gap is
+where the next sound came later than it was needed. The real-time factor is the time from the first sound to the last
+over the speech that came between.
 
 Each number of clients asks for a time that is given. When it is over, nobody asks any more: who has heard a first sound
 hangs up, the others wait for theirs, `PATIENCE_S` at most, and such a wait counts as what it took so far.
@@ -67,6 +68,9 @@ PATIENCE_S = 30.0
 """For a first sound, once the time is over."""
 
 WORDS = "Hello there, what's your name?"
+
+PREFILL_S = 0.12
+"""Of sound, before it is played; as in `serve/page/playback-worklet.js`."""
 
 RATE_HZ = 24_000
 PIECE_S = 0.1
@@ -404,12 +408,19 @@ def _gaps_s(arrived: Sequence[tuple[float, float]]) -> tuple[float, ...]:
 
     >>> [round(gap_s, 2) for gap_s in _gaps_s([(0.0, 0.5), (0.4, 0.5), (1.2, 0.5)])]
     [0.2]
+    >>> _gaps_s([(0.0, 0.08), (0.1, 0.08), (0.2, 0.5)])
+    ()
     """
-    gaps, ends_s = [], arrived[0][0]
+    gaps, there_s = list[float](), 0.0
+    ends_s: float | None = None
     for at_s, speech_s in arrived:
-        if at_s > ends_s:
+        there_s += speech_s
+        if ends_s is not None and at_s > ends_s:
             gaps.append(at_s - ends_s)
-        ends_s = max(at_s, ends_s) + speech_s
+        if ends_s is not None:
+            ends_s = max(at_s, ends_s) + speech_s
+        elif there_s >= PREFILL_S:
+            ends_s = at_s + there_s
     return tuple(gaps)
 
 
