@@ -86,14 +86,11 @@ class StreamLoss(nn.Module):
         weight_VD = self.model.linear_text_head
         if weight_VD is not None:
             return linear_cross_entropy(states_ND, weight_VD[None], labels_N1, self.chunk)
-        sums = [
-            checkpoint(_sum_over_text_head, self.model, states, labels, use_reentrant=False)
-            for states, labels in zip(
-                states_ND.split(self.chunk or len(states_ND)),
-                labels_N1.split(self.chunk or len(labels_N1)),
-                strict=True,
-            )
-        ]
+        if not self.chunk or len(states_ND) <= self.chunk:
+            return _sum_over_text_head(self.model, states_ND, labels_N1)
+        # Such a head's logits are computed again in the backward pass.
+        parts = zip(states_ND.split(self.chunk), labels_N1.split(self.chunk), strict=True)
+        sums = [checkpoint(_sum_over_text_head, self.model, *part, use_reentrant=False) for part in parts]
         return torch.stack(sums).sum(0)
 
     def _untouched(self, features: Features | None) -> Tensor | float:

@@ -48,8 +48,8 @@ def application(house: House, guard: Guard) -> Starlette:
             {
                 "status": "ok",
                 "model": house.model,
-                "sessions": guard.sessions,
-                "most_sessions": guard.most_sessions,
+                "sessions": guard.sessions.taken,
+                "most_sessions": guard.sessions.most,
                 "running": engine.running,
                 "waiting": engine.queued,
             }
@@ -67,7 +67,7 @@ def application(house: House, guard: Guard) -> Starlette:
         await socket.accept("realtime" if "realtime" in offered else None)
         beta = "openai-beta" in socket.headers or "openai-beta.realtime-v1" in offered
         try:
-            with guard.session():
+            with guard.sessions.one():
                 await converse(house, socket, beta=beta)
         except Full as error:
             await socket.send_json({"type": "error", "error": error_body(error)})
@@ -137,7 +137,7 @@ class Checked:
             await self._app(scope, receive, send)
             return
         try:
-            with self._guard.post():
+            with self._guard.posts.one():
                 await self._app(scope, self._bounded(receive), send)
         except Full as error:
             await refusal(error)(scope, receive, send)

@@ -15,6 +15,34 @@ TOKEN_PROTOCOL = "openai-insecure-api-key."
 """A browser cannot set headers on a WebSocket: it offers its token as a subprotocol, as with OpenAI's API."""
 
 
+class Places:
+    """What may be there at once, and how many are.
+
+    Args:
+        most: places.
+        what: says of those that are taken what they are, such as "sessions are open".
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self.most, self._what = most, what
+        self.taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for as long as the block runs.
+
+        Raises:
+            Full: all are taken.
+        """
+        if self.taken >= self.most:
+            raise Full(f"{self.taken} {self._what}, which is all this server takes; try again later")
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 class Guard:
     """Decides about requests.
 
@@ -32,10 +60,10 @@ class Guard:
     ) -> None:
         self._is_local = host in LOOPBACK
         self.origins = {origin.rstrip("/") for origin in origins}
-        self._token, self.most_sessions, self._most_posts = token, sessions, posts
-        self._posts = 0
-        self.sessions = 0
-        """That are open."""
+        self._token = token
+        self.sessions = Places(sessions, "sessions are open")
+        self.posts = Places(posts, "requests are being answered")
+        """With a body, from its first byte on."""
 
     def refusal(self, connection: HTTPConnection) -> tuple[int, str] | None:
         """Say why a request is refused, as an HTTP status and a message; None where it is not."""
@@ -60,36 +88,6 @@ class Guard:
 
     def _may_come_from(self, origin: str, headers: Headers) -> bool:
         return origin in self.origins or urlsplit(origin).netloc == headers.get("host")
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Count a session while it is open.
-
-        Raises:
-            Full: as many are open as may be.
-        """
-        if self.sessions >= self.most_sessions:
-            raise Full(f"{self.sessions} sessions are open, which is all this server takes; try again later")
-        self.sessions += 1
-        try:
-            yield
-        finally:
-            self.sessions -= 1
-
-    @contextmanager
-    def post(self) -> Iterator[None]:
-        """Count a request with a body while it is read and answered.
-
-        Raises:
-            Full: there are as many as may be.
-        """
-        if self._posts >= self._most_posts:
-            raise Full(f"{self._posts} requests are being answered, which is all this server takes; try again later")
-        self._posts += 1
-        try:
-            yield
-        finally:
-            self._posts -= 1
 
 
 def _name_of(host: str) -> str:

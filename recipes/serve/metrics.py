@@ -38,7 +38,7 @@ class Metrics:
     def watch(self, engine: Engine, guard: Guard) -> None:
         """Show how busy a server is."""
         for name, what, value in (
-            ("anytalk_sessions", "Sessions that are open.", lambda: guard.sessions),
+            ("anytalk_sessions", "Sessions that are open.", lambda: guard.sessions.taken),
             ("anytalk_running", "Questions that are being answered.", lambda: engine.running),
             ("anytalk_waiting", "Questions that wait.", lambda: engine.queued),
         ):

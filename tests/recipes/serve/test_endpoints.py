@@ -193,7 +193,7 @@ def test_a_body_may_not_take_for_ever_and_not_too_many_come_at_once(talker):
         ):
             for slow in (first, second):
                 slow.sendall(head)
-            while served.guard._posts < 2:
+            while served.guard.posts.taken < 2:
                 time.sleep(0.01)
             answer = httpx2.post(f"{served.url}/v1/audio/speech", json={"input": "Who are you?"})
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_full")

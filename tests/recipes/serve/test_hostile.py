@@ -34,7 +34,7 @@ def undisturbed(served, talker):
         assert answered(socket)
         yield
         assert answered(socket)
-    wait_for(lambda: served.guard.sessions == 0 and served.house.engine.queued == 0)
+    wait_for(lambda: served.guard.sessions.taken == 0 and served.house.engine.queued == 0)
 
 
 def wait_for(true, seconds=20):
@@ -171,21 +171,21 @@ def frame(event):
 
 @pytest.mark.usefixtures("undisturbed")
 def test_a_half_closed_connection_is_over(served):
-    before = served.guard.sessions
+    before = served.guard.sessions.taken
     with bare(served) as raw:
-        wait_for(lambda: served.guard.sessions == before + 1)
+        wait_for(lambda: served.guard.sessions.taken == before + 1)
         raw.shutdown(sockets.SHUT_WR)
-        wait_for(lambda: served.guard.sessions == before)
+        wait_for(lambda: served.guard.sessions.taken == before)
 
 
 @pytest.mark.usefixtures("undisturbed")
 def test_a_handshake_that_never_ends_holds_no_session(served):
     host, port = served.url.removeprefix("http://").split(":")
-    before = served.guard.sessions
+    before = served.guard.sessions.taken
     with sockets.create_connection((host, int(port))) as raw:
         raw.sendall(b"GET /v1/realtime HTTP/1.1\r\nHost: ")
         time.sleep(0.1)
-        assert served.guard.sessions == before
+        assert served.guard.sessions.taken == before
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_a_client_that_dies_while_it_is_answered_frees_its_place(patient):
     socket.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(os.dup(socket.socket.fileno()))
     socket.socket.close()
-    wait_for(lambda: patient.guard.sessions == 0 and patient.house.engine.running == 0)
+    wait_for(lambda: patient.guard.sessions.taken == 0 and patient.house.engine.running == 0)
 
 
 def post(served, path, body, receive_bytes=None):
@@ -222,7 +222,7 @@ def test_who_does_not_read_a_streamed_answer_is_dropped(patient):
     body = {"input": "Speak on", "response_format": "pcm"}
     with post(patient, "/v1/audio/speech", body, receive_bytes=4096) as raw:
         wait_for(lambda: patient.house.engine.running == 1)
-        wait_for(lambda: patient.guard._posts == 0 and patient.house.engine.running == 0)
+        wait_for(lambda: patient.guard.posts.taken == 0 and patient.house.engine.running == 0)
         raw.settimeout(10)
         with contextlib.suppress(ConnectionResetError):
             while raw.recv(1 << 20):
@@ -243,8 +243,8 @@ def test_a_slow_reader_is_dropped(patient):
     with bare(patient, receive_bytes=4096) as raw:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Speak on"}]}
         raw.sendall(frame({"type": "conversation.item.create", "item": item}) + frame({"type": "response.create"}))
-        wait_for(lambda: patient.guard.sessions == 1)
-        wait_for(lambda: patient.guard.sessions == 0)
+        wait_for(lambda: patient.guard.sessions.taken == 1)
+        wait_for(lambda: patient.guard.sessions.taken == 0)
         wait_for(lambda: patient.house.engine.running == 0)
         raw.settimeout(10)
         with contextlib.suppress(ConnectionResetError):
