@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional
-from transformers import Qwen2Config
+from transformers import Gemma2Config, Qwen2Config
 
 from anytalk.model import loss
 from anytalk.model.config import MiniOmniConfig, backbone_fields
@@ -67,6 +67,28 @@ def test_it_equals_the_loss_over_full_logits(tts_adapter_layers, chunk):
     assert fused.item() == pytest.approx(naive.item(), abs=1e-5)
     for name, grad in expected.items():
         torch.testing.assert_close(dict(network.named_parameters())[name].grad, grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_a_text_head_with_a_cap_on_its_logits_equals_it_too(chunk):
+    torch.manual_seed(0)
+    shape = Gemma2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        final_logit_softcapping=0.5,
+    )
+    network = MiniOmni(MiniOmniConfig(LAYOUT, backbone_fields(shape, LAYOUT), 6, adapter_hidden=20))
+    assert network.linear_text_head is None
+    streams, labels, features = batch(ALL)
+    naive = torch.stack(naive_means(network, streams, labels, features)).mean()
+    expected = torch.autograd.grad(naive, network.final_norm.weight)[0]
+    fused = weighted_mean(StreamLoss(network, chunk)(streams, labels, features), label_counts(labels))
+    assert fused.item() == pytest.approx(naive.item(), abs=1e-5)
+    torch.testing.assert_close(torch.autograd.grad(fused, network.final_norm.weight)[0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_streams_are_weighed_as_asked():
