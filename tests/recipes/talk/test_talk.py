@@ -17,7 +17,6 @@ from anytalk.model import decoding
 from anytalk.model.layout import Task, Turn, adapter_positions
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling
-from anytalk.recipes.cli import main
 from anytalk.recipes.data.tokenizer import load_tokenizer, train_tokenizer
 from anytalk.recipes.talk import load as talk_load
 from anytalk.recipes.talk.load import load_engines, load_model
@@ -321,21 +320,6 @@ def changed(checkpoint, tmp_path, **values):
     config = json.loads((folder / "config.json").read_text()) | values
     (folder / "config.json").write_text(json.dumps(config))
     return folder
-
-
-@pytest.fixture
-def anytalk(monkeypatch, capfdbinary, tmp_path):
-    """Run the command line in an empty folder; give its exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["anytalk", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfdbinary.readouterr()
-        return caught.value.code or 0, out, err.decode()
-
-    return run
 
 
 def test_the_answer_is_a_wav_beside_text_and_figures(anytalk, checkpoint, question, talker, tmp_path):
