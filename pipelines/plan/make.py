@@ -34,6 +34,7 @@ from anytalk.pipelines.source import (
     Stamp,
     cache_of,
     examine,
+    llm_pairs,
     read_pairs,
     rewritten,
     stamp,
@@ -233,7 +234,11 @@ def _read(recipe: Recipe, attachments: Attachments, llm_client: LlmClient, progr
     conversations = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
     if conversations:
         llm_client.begin("asking", min(conversations, recipe.source.limit or conversations))
-    rows = read_pairs(recipe.source, attachments, llm_client, progress)
+    rows: Iterator[SourceRow]
+    if isinstance(recipe.source, Llm):
+        rows = llm_pairs(recipe.source, llm_client, range(recipe.source.conversations))
+    else:
+        rows = read_pairs(recipe.source, attachments, llm_client, progress)
     return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
 
 

@@ -8,7 +8,7 @@ inside a table, such as audio, is stored by `Attachments`.
 from .attachment import Attachments, codes_of, read_recording
 from .encoding import lines_of
 from .hub import HUB_ID, hub_rows
-from .llm import LlmClient, SourceRow, cache_of, examine, rewritten
+from .llm import LlmClient, SourceRow, cache_of, examine, llm_pairs, rewritten
 from .pair import BadPair, DeferredPair, Pair, Recording
 from .read import read_pairs
 from .recordings import AUDIO_SUFFIXES, source_in
@@ -36,6 +36,7 @@ __all__ = [
     "guessed_columns",
     "hub_rows",
     "lines_of",
+    "llm_pairs",
     "read_pairs",
     "read_recording",
     "rewritten",

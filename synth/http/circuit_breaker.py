@@ -47,17 +47,17 @@ class CircuitBreaker:
         A block that raises `UncountedError` is neither.
 
         Yields:
-            Raises `EngineError` if the endpoint has gone down since the block began.
+            Raises `EndpointDownError` if the endpoint has gone down since the block began.
 
         Raises:
-            EngineError: the endpoint is down.
+            EndpointDownError: the endpoint is down.
         """
         is_trial = self.down is not None and not self._is_trying and self._clock() >= self._try_at
         self._is_trying |= is_trial
 
         def refuse_if_down() -> None:
             if self.down is not None and not is_trial:
-                raise EngineError(self.down)
+                raise EndpointDownError(self.down)
 
         refuse_if_down()
         try:
@@ -82,6 +82,10 @@ class CircuitBreaker:
         if is_trial or (self._failed_in_a_row >= self.threshold and self.down is None):
             self.down = f"{error}; it is left alone for {self._cooldown_s:.0f} s"
             self._try_at = self._clock() + self._cooldown_s
+
+
+class EndpointDownError(EngineError):
+    """A request was not sent, as the endpoint is left alone for a while: nothing is wrong with the request."""
 
 
 class UncountedError(EngineError):

@@ -104,7 +104,8 @@ class HttpClient:
 
         Raises:
             SampleError: `refused_request`, or the `Failure.reason` that `read` gave for the last response.
-            EngineError: no attempt succeeded, or the endpoint is down; `BrokenServerError` for the statuses `BROKEN`.
+            EngineError: no attempt succeeded; `BrokenServerError` for the statuses `BROKEN`, `EndpointDownError` where
+                the endpoint is left alone for now.
         """
         return await in_loop(self._send(path, body, read, attempts, other_form))
 

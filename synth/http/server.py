@@ -10,9 +10,7 @@ import time
 
 import httpx2
 
-from anytalk.synth.errors import EngineError
-
-from .circuit_breaker import CircuitBreaker
+from .circuit_breaker import CircuitBreaker, EndpointDownError
 from .concurrency import ConcurrencyLimit
 from .endpoint import HttpEndpoint
 
@@ -100,11 +98,11 @@ class ServerPool:
         """The server that the next request goes to.
 
         Raises:
-            EngineError: all of them asked for a long wait.
+            EndpointDownError: all of them asked for a long wait.
         """
         ready = [server for server in self.servers if not server.is_closed]
         if not ready:
-            raise EngineError(self.servers[0].closed)
+            raise EndpointDownError(self.servers[0].closed)
         return min(ready, key=lambda server: (server.is_resting, server.pace.load))
 
     def has_ready(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from anytalk.synth.errors import EngineError, SampleError
-from anytalk.synth.http import SEEDS
+from anytalk.synth.http import SEEDS, EndpointDownError
 from anytalk.synth.text import without_tags
 from anytalk.synth.text.word import words
 
@@ -149,7 +149,8 @@ class Job:
 
     def deferred(self, error: EngineError) -> "Deferred":
         """End for now, because the endpoint failed."""
-        return Deferred(self.split_name, self.conversation, self.language, self.source, str(error))
+        is_down = isinstance(error, EndpointDownError)
+        return Deferred(self.split_name, self.conversation, self.language, self.source, str(error), is_down)
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,14 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Deferred:
-    """A conversation without an answer, because the endpoint failed; the next run asks for it again."""
+    """A conversation without an answer, because the endpoint failed; `is_down` where it was not even sent."""
 
     split_name: str
     conversation: str
     language: str
     source: str
     detail: str
+    is_down: bool = False
 
 
 Outcome = Generated | Rejected | Deferred

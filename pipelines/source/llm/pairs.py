@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from anytalk.pipelines.recipe import Llm, Reword, Rewrite
 from anytalk.pipelines.source.pair import BadPair, DeferredPair, Pair
 from anytalk.synth.llm.generate import generation_jobs
-from anytalk.synth.llm.job import Deferred, Rejected, Turn
+from anytalk.synth.llm.job import Deferred, Outcome, Rejected, Turn
 from anytalk.synth.llm.rewrite import Written, rewriting_jobs
 from anytalk.synth.llm.template import REWRITE_FIELDS, load_template
 from anytalk.synth.seed import digest
 
 from .ask import LlmClient, probe
+from .late import answered
 
 SourceRow = Pair | BadPair | DeferredPair
 
@@ -39,15 +40,27 @@ def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
     probe([model.backend for model in models])
 
 
-def llm_pairs(source: Llm, llm_client: LlmClient) -> Iterator[SourceRow]:
+def llm_pairs(source: Llm, llm_client: LlmClient, own: range | None = None) -> Iterator[SourceRow]:
     """Ask for conversations.
+
+    Args:
+        source: what to ask for.
+        llm_client: asks.
+        own: numbers of the conversations, all of which are asked for before the first is given, so that one without an
+            answer is asked for again after the others (see `late`); None for all, one after the other, for whoever may
+            take fewer.
 
     Raises:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
     asked = dataclasses.replace(source.ask, conversations=source.conversations)
     jobs = generation_jobs(asked, llm_client.seed, llm_client.style_tags)
-    for outcome in llm_client.ask(jobs, source.backend):
+    outcomes: Iterable[Outcome]
+    if own is None:
+        outcomes = llm_client.ask(jobs, source.backend)
+    else:
+        outcomes = answered(list(itertools.islice(jobs, own.start, own.stop)), source.backend, llm_client)
+    for outcome in outcomes:
         if isinstance(outcome, Deferred):
             yield DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):

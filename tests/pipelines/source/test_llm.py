@@ -65,11 +65,6 @@ def fails_on(*texts):
     return lambda number, body: Fault(500, "broken") if any(t in json.dumps(body) for t in texts) else None
 
 
-def every_third():
-    """Be broken for the requests whose seed three divides, but never for a probe."""
-    return lambda number, body: None if is_probe(body) or body["seed"] % 3 else Fault(502, "broken")
-
-
 def test_what_a_model_is_asked_for_becomes_rows(fake_recipe, tmp_path):
     with serve(answer) as server:
         source = llm(server, 4, price_in_per_million=2.0, price_out_per_million=10.0)
@@ -92,21 +87,62 @@ def test_what_a_model_is_asked_for_becomes_rows(fake_recipe, tmp_path):
     assert check(tmp_path / "out").problems == []
 
 
+def banned(number, times):
+    """Be broken for the first conversations that are asked for, each so many times; and which they are."""
+    failed = collections.Counter()
+
+    def fault(_, body):
+        if is_probe(body) or (len(failed) == number and body["seed"] not in failed) or failed[body["seed"]] == times:
+            return None
+        failed[body["seed"]] += 1
+        return Fault(502, "broken")
+
+    return fault, failed
+
+
+def test_a_conversation_that_is_never_answered_costs_itself_alone(fake_recipe, tmp_path):
+    fault, failed = banned(2, times=99)
+    with serve(answer, fault) as server:
+        summary = build(fake_recipe(source=llm(server, 12)), tmp_path / "out", local=True)
+        assert (summary.rows_accepted, summary.reasons, summary.well) == (10, {"no_answer": 2}, True)
+    # Once, and once more when the others were through.
+    assert set(failed.values()) == {2}
+    lost = [row for row in rows_of(tmp_path / "out", "rejects") if row["reason"] == "no_answer"]
+    assert [row["detail"].partition(": ")[2] for row in lost] == ["status 502: broken"] * 2
+    assert check(tmp_path / "out").problems == []
+
+
+def test_an_answer_that_comes_late_gives_the_plan_of_one_that_came_in_time(fake_recipe, tmp_path):
+    fault, failed = banned(3, times=1)
+    with serve(answer, fault) as server:
+        assert plan(fake_recipe(source=llm(server, 12)), tmp_path / "late").rows == 12
+        assert len(failed) == 3
+        plan(fake_recipe(source=llm(server, 12)), tmp_path / "in-time")
+    late, in_time = (
+        [path.read_bytes() for path in (tmp_path / name / "plan").glob("*.arrow")] for name in ("late", "in-time")
+    )
+    assert late == in_time
+
+
 def test_what_is_deferred_leaves_no_plan_and_the_same_command_goes_on(fake_recipe, tmp_path):
-    out = tmp_path / "out"
-    with serve(answer, every_third()) as server:
+    out, down = tmp_path / "out", Fault(502, "broken")
+    with serve(answer, lambda number, body: down if number > 5 else None) as server:
         recipe = fake_recipe(source=llm(server, 12))
         with pytest.raises(EngineError, match=r"conversations? deferred.*502.*the same command asks for them again"):
             plan(recipe, out)
-        lost = sum(body["seed"] % 3 == 0 for body in server.bodies if not is_probe(body))
         assert not (out / "plan" / "plan.json").exists()
-        answered = len(asked(server)) - lost
+        answered = {json.dumps(body) for body in server.bodies[1:6]}
         server.fault = lambda number, body: None
         assert plan(recipe, out).rows == 12
-    assert 0 < lost < 12
     times = asked(server)
-    assert collections.Counter(times.values()) == {1: answered, 2: lost}
-    assert all(json.loads(body)["seed"] % 3 == 0 for body, count in times.items() if count == 2)
+    assert len(times) == 12
+    assert {times[body] for body in answered} == {1}
+
+
+def test_what_most_conversations_lack_is_no_fault_of_theirs(fake_recipe, tmp_path):
+    fault, _ = banned(3, times=99)
+    with serve(answer, fault) as server, pytest.raises(EngineError, match=r"^3 conversations deferred"):
+        plan(fake_recipe(source=llm(server, 5)), tmp_path / "out")
 
 
 @pytest.mark.slow
@@ -125,9 +161,8 @@ def test_a_killed_generation_is_finished_by_the_next_run_and_asks_nothing_twice(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not (tmp_path / "out").exists()
-        server.fault = lambda number, body: (
-            Fault(500, "broken") if body["seed"] % 5 == 0 and not is_probe(body) else None
-        )
+        before = asked(server)
+        server.fault = lambda number, body: None if is_probe(body) else Fault(500, "broken")
         deferred = anytalk(*arguments)
         server.fault = lambda number, body: None
         done = anytalk(*arguments, "--json")
@@ -135,7 +170,7 @@ def test_a_killed_generation_is_finished_by_the_next_run_and_asks_nothing_twice(
     assert "the same command asks for them again" in deferred.stderr
     assert "Traceback" not in deferred.stderr
     assert json.loads(done.stdout)["rows_accepted"] == 16
-    twice = [body for body, count in asked(server).items() if count > 1 and json.loads(body)["seed"] % 5]
+    twice = [body for body in before if asked(server)[body] > 1]
     assert len(twice) <= 4  # What was under way when it was killed.
 
 
