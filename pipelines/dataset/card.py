@@ -52,7 +52,7 @@ cache; without a copy, `pyarrow.ipc.open_file(pyarrow.memory_map("shards/….arr
 
 ## Checks
 
-Every utterance is transcribed and measured. {retries}
+{heard}
 
 Rows that failed are in `rejects/`; further attempts at accepted rows are in `attempts/`.
 
@@ -133,7 +133,7 @@ def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
         codec=recipe["codec"]["model"],
         split=next(iter(splits), "train"),
         columns="\n".join(_columns(manifest)),
-        retries=_retries(recipe["check"]["attempts"], rerolled),
+        heard=_heard(recipe["check"], rerolled),
         thresholds="\n".join(_thresholds(recipe["check"])) or "| none | | |",
         gates=_table(table(manifest["gates"])),
         voices="\n".join(voices_table(manifest)),
@@ -197,17 +197,20 @@ def _columns(manifest: Mapping[str, Any]) -> Iterable[str]:
         yield f"| {columns} | {content.format(width=width, measures=', '.join(MEASURES))} |"
 
 
-def _retries(attempts: int, rerolled: bool) -> str:
+def _heard(check: Mapping[str, Any], rerolled: bool) -> str:
+    if not check.get("listen", True):
+        return "Nothing was listened to: all that could be spoken or read was accepted, and no threshold was applied."
+    heard = "Every utterance is transcribed and measured."
     if not rerolled:
-        return "The thresholds were changed after the build, and rows that fail them were not spoken again."
-    if attempts == 1:
-        return "What failed a check was not spoken again."
-    return f"What failed a check was spoken again, up to {attempts} attempts in all; recordings were not."
+        return f"{heard} The thresholds were changed after the build, and rows that fail them were not spoken again."
+    if (attempts := check["attempts"]) == 1:
+        return f"{heard} What failed a check was not spoken again."
+    return f"{heard} What failed a check was spoken again, up to {attempts} attempts in all; recordings were not."
 
 
 def _thresholds(check: Mapping[str, Any]) -> Iterable[str]:
     """A line of the table for each threshold that a side has."""
-    for name in check["question"]:
+    for name in check["question"] if check.get("listen", True) else ():
         bounds = [check[side][name] for side in SIDES]
         if any(bound is not None for bound in bounds):
             cells = " | ".join("none" if bound is None else f"{bound:g}" for bound in bounds)

@@ -75,11 +75,13 @@ def refuse_unspoken(kinds: Kinds, recipe: Recipe) -> None:
 def refuse_unheard(kinds: Kinds, recipe: Recipe) -> None:
     """Raise for rows that the recogniser cannot hear, as far as its name tells; the rest is seen when it is loaded.
 
+    Nothing is refused where nothing is listened to.
+
     Raises:
         SetupError: there are some; one line for each language.
     """
     name = recipe.check.recogniser or recipe.features.model
-    if not only_english_by_name(name):
+    if not recipe.check.listen or not only_english_by_name(name):
         return
     rows: dict[str, tuple[int, str]] = {}
     for _, kind, count, source in kinds:

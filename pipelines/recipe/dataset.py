@@ -38,6 +38,9 @@ class Audio(Section):
 class Check(Section):
     """What an utterance must reach, and how often a spoken one is tried again."""
 
+    listen: bool = Field(
+        True, description="listen to utterances and score them; false: all that can be spoken or read is accepted"
+    )
     attempts: int = Field(4, ge=1, le=20, description="maximum attempts for each side")
     attempts_per_voice: int = Field(2, ge=1, description="attempts before another voice is tried")
     mos: str = Field(
@@ -212,6 +215,16 @@ class Recipe(Section):
             raise ValueError(f"split.held_out_voices: {', '.join(heard)} would be heard in training, as it answers")
         if held and held == question_voices:
             raise ValueError("split.held_out_voices: no voice is left to ask in training")
+        return self
+
+    @model_validator(mode="after")
+    def listens_where_it_must(self) -> "Recipe":
+        """What is transcribed, and what is changed after it passed, has to be heard."""
+        transcribed = any(getattr(source, "transcribe", False) for source in sources_of(self.source))
+        needs = {"source.transcribe": transcribed, "augment": self.augment is not None, "reword": self.reword is not None}
+        if not self.check.listen and any(needs.values()):
+            names = " and ".join(name for name, needed in needs.items() if needed)
+            raise ValueError(f"check.listen is false, but {names} needs to hear what was said; leave one of them out")
         return self
 
     @model_validator(mode="after")

@@ -110,7 +110,8 @@ class Crew:
         """
         resolve(self.recipe.resources.device)  # first, since a GPU that is not there is missing to all of them
         fingerprints = await fingerprints_of(self.recipe, self.engines)
-        await self.engines.call("hearing", "require", sorted(self.plan.languages))
+        if self.recipe.check.listen:
+            await self.engines.call("hearing", "require", sorted(self.plan.languages))
         licences = await self.engines.call("voices", "licences")
         found = made_with.made_with_of(self.recipe, fingerprints, await asyncio.to_thread(instruction_set))
         self._version = await asyncio.to_thread(self._join, found, licences)

@@ -124,11 +124,13 @@ async def _changes(
     known = {name: attempt.change for name, attempt in questions.items() if attempt and attempt.change}
     due, clean = [], []
     for attempted in rows:
+        if not is_changed(attempted.row, recipe):
+            continue
         attempt = questions[attempted.row.id]
         assert attempt is not None
         assert attempt.heard is not None
         # What is to be changed is not heard in full: with features, its change was given up before.
-        if attempt.change is None and attempt.heard.features is None and is_changed(attempted.row, recipe):
+        if attempt.change is None and attempt.heard.features is None:
             sound = attempt.sound()
             assert sound is not None
             due.append(attempted.row)

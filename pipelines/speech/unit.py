@@ -122,20 +122,18 @@ async def _one_round(
     codes = await _codes(utterances)
     sounds = await _sounds(utterances, codes, engines)
     waveforms = {place: sound for place, sound in enumerate(sounds) if isinstance(sound, np.ndarray)}
-    # In a thread, so that other units of this process go on meanwhile.
-    waveforms_16k = await asyncio.to_thread(
-        lambda: [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
-    )
-    heard: list[Heard | SampleError] = []
-    judged: list[Sound | SampleError] = []
-    if waveforms_16k:
+    results: dict[int, tuple[Heard | SampleError, Sound | SampleError]] = {}
+    if waveforms and recipe.check.listen:
+        # In a thread, so that other units of this process go on meanwhile.
+        waveforms_16k = await asyncio.to_thread(
+            lambda: [resample(w, RATES_HZ[side], QUESTION_RATE_HZ) for w in waveforms.values()]
+        )
         languages = [rows[place].pair.language for place in waveforms]
         voices = [None if utterances[place].recording else utterances[place].voice for place in waveforms]
         in_full = [side == "question" and not is_changed(rows[place], recipe) for place in waveforms]
         hearing = _hear(waveforms_16k, languages, in_full, engines)
         judging = engines.each("judging", "judge", waveforms_16k, voices)
-        heard, judged = await asyncio.gather(hearing, judging)
-    results = dict(zip(waveforms, zip(heard, judged, strict=True), strict=True))
+        results = dict(zip(waveforms, zip(*await asyncio.gather(hearing, judging), strict=True), strict=True))
     attempts = []
     for place, (row, sound) in enumerate(zip(rows, sounds, strict=True)):
         wording = wordings[place]
