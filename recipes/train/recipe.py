@@ -124,7 +124,7 @@ class Data(Section):
 
     def mixture(self) -> dict[str, Any]:
         """What of the datasets changes which samples are drawn; nothing where all are drawn alike."""
-        drawn = [{"weight": one.weight, "tasks": one.tasks} for one in self.datasets]
+        drawn = [one.model_dump(mode="json", include={"weight", "tasks"}) for one in self.datasets]
         if not self.texts and all(one == {"weight": 1.0, "tasks": None} for one in drawn):
             return {}
         return {"datasets": drawn, "texts": [one.model_dump(include={"weight", "held_out"}) for one in self.texts]}

@@ -27,6 +27,18 @@ def test_a_dataset_is_written_as_a_path_or_with_weight_and_tasks(write_dataset):
         a_recipe(data={"datasets": [{"dataset": folder, "tasks": {}}]})
 
 
+def test_a_run_of_datasets_with_tasks_of_their_own_goes_on(write_dataset, tmp_path):
+    folder = str(write_dataset())
+    datasets = [{"dataset": folder, "tasks": {"A1T1": 1}}, {"dataset": folder, "tasks": {"T1T2": 1}, "weight": 2}]
+    recipe = a_recipe(data={"datasets": datasets}, stages=[a_stage(tasks={"T1T2": 1, "A1T1": 1}, steps=4)])
+    assert train(recipe, tmp_path / "run")["step"] == 4
+    longer = a_recipe(data={"datasets": datasets}, stages=[a_stage(tasks={"T1T2": 1, "A1T1": 1}, steps=6)])
+    assert train(longer, tmp_path / "run", allow_change=True)["step"] == 6
+    other = a_recipe(data={"datasets": [folder]}, stages=[a_stage(tasks={"T1T2": 1, "A1T1": 1}, steps=6)])
+    with pytest.raises(SetupError, match=r"data\.datasets"):
+        train(other, tmp_path / "run", allow_change=True)
+
+
 def test_a_run_trains_on_text_alone_beside_its_datasets(write_dataset, tmp_path):
     table = tmp_path / "pairs.jsonl"
     table.write_text("".join(json.dumps({"question": f"Q {n}?", "answer": f"A {n}."}) + "\n" for n in range(30)))
