@@ -1,6 +1,7 @@
 """The household: ask a model requests that it never heard, in a voice and at speeds that it never heard.
 
     OUT/dataset         requests and answers of a grammar; the test split has combinations and a voice of its own
+    OUT/readings        sentences of the same words that are read aloud, to learn to speak
     OUT/talker          the model that learnt from the training split
     OUT/answers         what it answers to the test split, with a page to listen to
     OUT/summary.json    how often that is right, by kind, and which goals were missed
@@ -29,13 +30,15 @@ ALL = "100000"
 
 def steps(out: Path) -> list[Step]:
     """Everything that is run, in order."""
-    dataset, talker, answers = str(out / "dataset"), str(out / "talker"), str(out / "answers")
+    dataset, readings, talker, answers = (str(out / name) for name in ("dataset", "readings", "talker", "answers"))
     trained = out / "talker/summary.json"
     asked = ("--split", "test", "--exact", ALL, "--respoken", "0", "--out", answers)
+    data = [{"dataset": dataset}, {"dataset": readings, "tasks": {"T1A1": 1, "T1A2": 1}}]
     return [
         Step("build", ("build", "household", "--out", dataset), out / "dataset/dataset.json"),
+        Step("read aloud", ("build", "household-readings", "--out", readings), out / "readings/dataset.json"),
         Step("check", ("check", dataset)),
-        Step("train", ("train", "household", "--data", dataset, "--out", talker), trained),
+        Step("train", ("train", "household", "--set", f"data.datasets={json.dumps(data)}", "--out", talker), trained),
         Step("answer", ("eval", talker, dataset, *asked), out / EVALUATION, trained),
     ]
 

@@ -221,7 +221,11 @@ class Recipe(Section):
     def listens_where_it_must(self) -> "Recipe":
         """What is transcribed, and what is changed after it passed, has to be heard."""
         transcribed = any(getattr(source, "transcribe", False) for source in sources_of(self.source))
-        needs = {"source.transcribe": transcribed, "augment": self.augment is not None, "reword": self.reword is not None}
+        needs = {
+            "source.transcribe": transcribed,
+            "augment": self.augment is not None,
+            "reword": self.reword is not None,
+        }
         if not self.check.listen and any(needs.values()):
             names = " and ".join(name for name, needed in needs.items() if needed)
             raise ValueError(f"check.listen is false, but {names} needs to hear what was said; leave one of them out")

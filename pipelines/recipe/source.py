@@ -63,6 +63,9 @@ class GrammarSource(_Rows):
 
     kind: Literal["grammar"]
     path: str = Field("household", description="YAML file of a grammar, or one that ships: household, household-sums")
+    kinds: tuple[str, ...] | None = Field(
+        None, description="kinds of question to draw; by default all but those that are only drawn by name"
+    )
     seed: int = Field(1, ge=0, lt=2**63, description="of the draws")
 
 

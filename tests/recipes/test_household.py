@@ -23,7 +23,7 @@ TRAINING = {
     "model.shape": SHAPE,
     "model.vocabulary": 300,
     "model.adapter_hidden": 8,
-    "stages": [{"name": "all", "train": "all", "tasks": {"A1A2": 1}, "steps": 1, "learning_rate": 1e-3}],
+    "stages": [{"name": "all", "train": "all", "tasks": {"A1A2": 1, "T1A2": 1}, "steps": 1, "learning_rate": 1e-3}],
     "loader.positions": 128,
     "loader.max_positions": 128,
 }
@@ -40,11 +40,11 @@ def cheaply(monkeypatch, fake_sections):
         "voices.answer": fake_sections["voices"]["answer"],
         **{key: fake_sections[key] for key in ("check", "features", "codec")},
     }
+    read = {key: fakes[key] for key in ("source.limit", "voices.answer", "codec")} | {"voices.question": ["fake:ann"]}
     more = {
-        "build": [
-            "--local",
-            *(word for key, value in fakes.items() for word in ("--set", f"{key}={json.dumps(value)}")),
-        ],
+        name: ["--local", *(word for key, value in keys.items() for word in ("--set", f"{key}={json.dumps(value)}"))]
+        for name, keys in (("build", fakes), ("read aloud", read))
+    } | {
         "train": [word for key, value in TRAINING.items() for word in ("--set", f"{key}={json.dumps(value)}")],
     }
     ran = []
@@ -63,12 +63,12 @@ def cheaply(monkeypatch, fake_sections):
 @pytest.mark.slow
 def test_the_whole_command_says_how_it_answers_what_it_never_heard(cheaply, tmp_path, capsys):
     assert household.run(tmp_path) == 0
-    assert cheaply == ["build", "check", "train", "answer"]
+    assert cheaply == ["build", "read aloud", "check", "train", "answer"]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert set(household.TEXT_RIGHT) <= set(summary["unheard"])
     assert all(0 <= kind["text_right"] <= 1 for kind in summary["unheard"].values())
     assert all({"speech_wer", "codec_ceiling_wer", "questions"} <= kind.keys() for kind in summary["unheard"].values())
-    assert set(summary["seconds"]) == {"build", "check", "train", "answer"}
+    assert set(summary["seconds"]) == {"build", "read aloud", "check", "train", "answer"}
     assert 0 <= summary["codec_ceiling_wer"] <= 1
 
     answers = json.loads((tmp_path / "answers/evaluation.json").read_text())["answers"]

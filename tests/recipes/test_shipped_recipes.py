@@ -25,6 +25,7 @@ ENDPOINT = {"base_url": "http://localhost:1/v1", "model": "tiny"}
 LACKING = {
     "quickstart": {},
     "household": {},
+    "household-readings": {},
     "voiceassistant-400k": {},
     "voiceassistant-regenerated": {"source.endpoint": ENDPOINT},
     "own-voice": {"voices.answer": "piper:joe"},

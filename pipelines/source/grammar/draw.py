@@ -24,12 +24,22 @@ def grammar_pairs(source: GrammarSource) -> Iterator[Pair]:
     """Draw the pairs of a grammar, all kinds mixed; a limit leaves the first ones of the same order.
 
     Raises:
-        SetupError: the grammar is missing or wrong, or a kind has fewer combinations than it asks for.
+        SetupError: the grammar is missing or wrong, it has no such kind, or a kind has fewer combinations than it asks
+            for.
     """
     grammar = read_recipe(grammar_path(source), Grammar)
-    pairs = [pair for name, kind in grammar.kinds.items() for pair in _of_kind(name, kind, grammar, source)]
+    pairs = [pair for name, kind in _kinds(grammar, source) for pair in _of_kind(name, kind, grammar, source)]
     order = np.random.default_rng(derive_seed(source.seed, "order")).permutation(len(pairs))
     return (pairs[index] for index in order)
+
+
+def _kinds(grammar: Grammar, source: GrammarSource) -> list[tuple[str, Kind]]:
+    if source.kinds is None:
+        return [(name, kind) for name, kind in grammar.kinds.items() if not kind.only_named]
+    if unknown := [name for name in source.kinds if name not in grammar.kinds]:
+        known = ", ".join(grammar.kinds)
+        raise SetupError(f"source.kinds: {source.path} has no kind {', '.join(unknown)}; it has {known}")
+    return [(name, grammar.kinds[name]) for name in source.kinds]
 
 
 def _of_kind(name: str, kind: Kind, grammar: Grammar, source: GrammarSource) -> Iterator[Pair]:

@@ -22,6 +22,7 @@ class Kind(Section):
     wordings: int = Field(1, ge=1, description="questions for each of them")
     questions: tuple[str, ...] = Field(min_length=1, description="patterns of questions")
     answer: str = Field(description="pattern of the answer")
+    only_named: bool = Field(False, description="drawn only where source.kinds names it")
 
     @model_validator(mode="after")
     def has_wordings(self) -> "Kind":

@@ -25,9 +25,7 @@ def test_what_is_not_listened_to_is_accepted_with_codes_and_without_measures(
     recipe = fake_recipe(source=str(write_jsonl(PAIRS)), report=True)
     heard = build(recipe, tmp_path / "heard", local=True, **STRICT)
     assert (heard.rows_accepted, heard.rows_rejected) == (0, 10)
-    unheard = build(
-        recipe, tmp_path / "out", local=True, **STRICT, **{"check.listen": False, "features.store": stores}
-    )
+    unheard = build(recipe, tmp_path / "out", local=True, **STRICT, **{"check.listen": False, "features.store": stores})
     assert (unheard.rows_accepted, unheard.rows_rejected) == (10, 0)
     for row in rows_of(tmp_path / "out" / "shards"):
         assert len(row["answer_codes"]) > 0
