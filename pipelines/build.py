@@ -8,7 +8,7 @@ from typing import Any
 
 from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
-from anytalk.pipelines.plan import Plan, load_or_make
+from anytalk.pipelines.plan import Plan, load_committed, load_or_make
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError
 
@@ -156,13 +156,13 @@ def _refuse_to_ask_again(recipe: Recipe, store: Store, share: Part) -> None:
     """Have one part ask a language model for the texts: every part that plans would pay for all of them.
 
     Raises:
-        SetupError: this is another part, and there is no plan yet.
+        SetupError: this is another part, and there is no whole plan yet.
     """
     asks = any(section is not recipe.reword for section in recipe.models())
-    if asks and share.number > 1 and not store.exists(PLAN):
+    if asks and share.number > 1 and not (store.exists(PLAN) and load_committed(store).is_whole):
         raise SetupError(
-            f"{store} has no plan yet, and planning asks a language model: start part 1/{share.of} first, "
-            f"and the others when {PLAN} is there"
+            f"{store} has no whole plan yet, and planning asks a language model: start part 1/{share.of} first, "
+            f"and the others when that has planned all"
         )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from anytalk.pipelines.dataset import PLAN, Judgement, Store, commit, dataset_card, made_with, schema, tally
+from anytalk.pipelines.dataset import Judgement, Store, commit, dataset_card, made_with, schema, tally
 from anytalk.pipelines.plan import Plan
 from anytalk.pipelines.recipe import Recipe
 from anytalk.pipelines.speech import STAGES, costs
@@ -38,7 +38,7 @@ def close(judgement: Judgement, plan: Plan, finished: Mapping[int, dict[str, Any
         for number, entry in made_with.announced(store).items()
         if number in made_with.units_by_version(finished.values())
     }
-    announcements = [PLAN, *judgement.paths, *map(made_with.path_of, versions)]
+    announcements = [*plan.announcements, *judgement.paths, *map(made_with.path_of, versions)]
     commit.collect(store, [*files, *sidecar_paths, *announcements], judgement.number)
     manifest = manifest_of(judgement, plan, finished, versions)
     store.write(CARD, dataset_card(manifest, rerolled=judgement.rerolls).encode())

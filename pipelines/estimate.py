@@ -15,7 +15,17 @@ import psutil
 
 from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, SIDES, Store, tally
-from anytalk.pipelines.plan import Plan, PlannedRow, commit_sample, is_planned, load_or_make, pair_s, said_s, spread
+from anytalk.pipelines.plan import (
+    Plan,
+    PlannedRow,
+    commit_sample,
+    is_planned,
+    load_committed,
+    load_or_make,
+    pair_s,
+    said_s,
+    spread,
+)
 from anytalk.pipelines.recipe import Llm, Recipe, sources_of
 from anytalk.pipelines.source import Pair, read_pairs
 from anytalk.pipelines.speech import STAGES, Assignment, Crew, costs, utterance_of
@@ -136,7 +146,7 @@ def estimate(recipe: Recipe, out: str, *, rows: int = SAMPLE_ROWS, progress: Rep
 def _plan(recipe: Recipe, store: Store, folder: Path, progress: Reporter) -> tuple[Plan, float, bool]:
     """A plan, its share of the whole one, and whether it is that of the dataset."""
     asks = any(section is not recipe.reword for section in recipe.models())
-    if not asks or (store.exists(PLAN) and is_planned(recipe, store)):
+    if not asks or (store.exists(PLAN) and is_planned(recipe, store) and load_committed(store).is_whole):
         return load_or_make(recipe, store, progress), 1.0, True
     conversations = _conversations(recipe)
     limit = min(conversations, SAMPLE_CONVERSATIONS)

@@ -2,7 +2,7 @@
 
 from .arrange import split_of
 from .clean import in_spoken_form, split_share, text_problem
-from .make import is_planned, load_or_make
+from .growing import GrowingPlan, is_planned, load_or_make
 from .plan import (
     PLAN_SCHEMA,
     PLAN_SCHEMA_WITH_SPEAKERS,
@@ -19,6 +19,7 @@ from .voices import answer_voice, question_voices, split_voices, voice_order
 __all__ = [
     "PLAN_SCHEMA",
     "PLAN_SCHEMA_WITH_SPEAKERS",
+    "GrowingPlan",
     "Plan",
     "PlannedRow",
     "answer_voice",

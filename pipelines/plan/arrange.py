@@ -33,7 +33,7 @@ def split_at(share: float, split: Split) -> str:
 
 
 def arrange(
-    conversations: Sequence[Sequence[Pair]], recipe: Recipe, splits: Sequence[str] | None = None
+    conversations: Sequence[Sequence[Pair]], recipe: Recipe, splits: Sequence[str] | None = None, first_unit: int = 0
 ) -> Iterator[PlannedRow]:
     """Order rows by split and source, each conversation whole, and deal them to work units of one split.
 
@@ -41,10 +41,11 @@ def arrange(
         conversations: in source order; gone through once for each split that some are in.
         recipe: how large a unit is, and how often a pair is spoken.
         splits: of the conversations, where they are known.
+        first_unit: number of the first unit.
     """
     if splits is None:
         splits = [split_of(turns, recipe.split) for turns in conversations]
-    unit = -1
+    unit = first_unit - 1
     for split in SPLITS:
         if split not in splits:
             continue

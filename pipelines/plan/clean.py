@@ -112,9 +112,8 @@ def clean(rows: Sequence[Pair | BadPair], rules: Clean) -> Cleaned:
                 rejects.append(reject(row, error.reason, error.detail, row.source))
             else:
                 pairs.append(pair_values(pair))
-                content = digest(*_content_of(pair))
                 share = split_share(pair)
-                facts.append((_half(digest(pair.split_name, pair.conversation)), _half(content), share, pair.turn))
+                facts.append((_half(digest(pair.split_name, pair.conversation)), content_hash(pair), share, pair.turn))
                 is_answered = pair.answer is not None and pair.answer_recording is None
                 is_named = pair.question_speaker is not None or pair.answer_speaker is not None
                 kinds.append(Kind(pair.language, pair.question_recording is None, is_answered, is_named))
@@ -122,6 +121,11 @@ def clean(rows: Sequence[Pair | BadPair], rules: Clean) -> Cleaned:
     return Cleaned(
         batch[0] if pairs else pa.record_batch([], schema=pa.schema([])), np.array(facts, FACTS), kinds, rejects
     )
+
+
+def content_hash(pair: Pair) -> tuple[int, int]:
+    """Hash of what makes two pairs repeats of each other."""
+    return _half(digest(*_content_of(pair)))
 
 
 def _half(digest: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from anytalk.pipelines.source import Pair
 
-from .clean import FACTS, Cleaned, Kind, reject
+from .clean import FACTS, Cleaned, Kind, content_hash, reject
 from .plan import PAIR_SCHEMA, pair_of
 
 BLOCK_ROWS = 1024
@@ -151,14 +151,14 @@ def gather(
     kept = rows[~is_again]
     counts = np.bincount(of_pair[kept])
     starts = np.cumsum(counts) - counts
-    said = _said(facts["content"][kept], starts, counts)
-    first_like = _first_like(said) if drop_repeats else np.arange(len(counts))
-    is_repeat = first_like != np.arange(len(counts))
+    contents = _said(facts["content"][kept], starts, counts)
+    likes = first_like(contents) if drop_repeats else np.arange(len(counts))
+    is_repeat = likes != np.arange(len(counts))
     # Of each repeat: conversation, whether a whole one is, place of the row, and place of what it repeats.
     again = [talks[is_again], np.zeros(is_again.sum(), int), rows[is_again], kept[np.cumsum(~is_again)[is_again] - 1]]
     in_repeat = np.repeat(is_repeat, counts)
     owners = np.repeat(np.arange(len(counts)), counts)[in_repeat]
-    whole = [owners, np.ones(len(owners), int), kept[in_repeat], kept[starts[first_like[owners]]]]
+    whole = [owners, np.ones(len(owners), int), kept[in_repeat], kept[starts[likes[owners]]]]
     repeats = [np.concatenate(columns) for columns in zip(again, whole, strict=True)]
     kinds = np.concatenate(kind_numbers) if kind_numbers else np.zeros(0, np.int32)
     shares = facts["share"][kept[starts]]
@@ -168,12 +168,12 @@ def gather(
 
 def _numbered(keys: NDArray[np.uint64]) -> Places:
     """Number of each key, in the order in which keys come first."""
-    firsts = _first_like(keys)
+    firsts = first_like(keys)
     order = np.cumsum(firsts == np.arange(len(keys))) - 1
     return order[firsts]
 
 
-def _first_like(keys: NDArray[np.uint64]) -> Places:
+def first_like(keys: NDArray[np.uint64]) -> Places:
     """Place of the first key that is the same."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     in_order = keys[order]
@@ -182,6 +182,12 @@ def _first_like(keys: NDArray[np.uint64]) -> Places:
     firsts = np.empty(len(keys), np.int64)
     firsts[order] = order[is_new][np.cumsum(is_new) - 1]
     return firsts
+
+
+def said(turns: Sequence[Pair]) -> NDArray[np.uint64]:
+    """Hash of what is said in one conversation, turns in order."""
+    contents = np.array([content_hash(pair) for pair in turns], np.uint64)
+    return _said(contents, np.zeros(1, np.int64), np.array([len(turns)]))[0]
 
 
 def _said(contents: NDArray[np.uint64], starts: Places, counts: Places) -> NDArray[np.uint64]:

@@ -1,8 +1,9 @@
 """Phase 1: from a source to a committed plan: which rows there are, and which work unit holds which.
 
-The plan is one Arrow file and a `plan.json` that announces it. It is made once: a later run with the same recipe and an
-unchanged source trusts it and reads nothing again. Units are read from it as they are asked for: a plan of millions of
-rows takes hardly any memory.
+The plan is one Arrow file and a `plan.json` that announces it; what a language model is asked for is planned in parts,
+each with a file and an announcement, and `plan.json` is that of the first. It is made once: a later run with the same
+recipe and an unchanged source trusts it and reads nothing again. Units are read from it as they are asked for: a plan
+of millions of rows takes hardly any memory.
 """
 
 import bisect
@@ -10,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from anytalk.pipelines.dataset import PLAN, Store
+from anytalk.pipelines.dataset import PLAN, Store, tally
 from anytalk.pipelines.source import (
     Pair,
     Recording,
@@ -95,13 +96,15 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
     """Units of a plan, each read when it is asked for.
 
     Args:
-        reader: of the plan's file.
+        files: record batches of each file of the plan.
         store: of the dataset.
     """
 
-    def __init__(self, reader: pa.RecordBatchFileReader, store: Store) -> None:
+    def __init__(self, files: Sequence[Sequence[pa.RecordBatch]], store: Store) -> None:
         self._store = store
-        self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._batches = [batch for batches in files for batch in batches]
+        sizes = (sum(batch.num_rows for batch in batches) for batches in files)
+        self._files_first_rows = [0, *itertools.accumulate(sizes)][:-1]
         self._first_rows = [0, *itertools.accumulate(batch.num_rows for batch in self._batches)]
         numbers = [_integers(batch.column("unit")) for batch in self._batches]
         units = np.concatenate(numbers) if numbers else np.zeros(0, np.int32)
@@ -125,6 +128,10 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
         """One row, by its place among all rows."""
         [row] = self._rows(place, place + 1)
         return _planned(row, self._store)
+
+    def file(self, number: int) -> int:
+        """Number of the file that a unit is in."""
+        return bisect.bisect_right(self._files_first_rows, self._bounds(number)[0]) - 1
 
     def size(self, number: int) -> int:
         """How many rows a unit has, without reading them."""
@@ -166,10 +173,24 @@ def _integers(column: pa.Int32Array) -> NDArray[np.int32]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A committed plan."""
+class PlanFile:
+    """The rows of a plan, or of a part of it."""
 
+    path: str
+    sha256: str
+    schema: pa.Schema
+    batches: list[pa.RecordBatch]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A committed plan, as far as it is committed."""
+
+    parts: list[PlanFile]
+    """Those that are there."""
+    parts_in_all: int
     units: PlannedUnits
+    """Of the parts that are there; units of a later one have higher numbers."""
     rejected: int
     reasons: dict[str, int]
     files: dict[str, str]
@@ -184,9 +205,18 @@ class Plan:
     """How the dataset was made from others, without a source of its own; see `pipelines.derive`."""
 
     @property
-    def sha256(self) -> str:
-        """Hash of all its rows."""
-        return next(content for path, content in self.files.items() if path.startswith("plan/"))
+    def is_whole(self) -> bool:
+        """Whether every part is there."""
+        return len(self.parts) == self.parts_in_all
+
+    @property
+    def announcements(self) -> list[str]:
+        """Paths of what announces its parts."""
+        return [part_path(number) for number in range(len(self.parts))]
+
+    def sha256(self, number: int) -> str:
+        """Hash of all rows of the part that a unit is in."""
+        return self.parts[self.units.file(number)].sha256
 
     @property
     def rows(self) -> int:
@@ -199,31 +229,75 @@ class Plan:
         return self.units.languages()
 
 
-def load_committed(store: Store) -> Plan:
-    """Load the plan that a dataset was made from.
+def part_path(number: int) -> str:
+    """Where a part of a plan is announced, counted from 0."""
+    return f"plan/part-{number:06d}.json" if number else PLAN
+
+
+def announcements(store: Store) -> list[dict[str, Any]]:
+    """What the plan of a dataset announces, part by part: those that are there without a gap.
+
+    Raises:
+        FileNotFoundError: there is no plan.
+    """
+    first = json.loads(store.read(PLAN))
+    paths = [part_path(number) for number in range(1, first.get("parts", 1))]
+    there = set(store.files("plan")) if paths else set()
+    return [first, *map(json.loads, store.read_each([*itertools.takewhile(there.__contains__, paths)]))]
+
+
+def load_committed(store: Store, known: Plan | None = None) -> Plan:
+    """Load the plan that a dataset was made from, as far as it is there.
+
+    Args:
+        store: the dataset.
+        known: its plan as it was before, of which nothing is read again.
 
     Raises:
         SetupError: it is damaged, or of another version.
     """
-    announced = json.loads(store.read(PLAN))
-    path = next(path for path in announced["files"] if path.startswith("plan/"))
+    announced = announcements(store)
+    first = announced[0]
+    parts = [*known.parts] if known else []
+    for one in announced[len(parts) :]:
+        path = next(path for path in one["files"] if path.startswith("plan/"))
+        parts.append(_opened(store, path, one["files"][path]))
+    return Plan(
+        parts,
+        first.get("parts", 1),
+        PlannedUnits([part.batches for part in parts], store),
+        sum(one["rejected"] for one in announced),
+        tally.commonest_first(tally.added(one["reasons"] for one in announced)),
+        {path: checksum for one in announced for path, checksum in one["files"].items()},
+        costs_of(announced),
+        first.get("libraries", {}),
+        parts[0].schema == PLAN_SCHEMA_WITH_SPEAKERS,
+        first.get("derived"),
+    )
+
+
+def costs_of(announced: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What language models were sent and gave back for a plan; for one of several parts, one entry for each model."""
+    entries = [entry for one in announced for entry in one.get("asked", [])]
+    if len(announced) == 1:
+        return entries
+    added: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        before = added.setdefault(entry["endpoint"], {})
+        for name, value in entry.items():
+            before[name] = value if name == "endpoint" or value is None else before.get(name, 0) + value
+    return list(added.values())
+
+
+def _opened(store: Store, path: str, checksum: str) -> PlanFile:
     content = _mapped(store.full(path)) if store.local else _fetched(store, path)
-    if sha256(memoryview(content)) != announced["files"][path]:
+    if sha256(memoryview(content)) != checksum:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
     reader = pa.ipc.open_file(content)
     if reader.schema not in (PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS):
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
-    units = PlannedUnits(reader, store)
-    return Plan(
-        units,
-        announced["rejected"],
-        announced["reasons"],
-        announced["files"],
-        announced.get("asked", []),
-        announced.get("libraries", {}),
-        reader.schema == PLAN_SCHEMA_WITH_SPEAKERS,
-        announced.get("derived"),
-    )
+    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    return PlanFile(path, checksum, reader.schema, batches)
 
 
 def refuse_derived(plan: Plan, store: Store) -> None:

@@ -1,7 +1,7 @@
 """Which conversations of a plan hold evaluation texts or say nearly the same as an earlier one."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
@@ -15,7 +15,12 @@ Removed = dict[int, tuple[str, str]]
 """By place: reason, and what it matched."""
 
 
-def reject_similar(conversations: Sequence[Conversation], recipe: Recipe, progress: Reporter | None = None) -> Removed:
+def reject_similar(
+    conversations: Sequence[Conversation],
+    recipe: Recipe,
+    progress: Reporter | None = None,
+    earlier: Iterable[Conversation] = (),
+) -> Removed:
     """Find what a recipe does not want among its conversations.
 
     Evaluation texts first: what is thrown out for one is no reason to throw out another.
@@ -24,6 +29,7 @@ def reject_similar(conversations: Sequence[Conversation], recipe: Recipe, progre
         conversations: in plan order.
         recipe: `dedup` and `decontaminate` say what is looked for.
         progress: who is told how far it is.
+        earlier: conversations that stay in any case; gone through if the recipe wants no near-duplicates.
 
     Raises:
         SetupError: an evaluation set or an earlier dataset is not in order.
@@ -35,7 +41,7 @@ def reject_similar(conversations: Sequence[Conversation], recipe: Recipe, progre
         removed |= _contaminated(conversations, recipe.decontaminate, recipe, progress)
     if recipe.dedup is not None:
         progress.phase("comparing conversations", len(conversations))
-        removed |= _near_duplicates(conversations, removed, recipe.dedup)
+        removed |= _near_duplicates(conversations, removed, recipe.dedup, earlier)
     return dict(sorted(removed.items()))
 
 
@@ -68,9 +74,12 @@ def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
     return forms
 
 
-def _near_duplicates(conversations: Sequence[Conversation], removed: Removed, rules: Dedup) -> Removed:
+def _near_duplicates(
+    conversations: Sequence[Conversation], removed: Removed, rules: Dedup, earlier: Iterable[Conversation]
+) -> Removed:
     places = [place for place in range(len(conversations)) if place not in removed]
-    before = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
+    built = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
+    before = itertools.chain(built, (_document(turns, rules) for turns in earlier))
     documents = (_document(turns, rules) for place, turns in enumerate(conversations) if place not in removed)
     with spooled(documents, before) as spool:
         return {

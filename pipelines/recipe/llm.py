@@ -96,6 +96,12 @@ class Llm(LlmSection):
     ask: Generation = Field(description="what to generate")
     split_name: str | None = Field(None, description="label of all rows; each pair's kind by default")
     limit: int | None = Field(None, ge=1, description="generate only this many conversations")
+    part: int | None = Field(
+        2000,
+        ge=1,
+        description="conversations that are planned together and spoken while an endpoint is asked for the next ones; "
+        "null for all",
+    )
 
     @property
     def language(self) -> str:
@@ -112,6 +118,12 @@ class Llm(LlmSection):
     def conversations(self) -> int:
         """How many are asked for."""
         return min(self.ask.conversations, self.limit or self.ask.conversations)
+
+    def parts(self) -> list[range]:
+        """Numbers of the conversations of each part; vLLM inside the cluster is loaded once, and asked for all."""
+        count = self.conversations
+        size = count if self.part is None or self.endpoint is None else self.part
+        return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 class Rewrite(LlmSection):

@@ -1,12 +1,11 @@
 """One row whole: what was planned, every attempt at it, and the gates that each failed."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from anytalk.pipelines.dataset import PLAN, SIDES, Judgement, Store, commit, current_judgement
-from anytalk.pipelines.plan import PlannedRow, load_committed
+from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
 from anytalk.pipelines.recipe import Side
 from anytalk.pipelines.speech import Attempt, RowAttempts, read_unit
 from anytalk.synth.errors import SetupError
@@ -96,7 +95,7 @@ def whole_row(dataset: str, name: str) -> WholeRow:
         raise SetupError(f"{store} holds no anytalk dataset")
     judgement, plan = current_judgement(store), load_committed(store)
     planned = plan.units.named(name)
-    rejected = [row for row in _rejected_by_plan(store) if row["id"].startswith(name)]
+    rejected = [row for row in _rejected_by(plan, store) if row["id"].startswith(name)]
     ids = list(dict.fromkeys([*(one for one, _ in planned), *(row["id"] for row in rejected)]))
     ids = [name] if name in ids else ids
     if not name or len(ids) != 1:
@@ -123,9 +122,8 @@ def whole_row(dataset: str, name: str) -> WholeRow:
     return WholeRow(row.id, REJECTED, attempted.reason, attempted.detail, facts, judgement, attempted)
 
 
-def _rejected_by_plan(store: Store) -> list[dict[str, Any]]:
-    announced = json.loads(store.read(PLAN))["files"]
-    paths = [path for path in announced if path.startswith("rejects/")]
+def _rejected_by(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    paths = [path for path in plan.files if path.startswith("rejects/")]
     columns = ("id", "reason", "detail", "source", "split_name", "conversation", "turn", "variant", "language")
     texts = ("question", "answer", "question_written", "answer_written")
     return [

@@ -6,7 +6,6 @@ It follows from the dataset alone, so that the same dataset gives the same page.
 import dataclasses
 import heapq
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow as pa
 from anytalk.pipelines.close import REPORT
 from anytalk.pipelines.dataset import MANIFEST, PLAN, Store, commit, current_judgement, tally
 from anytalk.pipelines.likeness import Document, conversations_of, near_duplicates, spooled
+from anytalk.pipelines.plan import Plan, load_committed
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Recipe
 from anytalk.pipelines.speech import STAGES, costs
@@ -86,9 +86,9 @@ def report(dataset: str, out: str | None = None, *, rows: int = ROWS, progress: 
 
 def _page(store: Store, count: int, progress: Reporter) -> tuple[bytes, dict[str, int]]:
     recipe = current_judgement(store).recipe
-    plan, sidecars = json.loads(store.read(PLAN)), list(commit.sidecars(store).values())
+    plan, sidecars = load_committed(store), list(commit.sidecars(store).values())
     figures, chooser = Figures(recipe.check), Chooser(recipe.check, count, recipe.seed)
-    progress.start("rows read", sum(one["accepted"] + one["rejected"] for one in sidecars) + plan["rejected"])
+    progress.start("rows read", sum(one["accepted"] + one["rejected"] for one in sidecars) + plan.rejected)
     for table, attempts in _gathered(flat_tables(store)):
         figures.add(table, attempts)
         chooser.add(table)
@@ -126,11 +126,11 @@ def _gathered(units: Iterator[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.T
 
 
 def _summary(
-    store: Store, recipe: Recipe, plan: Mapping[str, Any], sidecars: Sequence[Mapping[str, Any]], figures: Figures
+    store: Store, recipe: Recipe, plan: Plan, sidecars: Sequence[Mapping[str, Any]], figures: Figures
 ) -> Iterator[str]:
     """What comes first: figures, what is missing, where to go, and the yield."""
     accepted, rejected = figures.outcomes[ACCEPTED], figures.outcomes[REJECTED]
-    missing = plan["rows"] + plan["rejected"] - accepted - rejected
+    missing = plan.rows + plan.rejected - accepted - rejected
     speech_s = sum(one["speech_s"] for one in sidecars)
     yield sections.cards(
         [
@@ -148,15 +148,15 @@ def _summary(
     links = {"listen": "rows"} | {name: name for name in ("yield", "measures", "voices", "duplicates", "cost")}
     listed = (f'<a href="#{key}">{name}</a>' for key, name in links.items())
     yield f"<nav>{' · '.join(listed)}</nav>"
-    reasons = tally.added([plan["reasons"], *(one["reasons"] for one in sidecars)])
+    reasons = tally.added([plan.reasons, *(one["reasons"] for one in sidecars)])
     yield sections.yields(tally.total([one["gates"] for one in sidecars]), tally.commonest_first(reasons))
 
 
 def _costs(
-    recipe: Recipe, plan: Mapping[str, Any], sidecars: Sequence[Mapping[str, Any]]
+    recipe: Recipe, plan: Plan, sidecars: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, float], float, list[dict[str, Any]]]:
     seconds = {stage: sum(one["seconds"][stage] for one in sidecars) for stage in STAGES}
-    asked = [*plan.get("asked", []), *costs(recipe, sidecars)]
+    asked = [*plan.costs, *costs(recipe, sidecars)]
     return seconds, sum(one["speech_s"] for one in sidecars), asked
 
 

@@ -332,9 +332,10 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
 def unit_keys(plan: Plan, recipe: Recipe, judgement: int = 0) -> Callable[[int], str]:
     """Hashes of all that units' bytes follow from but for what is installed (see `dataset.made_with`), by number.
 
-    The plan's hash stands for the rows, and the number of a judgement for its policy.
+    The hash of the plan's part stands for the rows, and the number of a judgement for its policy.
     """
-    return functools.partial(digest, schema.SCHEMA_VERSION, recipe.unit_identity(), judgement, plan.sha256)
+    identity = recipe.unit_identity()
+    return lambda number: digest(schema.SCHEMA_VERSION, identity, judgement, plan.sha256(number), number)
 
 
 def timings(engines: Engines, started: float) -> dict[str, Any]:
