@@ -8,7 +8,7 @@ from typing import Any
 
 from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
-from anytalk.pipelines.plan import Plan, load_committed, load_or_make
+from anytalk.pipelines.plan import Ahead, GrowingPlan, Plan
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.errors import SetupError
 
@@ -46,6 +46,8 @@ class Summary:
     units: int
     units_there: int
     """Of the whole dataset, whoever made them."""
+    whole_plan: bool = True
+    """Whether all that a language model is asked for is planned."""
     part: str | None = None
     """The part that this run made; None for all."""
     other_versions: str | None = None
@@ -54,7 +56,7 @@ class Summary:
     @property
     def complete(self) -> bool:
         """Whether every planned row has been accepted or rejected."""
-        return self.units_there == self.units
+        return self.whole_plan and self.units_there == self.units
 
     @property
     def part_done(self) -> bool:
@@ -92,16 +94,28 @@ def build(
     Raises:
         SetupError: the recipe, the source, the folder or an engine is not in order, or units were made with other
             engines or libraries; nothing was made.
-        EngineError: the source broke off or was not had whole, so that there is no plan yet; the same call goes on.
+        EngineError: the source broke off or was not had whole, so that there is no whole plan yet; what is planned was
+            made, and the same call goes on.
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     share = WHOLE if part is None else part_of(part)
     store, progress = Store(out), progress or Quiet()
     try:
-        _refuse_to_ask_again(loaded, store, share)
-        plan = load_or_make(loaded, store, progress)
+        # Of several machines one asks language models: every other would pay for the same answers.
+        asked_elsewhere = share.number > 1 and any(section is not loaded.reword for section in loaded.models())
+        if asked_elsewhere and not store.exists(PLAN):
+            raise SetupError(
+                f"{store} has no plan yet, and planning asks a language model: start part 1/{share.of} first, "
+                f"and the others when {PLAN} is there"
+            )
+        growing = GrowingPlan(loaded, store, progress)
+        parts = growing.parts()
+        plan = next(parts)
         units = Units(store, plan, dataclasses.replace(current_judgement(store), recipe=loaded))
-        return _build(units, share, progress, local=local or part is not None, mixed=mixed)
+        if plan.is_whole or asked_elsewhere:
+            return _build(units, share, progress, None, local=local or part is not None, mixed=mixed)
+        with Ahead(growing, parts, progress) as ahead:
+            return _build(units, share, progress, ahead, local=local or part is not None, mixed=mixed)
     finally:
         progress.stop()
 
@@ -119,13 +133,14 @@ def recipe_of(dataset: str | Path, overrides: Mapping[str, object] | None = None
     return resolve(tree, f"of {store}", Recipe, both_sides(overrides))
 
 
-def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed: bool) -> Summary:
+def _build(units: Units, share: Part, progress: Reporter, ahead: Ahead | None, *, local: bool, mixed: bool) -> Summary:
     """Make what is missing of a share, and close the dataset when all is there. If all is, no engine is loaded."""
-    store, plan, judgement = units.store, units.plan, units.judgement
+    store, judgement = units.store, units.judgement
     there = units.committed()
     torn = units.torn(there)
-    own = share.units(len(units))
-    todo = [number for number in own if number not in there or number in torn]
+    todo = [number for number in share.units(len(units)) if number not in there or number in torn]
+    if not todo and ahead is not None:
+        todo = run_to_end(units.further(ahead, share))
     if judgement.number and (todo or not store.exists(CHECKSUMS)):
         raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
     made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
@@ -133,12 +148,17 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
         anew = {number: store.read(units.paths[number]) for number in todo if number in there}
         for number in anew:
             progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
-        made, deferred, work_s = run_to_end(units.make(todo, anew, progress, share=own, local=local, mixed=mixed))
+        made, deferred, work_s = run_to_end(
+            units.make(todo, anew, progress, share=share, ahead=ahead, local=local, mixed=mixed)
+        )
         # Others may have made theirs meanwhile.
         there = units.committed({**there, **made})
         torn = units.torn(there)
     whole = {number: sidecar for number, sidecar in there.items() if number not in torn}
-    complete = len(whole) == len(units)
+    if ahead is not None:
+        ahead.refuse_broken()
+    plan = units.plan
+    complete = plan.is_whole and len(whole) == len(units)
     if complete and (made or not _is_closed(units)):
         close(judgement, plan, whole, store)
         store.delete(REPORT)  # It was of what the dataset was before.
@@ -150,20 +170,6 @@ def _build(units: Units, share: Part, progress: Reporter, *, local: bool, mixed:
     part = None if share == WHOLE else str(share)
     others = _other_versions(store, judgement.recipe) if complete and not made else None
     return dataclasses.replace(summary, part=part, other_versions=others)
-
-
-def _refuse_to_ask_again(recipe: Recipe, store: Store, share: Part) -> None:
-    """Have one part ask a language model for the texts: every part that plans would pay for all of them.
-
-    Raises:
-        SetupError: this is another part, and there is no whole plan yet.
-    """
-    asks = any(section is not recipe.reword for section in recipe.models())
-    if asks and share.number > 1 and not (store.exists(PLAN) and load_committed(store).is_whole):
-        raise SetupError(
-            f"{store} has no whole plan yet, and planning asks a language model: start part 1/{share.of} first, "
-            f"and the others when that has planned all"
-        )
 
 
 def _is_closed(units: Units) -> bool:
@@ -194,6 +200,7 @@ def _summarise(
     store: Store,
     work_s: float,
 ) -> Summary:
+    missing = [] if plan.is_whole else [f"{len(plan.parts)} of {plan.parts_in_all} parts of the plan are there"]
     totals = totals_of(plan, finished)
     made_hours = sum(sidecar["speech_s"] for sidecar in made.values()) / 3600
     return Summary(
@@ -204,6 +211,7 @@ def _summarise(
         rows_deferred=sum(map(plan.units.size, deferred)),
         work_hours=round(work_s / 3600, 4),
         speech_hours_per_work_hour=round(made_hours / (work_s / 3600), 2) if made else None,
-        deferred=list(dict.fromkeys(deferred.values())),
+        deferred=[*dict.fromkeys(deferred.values()), *missing],
+        whole_plan=plan.is_whole,
         **totals,
     )

@@ -78,8 +78,11 @@ class Bar:
         self.status.start()
 
     def start(self, what: str, total: int, done: int = 0) -> None:
-        """Draw the bar."""
+        """Draw the bar, in the place of an earlier one of the same work."""
         self.status.stop()
+        for task in self.progress.tasks:
+            if task.description == what:
+                self.progress.remove_task(task.id)
         self.task = self.progress.add_task(what, total=total, completed=done, note="")
         self.progress.start()
 

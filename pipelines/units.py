@@ -1,15 +1,17 @@
 """Which units of a dataset are there and whole, and how those that are not are made."""
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anytalk.pipelines.dataset import Judgement, Store, commit
-from anytalk.pipelines.plan import Plan
-from anytalk.pipelines.speech import Assignment, make_units, open_crews, unit_keys
+from anytalk.pipelines.plan import Ahead, Plan, load_committed
+from anytalk.pipelines.speech import Assignment, Crews, make_units, open_crews, unit_keys
 
 from .close import CHECKSUMS
+from .part import WHOLE, Part
 from .progress import Reporter
 
 Sidecars = dict[int, dict[str, Any]]
@@ -26,9 +28,15 @@ class Units:
     """
 
     def __init__(self, store: Store, plan: Plan, judgement: Judgement) -> None:
-        self.store, self.plan, self.judgement = store, plan, judgement
-        key = unit_keys(plan, judgement.recipe, judgement.number)
-        self.paths = [commit.sidecar_path(number, key(number)) for number in range(len(plan.units))]
+        self.store, self.judgement = store, judgement
+        self.paths: list[str] = []
+        self.grow(plan)
+
+    def grow(self, plan: Plan) -> None:
+        """Take the units of a plan that has grown."""
+        self.plan = plan
+        key = unit_keys(plan, self.judgement.recipe, self.judgement.number)
+        self.paths += [commit.sidecar_path(number, key(number)) for number in range(len(self), len(plan.units))]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -40,6 +48,8 @@ class Units:
             SetupError: there are units of something else.
         """
         there = {path for paths in commit.sidecar_paths(self.store).values() for path in paths}
+        if not self.plan.is_whole and there.difference(self.paths):
+            self.grow(load_committed(self.store, self.plan))  # Somebody else has planned more, and made some of it.
         commit.refuse_foreign(self.store, sorted(there.difference(self.paths)), self.judgement.number)
         known = known or {}
         new = [number for number, path in enumerate(self.paths) if path in there and number not in known]
@@ -58,7 +68,8 @@ class Units:
         anew: Mapping[int, bytes | None],
         progress: Reporter,
         *,
-        share: Sequence[int] | None = None,
+        share: Part = WHOLE,
+        ahead: Ahead | None = None,
         local: bool,
         mixed: bool,
     ) -> tuple[Sidecars, dict[int, str], float]:
@@ -69,7 +80,8 @@ class Units:
             anew: those of them that are there, with the bytes of the sidecar, which the unit keeps if its files come
                 out as they were; None for a sidecar that is damaged.
             progress: told of rows as they pass.
-            share: see `make_units`.
+            share: which units this run sees to.
+            ahead: the rest of the plan, whose units are made as it grows.
             local: in this process, else on Ray.
             mixed: see `Assignment`.
 
@@ -87,12 +99,39 @@ class Units:
             self.store.delete(CHECKSUMS)
             for number in anew:
                 self.store.delete(self.paths[number])
-            started = time.monotonic()
-            hours = recipe.resources.hours
-            made, deferred = await make_units(todo, self.plan, crews, progress, hours=hours, share=share)
-            work_s = time.monotonic() - started
+            made, deferred, work_s = await self._make_rounds(todo, crews, progress, share, ahead)
         for number in made.keys() & anew.keys():
             if (before := anew[number]) and json.loads(before)["files"] == made[number]["files"]:
                 self.store.write(self.paths[number], before)
                 made[number] = json.loads(before)
         return made, deferred, work_s
+
+    async def _make_rounds(
+        self, todo: Sequence[int], crews: Crews, progress: Reporter, share: Part, ahead: Ahead | None
+    ) -> tuple[Sidecars, dict[int, str], float]:
+        """Make units, and then those that the plan has more by then, until it is whole; see `make`."""
+        made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
+        limit_h, began = self.judgement.recipe.resources.hours, time.monotonic()
+        while todo:
+            started = time.monotonic()
+            own, spent_s = share.units(len(self)), started - began
+            new, failed = await make_units(todo, self.plan, crews, progress, hours=limit_h, spent_s=spent_s, share=own)
+            made, deferred, work_s = made | new, deferred | failed, work_s + time.monotonic() - started
+            if ahead is None or (failed and not new):
+                break
+            try:
+                async with asyncio.timeout(limit_h and max(0.0, began + limit_h * 3600 - time.monotonic())):
+                    todo = await self.further(ahead, share)
+            except TimeoutError:
+                progress.say(f"stopped: resources.hours ({limit_h:g}) are over")
+                break
+        return made, deferred, work_s
+
+    async def further(self, ahead: Ahead, share: Part) -> list[int]:
+        """Wait until the plan has grown by units of a share; their numbers, or none where no more come."""
+        first = len(self)
+        while (plan := await ahead.grown(self.plan)) is not None:
+            self.grow(plan)
+            if new := [number for number in share.units(len(self)) if number >= first]:
+                return new
+        return []

@@ -1,5 +1,6 @@
 """Phase 1: from a source to a committed plan."""
 
+from .ahead import Ahead
 from .arrange import split_of
 from .clean import in_spoken_form, split_share, text_problem
 from .growing import GrowingPlan, is_planned, load_or_make
@@ -19,6 +20,7 @@ from .voices import answer_voice, question_voices, split_voices, voice_order
 __all__ = [
     "PLAN_SCHEMA",
     "PLAN_SCHEMA_WITH_SPEAKERS",
+    "Ahead",
     "GrowingPlan",
     "Plan",
     "PlannedRow",

@@ -24,12 +24,23 @@ class GrowingPlan:
         store: the dataset.
         progress: who is told how far it is; may be another one for each part.
         answers: where answers of language models are kept; beside the dataset by default.
+
+    Attributes:
+        stopped: whether it was told to.
     """
 
     def __init__(self, recipe: Recipe, store: Store, progress: Reporter, answers: Path | None = None) -> None:
         self.recipe, self.store, self.progress = recipe, store, progress
         self.answers = answers or cache_of(store)
-        self._earlier = Earlier()
+        self.stopped = False
+        self._earlier = Earlier(recipe)
+        self._llm_client: LlmClient | None = None
+
+    def stop(self) -> None:
+        """End what is being asked, from another thread; whoever waits for the next part has `EngineError`."""
+        self.stopped = True
+        if self._llm_client is not None:
+            self._llm_client.stop()
 
     def parts(self) -> Iterator[Plan]:
         """Load what is there, and make what is missing.
@@ -71,9 +82,11 @@ class GrowingPlan:
     def _make(self, number: int, plan: Plan | None) -> None:
         if plan is not None:
             _refuse_other(self.recipe, self.store)
-            self._earlier.grow(plan, repeats=self.recipe.clean.drop_repeats)
-        llm_client = LlmClient(self.answers, self.recipe.seed, self.progress, self.recipe.clean.style_tags)
-        make_part(self.recipe, self.store, number, self._earlier, llm_client, self.progress)
+            self._earlier.grow(plan)
+        self._llm_client = LlmClient(self.answers, self.recipe.seed, self.progress, self.recipe.clean.style_tags)
+        if self.stopped:
+            self._llm_client.stop()
+        make_part(self.recipe, self.store, number, self._earlier, self._llm_client, self.progress)
 
 
 def load_or_make(

@@ -41,7 +41,6 @@ from .clean import Cleaned, clean, reject
 from .earlier import Earlier
 from .gather import Conversations, gather
 from .plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, part_path, row_values
-from .similar import reject_similar
 from .voices import refuse_unheard, refuse_unspoken
 
 CLEANED_ROWS = 512
@@ -88,8 +87,8 @@ def make_part(
         rejects = RowWriter(folder / "rejects.arrow", schema.reject_schema({}), recipe.shards.batch_rows)
         with rejects:
             conversations = _gather(recipe, store, number, llm_client, folder / "pairs.arrow", rejects, progress)
-            for find in (earlier.repeated, functools.partial(reject_similar, earlier=earlier.conversations())):
-                removed = find(conversations, recipe, progress)
+            for find in (earlier.repeated, functools.partial(earlier.similar, progress=progress)):
+                removed = find(conversations)
                 for place, why in removed.items():
                     rejects.extend(reject(pair, *why, pair.source) for pair in conversations[place])
                 conversations = conversations.without(removed)

@@ -4,7 +4,15 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from anytalk.pipelines.dataset import Store
-from anytalk.pipelines.likeness import Document, contaminations, conversations_of, index_of, near_duplicates, spooled
+from anytalk.pipelines.likeness import (
+    Document,
+    EvaluationIndex,
+    contaminations,
+    conversations_of,
+    index_of,
+    near_duplicates,
+    spooled,
+)
 from anytalk.pipelines.progress import Quiet, Reporter, measured
 from anytalk.pipelines.recipe import Decontaminate, Dedup, Recipe
 from anytalk.pipelines.source import Pair
@@ -20,6 +28,7 @@ def reject_similar(
     recipe: Recipe,
     progress: Reporter | None = None,
     earlier: Iterable[Conversation] = (),
+    index: EvaluationIndex | None = None,
 ) -> Removed:
     """Find what a recipe does not want among its conversations.
 
@@ -30,6 +39,7 @@ def reject_similar(
         recipe: `dedup` and `decontaminate` say what is looked for.
         progress: who is told how far it is.
         earlier: conversations that stay in any case; gone through if the recipe wants no near-duplicates.
+        index: of the evaluation sets, where they were read already; see `evaluation_index`.
 
     Raises:
         SetupError: an evaluation set or an earlier dataset is not in order.
@@ -38,17 +48,27 @@ def reject_similar(
     removed: Removed = {}
     progress = progress or Quiet()
     if recipe.decontaminate is not None:
-        removed |= _contaminated(conversations, recipe.decontaminate, recipe, progress)
+        index = evaluation_index(recipe.decontaminate, recipe, progress) if index is None else index
+        removed |= _contaminated(conversations, recipe.decontaminate, index, progress)
     if recipe.dedup is not None:
         progress.phase("comparing conversations", len(conversations))
         removed |= _near_duplicates(conversations, removed, recipe.dedup, earlier)
     return dict(sorted(removed.items()))
 
 
+def evaluation_index(rules: Decontaminate, recipe: Recipe, progress: Reporter) -> EvaluationIndex:
+    """Read the evaluation sets of a recipe.
+
+    Raises:
+        SetupError: one is not in order.
+        EngineError: a remote one broke off.
+    """
+    return index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language), progress)
+
+
 def _contaminated(
-    conversations: Sequence[Conversation], rules: Decontaminate, recipe: Recipe, progress: Reporter
+    conversations: Sequence[Conversation], rules: Decontaminate, index: EvaluationIndex, progress: Reporter
 ) -> Removed:
-    index = index_of(rules, load_normaliser(recipe.clean.normalise, recipe.source.language), progress)
     compared = measured(conversations, "conversations compared", len(conversations), progress)
     documents = ([text for _, text in _forms(turns, rules)] for turns in compared)
     return {

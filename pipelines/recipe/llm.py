@@ -110,6 +110,11 @@ class Llm(LlmSection):
         return max(shares, key=lambda tag: shares[tag])
 
     @property
+    def languages(self) -> set[str]:
+        """All that are asked for."""
+        return set(shares_of(self.ask.languages))
+
+    @property
     def brings_codes(self) -> bool:
         """No: all of it is spoken."""
         return False

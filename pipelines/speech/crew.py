@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from anytalk.pipelines.dataset import StorageError, Store, commit, made_with, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
-from anytalk.pipelines.recipe import Recipe
+from anytalk.pipelines.recipe import Llm, Recipe
 from anytalk.synth.device import resolve
 from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 from anytalk.synth.seed import digest
@@ -111,7 +111,7 @@ class Crew:
         resolve(self.recipe.resources.device)  # first, since a GPU that is not there is missing to all of them
         fingerprints = await fingerprints_of(self.recipe, self.engines)
         if self.recipe.check.listen:
-            await self.engines.call("hearing", "require", sorted(self.plan.languages))
+            await self.engines.call("hearing", "require", sorted(languages_of(self.plan, self.recipe)))
         licences = await self.engines.call("voices", "licences")
         found = made_with.made_with_of(self.recipe, fingerprints, await asyncio.to_thread(instruction_set))
         self._version = await asyncio.to_thread(self._join, found, licences)
@@ -120,6 +120,13 @@ class Crew:
         if self.assignment.judgement and not self.assignment.mixed:
             return made_with.joined(self.store, found)
         return made_with.join(self.store, found, licences, mixed=self.assignment.mixed)
+
+    def _rows(self, number: int) -> list[PlannedRow]:
+        """Rows of a unit; the plan may have grown by it since it was read."""
+        if number >= len(self.plan.units):
+            self._plan = load_committed(self.store, self._plan)
+            vars(self).pop("_key", None)
+        return self.plan.units[number]
 
     @functools.cached_property
     def _key(self) -> Callable[[int], str]:
@@ -161,7 +168,7 @@ class Crew:
 
     async def _make(self, number: int, failed: Mapping[str, str] | None) -> dict[str, Any]:
         self._refuse_full_disk()
-        rows = self.plan.units[number]
+        rows = self._rows(number)
         key = self._key(number)
         if (known := await asyncio.to_thread(commit.sidecar_of, self.store, number, key)) is not None:
             return known  # Somebody else was faster.
@@ -192,7 +199,7 @@ class Crew:
         Raises:
             EnginesFailed: `engines_work` was to be found out, and engines failed on most of the rows.
         """
-        rows = [row for row in self.plan.units[number] if row.id in set(names)]
+        rows = [row for row in self._rows(number) if row.id in set(names)]
         outcome = await self._made(number, rows, self.engines.another(), {})
         if engines_work:
             _refuse_broken_engines(outcome, len(rows))
@@ -327,6 +334,13 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     if recipe.reword is not None:
         prints["reword"] = recipe.reword.fingerprint()
     return prints
+
+
+def languages_of(plan: Plan, recipe: Recipe) -> set[str]:
+    """BCP-47 tags of all rows, also of those that are still to be asked for."""
+    if isinstance(recipe.source, Llm) and not plan.is_whole:
+        return plan.languages | recipe.source.languages
+    return plan.languages
 
 
 def unit_keys(plan: Plan, recipe: Recipe, judgement: int = 0) -> Callable[[int], str]:

@@ -99,6 +99,7 @@ async def make_units(
     progress: Reporter,
     *,
     hours: float | None = None,
+    spent_s: float = 0.0,
     share: Sequence[int] | None = None,
 ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     """Make units, as many at once as the crews take.
@@ -109,6 +110,7 @@ async def make_units(
         crews: who makes them.
         progress: told of rows as they pass.
         hours: wall-clock time after which no further unit is begun; None for no end.
+        spent_s: how much of it has passed.
         share: units that this run sees to, those that are there included; None for the whole plan.
 
     Returns:
@@ -116,7 +118,7 @@ async def make_units(
     """
     run = Run()
     waiting = iter(todo)
-    ends_at = None if hours is None else asyncio.get_running_loop().time() + hours * 3600
+    ends_at = None if hours is None else asyncio.get_running_loop().time() + hours * 3600 - spent_s
 
     def next_units() -> Iterator[int]:
         for number in waiting:

@@ -13,7 +13,7 @@ from anytalk.pipelines.concurrency import LoopRunner, run_to_end
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.recipe import ClusterModel
-from anytalk.synth.errors import MissingExtra, SetupError
+from anytalk.synth.errors import EngineError, MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache
 from anytalk.synth.llm.client import ChatClient
 from anytalk.synth.llm.endpoint import ChatEndpoint, Usage
@@ -37,12 +37,21 @@ class LlmClient:
         self._progress = progress
         self._usage: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
         self._rejected = 0
+        self._stopped = False
+        self._asking: asyncio.Task[Outcome | None] | None = None
 
     def begin(self, what: str, conversations: int) -> None:
         """Tell that so many conversations will be asked for."""
         self._progress.stop()
         self._rejected = 0
         self._progress.start(what, conversations)
+
+    def stop(self) -> None:
+        """End what is being asked, from another thread: whoever reads outcomes has an `EngineError`."""
+        self._stopped = True
+        if (task := self._asking) is not None:
+            with contextlib.suppress(RuntimeError):  # Its loop may have ended.
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     def ask(self, jobs: Iterable[Job], backend: ChatEndpoint | ClusterModel) -> Iterator[Outcome]:
         """Have jobs done.
@@ -55,6 +64,7 @@ class LlmClient:
 
         Raises:
             SetupError: the key is not in the environment, the cache cannot be written, or vLLM is not installed.
+            EngineError: it was stopped.
         """
         with AnswerCache(self.cache) as cache, contextlib.closing(self._done(jobs, backend, cache)) as outcomes:
             for outcome in outcomes:
@@ -77,10 +87,18 @@ class LlmClient:
             self._usage.append((endpoint, client.usage))
             outcomes = run(jobs, client)
             try:
-                while (outcome := runner.run(_next(outcomes))) is not None:
+                while (outcome := runner.run(self._next(outcomes))) is not None:
                     yield outcome
+            except asyncio.CancelledError:
+                raise EngineError("asking was stopped") from None
             finally:
                 runner.run(_close(outcomes))
+
+    async def _next(self, outcomes: AsyncGenerator[Outcome, None]) -> Outcome | None:
+        self._asking = asyncio.current_task()
+        if self._stopped:  # Whoever stops looks for the task after that.
+            raise asyncio.CancelledError
+        return await anext(outcomes, None)
 
     def _on_cluster(
         self, jobs: Iterable[Job], model: ClusterModel, cache: AnswerCache
@@ -114,10 +132,6 @@ class LlmClient:
 
     def _tokens(self) -> int:
         return sum(usage.prompt_tokens + usage.completion_tokens for _, usage in self._usage)
-
-
-async def _next(outcomes: AsyncGenerator[Outcome, None]) -> Outcome | None:
-    return await anext(outcomes, None)
 
 
 async def _close(outcomes: AsyncGenerator[Outcome, None]) -> None:
