@@ -9,7 +9,7 @@ streams, (text + the sum of seven audio losses) / 8. A stream without any label 
 mean, so a text-only stage minimises the text loss itself and not an eighth of it.
 
 Shapes: B = batch, K = streams (codec layers, then text), L = codec layers, T = positions, D = width, N = labelled
-positions, V = vocabulary of one stream, H = heads.
+positions, V = vocabulary of one stream, H = heads, R = rows of all heads.
 """
 
 from dataclasses import dataclass
@@ -78,14 +78,14 @@ class StreamLoss(nn.Module):
         if audio:
             assert hidden.audio is not None
             states_ND, labels_NL = _labelled(hidden.audio, labels_BKT[:, :layers])
-            weight_LVD = model.audio_head.weight.unflatten(0, (layers, -1))
-            sums_K = sums_K + functional.pad(linear_cross_entropy(states_ND, weight_LVD, labels_NL, self.chunk), (0, 1))
+            sums_L = linear_cross_entropy(states_ND, model.audio_head.weight, labels_NL, self.chunk)
+            sums_K = sums_K + functional.pad(sums_L, (0, 1))
         return sums_K + self._untouched(features)
 
     def _text_sums(self, states_ND: Tensor, labels_N1: Tensor) -> Tensor:
         weight_VD = self.model.linear_text_head
         if weight_VD is not None:
-            return linear_cross_entropy(states_ND, weight_VD[None], labels_N1, self.chunk)
+            return linear_cross_entropy(states_ND, weight_VD, labels_N1, self.chunk)
         if not self.chunk or len(states_ND) <= self.chunk:
             return _sum_over_text_head(self.model, states_ND, labels_N1)
         # Such a head's logits are computed again in the backward pass.
@@ -142,7 +142,7 @@ def weighted_mean(sums_K: Tensor, counts_K: Tensor, weights_K: Tensor | None = N
     return (shares_K * sums_K / counts_K.clamp(min=1).to(sums_K)).sum()
 
 
-def linear_cross_entropy(states_ND: Tensor, weight_HVD: Tensor, labels_NH: Tensor, chunk: int = 0) -> Tensor:
+def linear_cross_entropy(states_ND: Tensor, weight_RD: Tensor, labels_NH: Tensor, chunk: int = 0) -> Tensor:
     """Sum the cross-entropy of each head over its labels; the logits never exist all at once.
 
     The gradients are computed in the forward pass, while the logits of some positions under one head are at hand, as
@@ -152,7 +152,7 @@ def linear_cross_entropy(states_ND: Tensor, weight_HVD: Tensor, labels_NH: Tenso
 
     Args:
         states_ND: what the heads read; under autocast both factors are cast as a linear layer casts them.
-        weight_HVD: the heads' rows.
+        weight_RD: the rows of all heads, one head's after another's; all have as many.
         labels_NH: int64, `IGNORE` where nothing is learned.
         chunk: positions whose logits under one head exist at once; 0 for all.
 
@@ -161,8 +161,9 @@ def linear_cross_entropy(states_ND: Tensor, weight_HVD: Tensor, labels_NH: Tenso
     """
     device = states_ND.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states_ND.dtype
+    # The weight goes in as it is: a gradient that is no view takes another one of the same table in place.
     sums_H: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        states_ND.to(dtype), weight_HVD.to(dtype), labels_NH, chunk or len(states_ND), torch.is_grad_enabled()
+        states_ND.to(dtype), weight_RD, labels_NH, chunk or len(states_ND), torch.is_grad_enabled()
     )
     return sums_H
 
@@ -170,14 +171,15 @@ def linear_cross_entropy(states_ND: Tensor, weight_HVD: Tensor, labels_NH: Tenso
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states_ND: Tensor, weight_HVD: Tensor, labels_NH: Tensor, chunk: int, differentiated: bool
+        ctx: Any, states_ND: Tensor, weight_RD: Tensor, labels_NH: Tensor, chunk: int, differentiated: bool
     ) -> Tensor:
         """Sum, and keep the gradient of each head's sum."""
         of_states, of_weight = (needed and differentiated for needed in ctx.needs_input_grad[:2])
-        heads, N = len(weight_HVD), len(states_ND)
+        (N, _), heads = states_ND.shape, labels_NH.shape[1]
+        weight_HVD = weight_RD.to(states_ND.dtype).unflatten(0, (heads, -1))
         sums_H = states_ND.new_zeros(heads, dtype=torch.float32)
         by_states_HND = states_ND.new_empty(heads, *states_ND.shape) if of_states else None
-        by_weight_HVD = torch.zeros_like(weight_HVD, dtype=torch.float32) if of_weight else None
+        by_weight_RD = torch.empty_like(weight_RD, dtype=torch.float32) if of_weight else None
         with torch.autocast(states_ND.device.type, enabled=False):
             for head in range(heads):
                 for first in range(0, N, chunk):
@@ -185,24 +187,35 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     loss, gradient_NV = _loss_and_gradient(states_ND[at] @ weight_HVD[head].T, labels_NH[at, head])
                     sums_H[head] += loss
                     if by_states_HND is not None:
-                        by_states_HND[head, at] = gradient_NV @ weight_HVD[head]
-                    if by_weight_HVD is not None:
-                        by_weight_HVD[head] += gradient_NV.T @ states_ND[at]
-        ctx.save_for_backward(by_states_HND, by_weight_HVD)
-        ctx.weight_dtype = weight_HVD.dtype
+                        torch.mm(gradient_NV, weight_HVD[head], out=by_states_HND[head, at])
+                    if by_weight_RD is not None:
+                        rows_VD = by_weight_RD.unflatten(0, (heads, -1))[head]
+                        _add_product(rows_VD, gradient_NV.T, states_ND[at], fresh=first == 0)
+        ctx.save_for_backward(by_states_HND, by_weight_RD)
+        ctx.weight_dtype = weight_RD.dtype
         return sums_H
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_H: Tensor) -> tuple[Tensor | None, ...]:
-        """Weigh the heads."""
-        by_states_HND, by_weight_HVD = ctx.saved_tensors
-        states_ND = weight_HVD = None
+        """Weigh the heads; the weight's gradient, which may be as large as a text table, in its place."""
+        by_states_HND, by_weight_RD = ctx.saved_tensors
+        states_ND = weight_RD = None
         if by_states_HND is not None:
             states_ND = torch.einsum("h,hnd->nd", grad_H.to(by_states_HND), by_states_HND)
-        if by_weight_HVD is not None:
-            weight_HVD = (by_weight_HVD * grad_H[:, None, None]).to(ctx.weight_dtype)
-        return states_ND, weight_HVD, None, None, None
+        if by_weight_RD is not None:
+            by_weight_RD.unflatten(0, (len(grad_H), -1)).mul_(grad_H[:, None, None])
+            weight_RD = by_weight_RD.to(ctx.weight_dtype)
+        return states_ND, weight_RD, None, None, None
+
+
+def _add_product(sum_VD: Tensor, a_VN: Tensor, b_ND: Tensor, *, fresh: bool) -> None:
+    """Add a matrix product to a sum, or begin the sum with it."""
+    if sum_VD.dtype != b_ND.dtype:
+        product_VD = a_VN @ b_ND
+        sum_VD.copy_(product_VD) if fresh else sum_VD.add_(product_VD)
+    else:
+        torch.mm(a_VN, b_ND, out=sum_VD) if fresh else sum_VD.addmm_(a_VN, b_ND)
 
 
 def _loss_and_gradient(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:

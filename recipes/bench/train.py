@@ -33,6 +33,7 @@ from anytalk.recipes.device import Device
 from anytalk.recipes.train import ProcessGroup, StageTrainer, TrainingRecipe, TrainingState, matmul_rate
 from anytalk.synth.device import torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
+from anytalk.synth.memory import keep_freed_memory
 from anytalk.synth.threads import torch_threads
 
 from .figures import Clock, Figures, clock_of, compared, describe, figures, in_turns, matmul_flops_per_s
@@ -73,6 +74,7 @@ def bench(
     Raises:
         SetupError: the dataset is none, no row of it suits the task, or the device cannot be had.
     """
+    keep_freed_memory()  # as a run does; the plain loop gets what it saves as well
     on = torch_device(device)
     precision = dtype or usual_precision(on)
     tokenizer, rows = open_rows(dataset, layout)

@@ -115,9 +115,9 @@ def test_heads_see_labelled_positions_only(monkeypatch):
     streams, labels, features = batch(ALL)
     seen = []
 
-    def counted(states_ND, weight_HVD, labels_NH, chunk):
-        seen.append((len(weight_HVD), len(states_ND)))
-        return linear_cross_entropy(states_ND, weight_HVD, labels_NH, chunk)
+    def counted(states_ND, weight_RD, labels_NH, chunk):
+        seen.append((labels_NH.shape[1], len(states_ND)))
+        return linear_cross_entropy(states_ND, weight_RD, labels_NH, chunk)
 
     monkeypatch.setattr(loss, "linear_cross_entropy", counted)
     StreamLoss(network)(streams, labels, features)
@@ -166,7 +166,7 @@ def test_sums_and_gradients_equal_those_of_a_product(chunk):
     states_ND, weight_HVD, labels_NH = given()
     expected = product(states_ND, weight_HVD, labels_NH)
     by_hand = torch.autograd.grad((expected * weights_H).sum(), (states_ND, weight_HVD))
-    sums = linear_cross_entropy(states_ND, weight_HVD, labels_NH, chunk)
+    sums = linear_cross_entropy(states_ND, weight_HVD.flatten(0, 1), labels_NH, chunk)
     torch.testing.assert_close(sums, expected)
     assert sums[2] == 0
     found = torch.autograd.grad((sums * weights_H).sum(), (states_ND, weight_HVD))
@@ -177,7 +177,7 @@ def test_sums_and_gradients_equal_those_of_a_product(chunk):
 def test_bfloat16_is_that_of_autocast(chunk):
     states_ND, weight_HVD, labels_NH = given()
     with torch.autocast("cpu", torch.bfloat16):
-        expected, sums = product(*given()), linear_cross_entropy(states_ND, weight_HVD, labels_NH, chunk)
+        expected, sums = product(*given()), linear_cross_entropy(states_ND, weight_HVD.flatten(0, 1), labels_NH, chunk)
     assert sums.dtype == torch.float32
     torch.testing.assert_close(sums, expected, rtol=2e-3, atol=0.0)
     sums.sum().backward()
@@ -190,17 +190,17 @@ def test_bfloat16_is_that_of_autocast(chunk):
 
 def test_what_is_frozen_gets_no_gradient():
     states_ND, weight_HVD, labels_NH = given()
-    linear_cross_entropy(states_ND, weight_HVD.detach(), labels_NH).sum().backward()
+    linear_cross_entropy(states_ND, weight_HVD.detach().flatten(0, 1), labels_NH).sum().backward()
     assert states_ND.grad is not None
     states_ND.grad = None
-    linear_cross_entropy(states_ND.detach(), weight_HVD, labels_NH).sum().backward()
+    linear_cross_entropy(states_ND.detach(), weight_HVD.flatten(0, 1), labels_NH).sum().backward()
     assert weight_HVD.grad is not None
     assert states_ND.grad is None
     with torch.no_grad():
-        assert not linear_cross_entropy(states_ND, weight_HVD, labels_NH).requires_grad
+        assert not linear_cross_entropy(states_ND, weight_HVD.flatten(0, 1), labels_NH).requires_grad
 
 
 def test_large_logits_do_not_overflow():
     states_ND, weight_HVD, labels_NH = given()
-    sums = linear_cross_entropy(states_ND * 1e4, weight_HVD, labels_NH)
+    sums = linear_cross_entropy(states_ND * 1e4, weight_HVD.flatten(0, 1), labels_NH)
     torch.testing.assert_close(sums, product(states_ND * 1e4, weight_HVD, labels_NH))
