@@ -15,6 +15,7 @@ Shapes: B = batch, K = streams, T = positions.
 import gc
 import json
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from .logs import Log, MetricsLog, note
 from .order import with_steps
 from .recipe import TrainingRecipe
 from .speed import matmul_rate, with_precision
-from .stage import StageTrainer
+from .stage import Begun, StageTrainer
 from .start import codebook_size
 from .workers import ProcessGroup
 
@@ -81,14 +82,18 @@ def run_worker(
             with StageTrainer(recipe, run, at, group, rows, held_out, tokenizer) as current:
                 for line in current.notes():
                     progress.say(line)
+                begun: deque[Begun] = deque()
                 while at.stage_step < current.stage.steps:
-                    metrics = current.step(at, peak)
+                    begun.append(current.begin(at))
                     at = replace(at, step=at.step + 1, stage_step=at.stage_step + 1, loader=current.loader.state_dict())
-                    if log:
-                        log.write(metrics)
-                    totals.add(metrics)
-                    progress.advance(1, note(metrics))
-                    if at.step % recipe.checkpoint.every == 0 or at.stage_step == current.stage.steps:
+                    saves = at.step % recipe.checkpoint.every == 0 or at.stage_step == current.stage.steps
+                    while len(begun) > (current.reads_late and not saves):
+                        metrics = current.finish(begun.popleft(), peak)
+                        if log:
+                            log.write(metrics)
+                        totals.add(metrics)
+                        progress.advance(1, note(metrics))
+                    if saves:
                         at, evaluation = current.evaluate_and_save(at)
                         totals.validation_loss = evaluation.get("validation_loss", totals.validation_loss)
                         if log and evaluation:

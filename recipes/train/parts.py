@@ -14,7 +14,7 @@ Why `new_text_rows` exists, and how it keeps the other rows: docs/decisions/0004
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -171,7 +171,34 @@ def load_optimiser_state(
             optimiser.state[x][field] = value.to(x.device)
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter], clip: float) -> float:
-    """Clip the gradients to a norm and give the norm that they had."""
-    norm = nn.utils.clip_grad_norm_(list(parameters), clip)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+def clipped_step(
+    optimiser: torch.optim.AdamW, parameters: Collection[nn.Parameter], clip: float, loss: Tensor
+) -> Tensor:
+    """Clip the gradients and update the weights; leave all as it is where the loss or a gradient is no finite number.
+
+    Both are decided where the gradients are, so that nobody waits for a GPU: a fused AdamW takes what to divide
+    gradients by, and whether to do nothing, from tensors, as `torch.amp.GradScaler` gives them.
+
+    Args:
+        optimiser: of the parameters.
+        parameters: those with gradients.
+        clip: largest norm of all gradients together.
+        loss: a scalar on their device.
+
+    Returns:
+        The norm before clipping, a scalar on their device.
+    """
+    norm = nn.utils.get_total_norm([x.grad for x in parameters if x.grad is not None])
+    norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).to(loss.device)
+    unsound = ~(loss.isfinite() & norm.isfinite())
+    divisor = (norm / clip).clamp(min=1.0)
+    if optimiser.defaults["fused"]:
+        optimiser.grad_scale, optimiser.found_inf = divisor, unsound.float()  # type: ignore[attr-defined]
+        optimiser.step()
+        del optimiser.grad_scale, optimiser.found_inf  # type: ignore[attr-defined]
+    elif not unsound:
+        for x in parameters:
+            if x.grad is not None:
+                x.grad.div_(divisor)
+        optimiser.step()
+    return norm

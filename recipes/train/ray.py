@@ -27,8 +27,10 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, logs: Sequence
     """
     import ray
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
+
+    from .workers import GPU_BACKENDS
 
     started_here = not ray.is_initialized()
     if started_here:
@@ -50,6 +52,7 @@ def train_on_ray(recipe: TrainingRecipe, run: Path, workers: int, logs: Sequence
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"recipe": recipe.model_dump(mode="json"), "run": str(run), "logs": [*logs]},
+            torch_config=TorchConfig(backend=GPU_BACKENDS if gpus else "gloo"),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0),
             run_config=RunConfig(name="ray", storage_path=str(run)),
         )

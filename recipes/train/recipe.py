@@ -250,7 +250,7 @@ class Optim(Section):
         description="share of answer positions whose own codes are not read",
     )
     activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
-    compile: bool = Field(False, description="torch.compile each block")
+    compile: bool | None = Field(None, description="torch.compile each block; null: on a GPU that Triton knows")
     sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")
 
 

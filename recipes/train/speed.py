@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.utils._triton import has_triton
 
 from anytalk.model import MiniOmni
 
@@ -38,6 +39,16 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
         return False
     able: Mapping[str, Any] = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def compiles(wanted: bool | None, device: torch.device) -> bool:
+    """Say whether blocks are compiled, where a recipe leaves that to the device: on a GPU that Triton knows.
+
+    On a processor it may pay as well, but takes a C++ compiler and, each time, a minute.
+    """
+    if wanted is not None:
+        return wanted
+    return device.type == "cuda" and has_triton()
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.2) -> float:

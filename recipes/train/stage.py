@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -25,18 +25,37 @@ from anytalk.synth.wording import quantity
 
 from . import checkpoint
 from .checkpoint import TrainingState
-from .logs import by_stream
+from .logs import LateNumbers, by_stream
 from .lora import add_lora
 from .order import shares_of, stage_loader
-from .parts import choose, drop_codes, gradient_norm, learning_rate, make_optimiser
+from .parts import choose, clipped_step, drop_codes, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
-from .speed import StepCost
+from .speed import StepCost, compiles
 from .start import start_model
-from .workers import ProcessGroup, blocks, shard
+from .workers import GradientSums, ProcessGroup, blocks, shard
 
 
 class TrainingStopped(AnyTalkError):
     """Training cannot go on: the loss is no number, or memory ran out. The last checkpoint is whole."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A step that a device was given, and what can be told of it before it is done."""
+
+    at: TrainingState
+    place: Mapping[str, Any]
+    """Of the loader, before."""
+    samples: str
+    rate: float
+    counts: list[float]
+    """Labels of each stream."""
+    sizes: Mapping[str, float]
+    numbers: LateNumbers
+    """Loss, gradient's norm, and the summed loss of each stream."""
+    started: float
+    loaded: float
+    given: float
 
 
 class StageTrainer:
@@ -74,10 +93,15 @@ class StageTrainer:
         self.loss = StreamLoss(self.model, recipe.optim.loss_chunk)
         self.trainable = choose(self.model, self.stage)
         self.cost = StepCost(self.model, audio=self.audio)
+        self.sharded = recipe.optim.sharding == "fsdp" and group.world_size > 1
         self._apply_options()
         self.weights_K = self._stream_weights()
         self.skipped = 0  # steps in a row
+        self.reads_late = group.device.type != "cpu"
+        """Whether a step's figures are best asked for when the device has been given the next one."""
+        self._ended = 0.0
         self.optimiser = make_optimiser(self.model, self.trainable, recipe.optim)
+        self.sums = None if self.sharded else GradientSums([*self.trainable.named.values()], group)
         if folder and at.stage_step:
             checkpoint.load_optimiser(folder, self.optimiser, self.trainable.named)
             assert at.loader is not None
@@ -128,10 +152,10 @@ class StageTrainer:
             # By hand: transformers renames its switch between versions, and wants token embeddings in each stack.
             for block in blocks(self.model):
                 block.forward = partial(recompute, block.forward, use_reentrant=False)
-        if optim.compile:
+        if compiles(optim.compile, self.group.device):
             for block in blocks(self.model):
                 block.compile(dynamic=True)
-        if optim.sharding == "fsdp" and self.group.world_size > 1:
+        if self.sharded:
             shard(self.loss, self.group, optim.precision == "bfloat16")
             self.trainable = choose(self.model, self.stage)  # sharding replaces the parameters
 
@@ -147,67 +171,91 @@ class StageTrainer:
     # Steps
 
     def step(self, at: TrainingState, peak: float) -> dict[str, Any]:
-        """Do one update of the weights.
+        """Do one update of the weights; see `begin` and `finish`."""
+        return self.finish(self.begin(at), peak)
+
+    def begin(self, at: TrainingState) -> Begun:
+        """Give the device one update of the weights; on a CPU it is done then.
 
         Args:
             at: where the run is.
+        """
+        started = time.perf_counter()
+        torch.manual_seed(derive_seed(self.recipe.seed, "step", at.step, self.group.rank) % 2**63)
+        place = self.loader.state_dict()
+        step = self.loader.take()
+        loaded = time.perf_counter()
+        counts, sizes = self._sizes(step.batches)
+        counts_K = torch.tensor(counts, device=self.group.device)
+        rate = learning_rate(self.stage, at.stage_step)
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = rate
+        with self._memory_explained(step.batches):
+            sums_K = self.group.sum(self._gradients(step.batches, counts_K))
+            loss = weighted_mean(sums_K, counts_K, self.weights_K)
+            norm = clipped_step(self.optimiser, self.trainable.named.values(), self.recipe.optim.clip, loss)
+            self.optimiser.zero_grad(set_to_none=True)
+        numbers = LateNumbers(torch.cat([torch.stack([loss, norm]), sums_K]))
+        given = time.perf_counter()
+        return Begun(at, place, step.samples, rate, counts, sizes, numbers, started, loaded, given)
+
+    def _gradients(self, batches: list[Batch], counts_K: Tensor) -> Tensor:
+        """Compute the gradients of a step, added up over all workers; give this worker's summed loss of each stream."""
+        sums_K = torch.zeros_like(self.weights_K)
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            batch_K = self._sums(batch)
+            objective = weighted_mean(batch_K, counts_K, self.weights_K)
+            # Gradients of all batches are added up over the workers with the last one's.
+            if self.sums is None:
+                cast(FSDPModule, self.loss).set_requires_gradient_sync(is_last)
+                objective = objective * self.group.world_size  # FSDP averages; the loss is a mean over all already.
+            elif is_last:
+                self.sums.begin()
+            objective.backward()
+            sums_K += batch_K.detach()
+        if self.sums is not None:
+            self.sums.finish()
+        self.trainable.keep_new_rows()
+        return sums_K
+
+    def finish(self, begun: Begun, peak: float) -> dict[str, Any]:
+        """Wait for a step, and tell of it; steps are finished in the order in which they were begun.
+
+        Args:
+            begun: the step.
             peak: FLOP/s that one worker's device can do.
 
         Returns:
             What metrics.jsonl says about it.
-        """
-        started = time.perf_counter()
-        torch.manual_seed(derive_seed(self.recipe.seed, "step", at.step, self.group.rank) % 2**63)
-        before = self.loader.state_dict()
-        step = self.loader.take()
-        loaded = time.perf_counter()
-        counts_K, sizes = self._sizes(step.batches)
-        rate = learning_rate(self.stage, at.stage_step)
-        for settings in self.optimiser.param_groups:
-            settings["lr"] = rate
 
-        sums_K = torch.zeros_like(self.weights_K)
-        sharded = self.recipe.optim.sharding == "fsdp" and self.group.world_size > 1
-        with self._memory_explained(step.batches):
-            for index, batch in enumerate(step.batches):
-                if sharded:
-                    # Gradients of all batches are reduced with the last one's.
-                    cast(FSDPModule, self.loss).set_requires_gradient_sync(index == len(step.batches) - 1)
-                batch_K = self._sums(batch)
-                objective = weighted_mean(batch_K, counts_K, self.weights_K)
-                # FSDP averages gradients over workers; the loss is a mean over all of them already.
-                (objective * self.group.world_size if sharded else objective).backward()
-                sums_K += batch_K.detach()
-            sums_K = self.group.sum(sums_K)
-            if not sharded:
-                self.group.sum_gradients(self.trainable.named.values())
-            self.trainable.keep_new_rows()
-            norm = gradient_norm(self.trainable.named.values(), self.recipe.optim.clip)
-            loss = float(weighted_mean(sums_K, counts_K, self.weights_K))
-            finite = math.isfinite(loss) and math.isfinite(norm)
-            if finite:
-                self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+        Raises:
+            TrainingStopped: too many steps in a row were skipped.
+        """
+        loss, norm, *sums = begun.numbers.read()
+        ended = time.perf_counter() if self.reads_late else begun.given
+        seconds = ended - max(begun.started, self._ended)
+        self._ended = ended
         # All workers see the same sums, so all of them skip the same steps.
+        finite = math.isfinite(loss) and math.isfinite(norm)
         self.skipped = 0 if finite else self.skipped + 1
         if not finite:
-            self._report(at, before, loss, norm, sums_K / counts_K)
-
-        ended = time.perf_counter()
+            self._report(begun, loss, norm, sums)
+        sizes = begun.sizes
         flops = self.cost.flops(sizes["positions"], sizes["squares"], sizes["features"], sizes["text"], sizes["audio"])
         return {
-            "step": at.step + 1,
+            "step": begun.at.step + 1,
             "stage": self.stage.name,
             # JSON knows no NaN; the report of a skipped step has the figures.
-            **({"loss": loss, **by_stream(sums_K, counts_K), "gradient_norm": norm} if finite else {"skipped": 1}),
-            "learning_rate": rate,
-            "samples": step.samples,
+            **({"loss": loss, **by_stream(sums, begun.counts), "gradient_norm": norm} if finite else {"skipped": 1}),
+            "learning_rate": begun.rate,
+            "samples": begun.samples,
             "positions": int(sizes["positions"]),
             "padding": round(1.0 - sizes["positions"] / sizes["padded"], 4),
-            "seconds": round(ended - started, 4),
-            "loading_s": round(loaded - started, 4),
-            "positions_per_s": round(sizes["positions"] / (ended - started), 1),
-            "share_of_peak": round(flops / (ended - started) / (peak * self.group.world_size), 4),
+            "seconds": round(seconds, 4),
+            "loading_s": round(begun.loaded - begun.started, 4),
+            "positions_per_s": round(sizes["positions"] / seconds, 1),
+            "share_of_peak": round(flops / seconds / (peak * self.group.world_size), 4),
         }
 
     def _sums(self, batch: Batch) -> Tensor:
@@ -230,8 +278,8 @@ class StageTrainer:
             )
         return sums_K
 
-    def _sizes(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
-        """Labels of each stream in the whole step, and what else is counted over all workers."""
+    def _sizes(self, batches: list[Batch]) -> tuple[list[float], dict[str, float]]:
+        """Count each stream's labels in the whole step, and what else is counted over all workers."""
         stack, layers = self.model.config.stack, self.model.layout.layers
         counts_K = torch.stack([label_counts(batch.labels) for batch in batches]).sum(0)
         features = sum(adapter_positions(len(x), stack) for b in batches for entry in b.features for _, x in entry)
@@ -242,9 +290,8 @@ class StageTrainer:
             "features": features,
         }
         summed = self.group.sum(torch.tensor([*counts_K.tolist(), *own.values()], dtype=torch.float64))
-        counts_K = summed[: layers + 1].to(self.group.device)
-        sizes = dict(zip(own, summed[layers + 1 :].tolist(), strict=True))
-        return counts_K, sizes | {"text": float(counts_K[layers]), "audio": float(counts_K[0])}
+        counts, others = summed.tolist()[: layers + 1], summed.tolist()[layers + 1 :]
+        return counts, dict(zip(own, others, strict=True)) | {"text": counts[layers], "audio": counts[0]}
 
     @contextmanager
     def _memory_explained(self, batches: list[Batch]) -> Iterator[None]:
@@ -261,17 +308,20 @@ class StageTrainer:
                 f"{self.recipe.loader.positions}), or set optim.loss_chunk 1024 or optim.activation_checkpointing true"
             ) from error
 
-    def _report(self, at: TrainingState, place: Mapping[str, Any], loss: float, norm: float, losses_K: Tensor) -> None:
+    def _report(self, begun: Begun, loss: float, norm: float, sums: list[float]) -> None:
         """Save what a skipped step held, and stop after too many in a row."""
-        path = self.run / f"skipped-{at.step + 1:08d}.json"
+        number = begun.at.step + 1
+        path = self.run / f"skipped-{number:08d}.json"
         if self.group.is_main:
             report = {
-                "step": at.step + 1,
+                "step": number,
                 "stage": self.stage.name,
                 "loss": str(loss),
                 "gradient_norm": str(norm),
-                "losses": [str(value) for value in losses_K.tolist()],
-                "batches": self.loader.row_ids(place),
+                "losses": [
+                    str(total / count if count else math.nan) for total, count in zip(sums, begun.counts, strict=True)
+                ],
+                "batches": self.loader.row_ids(begun.place),
             }
             path.write_text(json.dumps(report, indent=2) + "\n")
         if self.skipped <= self.recipe.optim.skip:
@@ -279,7 +329,7 @@ class StageTrainer:
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
         in_a_row = f", after {quantity(self.skipped - 1, 'skipped step')}" if self.skipped > 1 else ""
         raise TrainingStopped(
-            f"{what} at step {at.step + 1}, stage {self.stage.name}{in_a_row}; its rows are in {path}, "
+            f"{what} at step {number}, stage {self.stage.name}{in_a_row}; its rows are in {path}, "
             "no weight was changed; a lower learning_rate may help (--set ... --allow-change), or dropping those rows"
         )
 
@@ -303,7 +353,7 @@ class StageTrainer:
                 counts_K += label_counts(batch.labels).to(counts_K)
         self.model.train()
         sums_K, counts_K = self.group.sum(sums_K), self.group.sum(counts_K)
-        losses = by_stream(sums_K, counts_K)
+        losses = by_stream(sums_K.tolist(), counts_K.tolist())
         total = float(weighted_mean(sums_K, counts_K, self.weights_K))
         return {"validation_loss": total, **{f"validation_{key}": value for key, value in losses.items()}}
 

@@ -1,10 +1,10 @@
 """The workers of a run: one process alone, or several that torch.distributed joined."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,12 @@ from torch.distributed.tensor import DTensor
 from anytalk.model import MiniOmni, StreamLoss
 from anytalk.synth.errors import AnyTalkError, SetupError
 from anytalk.synth.wording import quantity
+
+GPU_BACKENDS = "cpu:gloo,cuda:nccl"
+"""Of torch.distributed: counts that lie on the host are added up there, and no GPU is waited for."""
+
+BUCKET_BYTES = 25 << 20
+"""Of gradients that are sent together; as in DistributedDataParallel."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class ProcessGroup:
                 raise SetupError(f"torchrun started {here} processes on a machine with {quantity(gpus, 'GPU')}")
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if gpus else "gloo")
+        dist.init_process_group(GPU_BACKENDS if gpus else "gloo")
         try:
             yield cls.current(device)
         finally:
@@ -77,30 +83,92 @@ class ProcessGroup:
         return self.rank == 0
 
     def sum(self, x: Tensor) -> Tensor:
-        """Add up a small tensor over all workers; every one of them gets the sum."""
+        """Add up a small tensor over all workers, where it lies; every one of them gets the sum."""
         if self.world_size == 1:
             return x
-        x = x.to(self.device)
+        if x.device.type not in dist.get_backend_config():
+            x = x.to(self.device)
         dist.all_reduce(x)
         return x
-
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up gradients over all workers.
-
-        By hand, after the last batch of a step: batches differ in which parts they use, and stages in what they train,
-        which DistributedDataParallel has to be told and rebuilt for. The price is that nothing overlaps the backward
-        pass.
-        """
-        if self.world_size > 1:
-            pending = [dist.all_reduce(x.grad, async_op=True) for x in parameters if x.grad is not None]
-            for work in pending:
-                assert work is not None
-                work.wait()
 
     def wait(self) -> None:
         """Wait for all workers."""
         if self.world_size > 1:
             dist.barrier()
+
+
+class GradientSums:
+    """Adds gradients up over all workers, in buckets, while the backward pass still computes others.
+
+    DistributedDataParallel does so as well, but has to be told which parameters a batch uses, and batches differ in
+    that. Here a bucket whose gradients do not all come in a step's last backward pass is sent after it. All workers
+    send the buckets in one order, and a gradient that one of them lacks all of them lack: see `StreamLoss`.
+
+    Args:
+        parameters: what learns, in the order of the model, so that the last gradients come first.
+        group: the workers.
+        bucket_bytes: a bucket is full with so many; a larger parameter has one of its own.
+    """
+
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], group: ProcessGroup, bucket_bytes: int = BUCKET_BYTES
+    ) -> None:
+        self._buckets: list[list[nn.Parameter]] = []
+        self._bucket_of: dict[int, int] = {}
+        self._missing: list[int] = []
+        self._sent: list[_Sent] = []
+        self._armed = False
+        if group.world_size == 1:
+            return
+        room = 0
+        for x in reversed(parameters):
+            if x.nbytes > room:
+                self._buckets.append([])
+                room = max(bucket_bytes, x.nbytes)
+            room -= x.nbytes
+            self._buckets[-1].append(x)
+            self._bucket_of[id(x)] = len(self._buckets) - 1
+            x.register_post_accumulate_grad_hook(self._came)
+
+    def begin(self) -> None:
+        """Send from now on what comes: the next backward pass is the last of its step."""
+        self._missing = [len(bucket) for bucket in self._buckets]
+        self._armed = True
+
+    def _came(self, x: Tensor) -> None:
+        """Take note of a gradient."""
+        if self._armed:
+            self._missing[self._bucket_of[id(x)]] -= 1
+            while len(self._sent) < len(self._buckets) and not self._missing[len(self._sent)]:
+                self._send()
+
+    def _send(self) -> None:
+        """Send the next bucket."""
+        gradients = [x.grad for x in self._buckets[len(self._sent)] if x.grad is not None]
+        if not gradients:
+            self._sent.append(_Sent(None, torch.zeros(0), []))
+            return
+        joined = torch.cat([grad.flatten() for grad in gradients])
+        self._sent.append(_Sent(dist.all_reduce(joined, async_op=True), joined, gradients))
+
+    def finish(self) -> None:
+        """Send what is left, and put the sums in the gradients' place."""
+        self._armed = False
+        while len(self._sent) < len(self._buckets):
+            self._send()
+        for work, joined, gradients in self._sent:
+            if work is not None:
+                work.wait()
+                sums = joined.split([grad.numel() for grad in gradients])
+                for grad, total in zip(gradients, sums, strict=True):
+                    grad.copy_(total.view_as(grad))
+        self._sent.clear()
+
+
+class _Sent(NamedTuple):
+    work: dist.Work | None
+    joined: Tensor
+    gradients: list[Tensor]
 
 
 def shard(loss: StreamLoss, group: ProcessGroup, bfloat16: bool) -> None:

@@ -44,6 +44,14 @@ def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def without_times(lines):
+    """What must be the same in two runs; seconds may differ."""
+    timed = {"seconds", "loading_s", "positions_per_s", "share_of_peak"}
+    return [{key: value for key, value in line.items() if key not in timed} for line in lines]
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
 WORKER = """
 import sys, torch
 import torch.distributed as dist

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from .watcher import Log, Watcher, watch
 
 METRICS = "metrics.jsonl"
@@ -53,10 +51,10 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text().split("\n")[:-1] if line]
 
 
-def by_stream(sums_K: Tensor, counts_K: Tensor) -> dict[str, float]:
+def by_stream(sums: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
     """Mean loss of each stream that has labels: `text`, `audio_0`, ..."""
-    streams = [f"audio_{layer}" for layer in range(len(sums_K) - 1)] + ["text"]
-    pairs = zip(streams, sums_K.tolist(), counts_K.tolist(), strict=True)
+    streams = [f"audio_{layer}" for layer in range(len(sums) - 1)] + ["text"]
+    pairs = zip(streams, sums, counts, strict=True)
     return {name: total / count for name, total, count in pairs if count}
 
 

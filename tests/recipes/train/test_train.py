@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.training import MODEL, SHAPE, a_recipe, a_stage, metrics, two_processes
+from support.training import MODEL, SHAPE, TORCHRUN, a_recipe, a_stage, metrics, two_processes, without_times
 from torch.distributed.utils import _to_kwargs  # what FSDP2 moves inputs with
 from typer.testing import CliRunner
 
@@ -39,9 +39,7 @@ ADAPTERS = ["whisper_adapter", "tts_adapter", "audio_head", "audio_embedding", "
 
 
 def losses(run):
-    """What must be the same in two runs; seconds may differ."""
-    timed = {"seconds", "loading_s", "positions_per_s", "share_of_peak"}
-    return [{key: value for key, value in line.items() if key not in timed} for line in metrics(run)]
+    return without_times(metrics(run))
 
 
 def weights(run):
@@ -404,9 +402,6 @@ def test_ray_joins_the_workers(write_dataset, tmp_path, monkeypatch):
     joined = train(recipe, "joined", workers=2)
     assert joined["step"] == 3
     assert joined["loss"] == pytest.approx(alone["loss"], rel=1e-5)
-
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.slow
