@@ -1,9 +1,12 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and how much memory that took."""
 
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
+
+import torch
 
 
 def machine() -> str:
@@ -18,6 +21,17 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes that were taken so far: of a GPU's memory by torch's tensors, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # Windows has none
+
+    # https://man7.org/linux/man-pages/man2/getrusage.2.html: kilobytes, but bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def commit_id() -> str | None:

@@ -33,7 +33,7 @@ from anytalk.synth.device import torch_device
 from anytalk.synth.threads import torch_threads
 
 from .figures import Figures, best_rate, clock_of, compared, describe, figures, in_turns
-from .train import SHAPE, TASK, open_rows, our_steps, random_model, stage, usual_precision
+from .train import SHAPE, START, TASK, open_rows, our_steps, random_model, stage, usual_precision
 
 EPILOG = "Example:  anytalk bench load out/quickstart/dataset --device cpu"
 
@@ -73,8 +73,8 @@ def bench(
         finally:
             loader.close()
         with torch_threads(cores):
-            model = random_model(shape, layout, rows)
-            training = stage(model, rows, tokenizer, min(positions, 1024), Path(folder), on, usual_precision(on))
+            random_model(shape, layout, rows).save_pretrained(Path(folder, START))
+            training = stage(Path(folder), rows, tokenizer, min(positions, 1024), on, usual_precision(on))
             eaten = _training_rate(training, cores)
     frames = rows.counts.features[found.rows].sum() / found.lengths.sum()
     bound = copy_rate() / (2 * 8 * layout.streams + 2 * (rows.encoding.feature_width or 0) * frames)

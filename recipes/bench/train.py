@@ -1,18 +1,20 @@
 """How fast is training? Positions a second that are no padding, beside a plain padded loop, in the same run.
 
 The model has 64 million parameters: a Qwen2 shape of width 256 with the whole text vocabulary of Qwen2 and Mini-Omni's
-seven layers of audio. The plain loop is what one writes first: batches in random order, padded to their longest, logits
-of every position and stream, cross-entropy that ignores what carries no label, AdamW. Both have the same weights, rows,
-arithmetic and, but for padding, positions a step; steps of both take turns, so that what else the machine does weighs
-on both. Loading counts for ours only. On one core both are timed by the processor time that they took, else by the
-clock. The bound is the operations that the model needs over the measured rate of a matrix product.
+seven layers of audio; or Mini-Omni's own 0.5B shape. The plain loop is what one writes first: batches in random order,
+padded to their longest, logits of every position and stream, cross-entropy that ignores what carries no label, AdamW.
+Both train the same weights with the same optimiser, on the same rows, in the same arithmetic and, but for padding,
+positions a step; steps of both take turns, so that what else the machine does weighs on both. Loading counts for ours
+only. On one core both are timed by the processor time that they took, else by the clock. The bound is the operations
+that the model needs over the measured rate of a matrix product; the share of it that is reached is what others call
+MFU, though they mostly divide by the rate of a data sheet.
 
 Shapes: B = batch, K = streams, L = codec layers, T = positions, V = vocabulary of one stream.
 """
 
-import copy
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from statistics import mean
@@ -26,19 +28,32 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Qwen2Config
 
-from anytalk.model import IGNORE, MINI_OMNI, Layout, MiniOmni, MiniOmniConfig, Task, backbone_fields
+from anytalk.model import (
+    IGNORE,
+    MINI_OMNI,
+    Layout,
+    MiniOmni,
+    MiniOmniConfig,
+    Task,
+    backbone_fields,
+    mini_omni_config,
+)
 from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.data import Batch, Rows, candidates, collate, encoder, texts, train_tokenizer
 from anytalk.recipes.device import Device
+from anytalk.recipes.machine import peak_memory
 from anytalk.recipes.train import ProcessGroup, StageTrainer, TrainingRecipe, TrainingState, matmul_rate
 from anytalk.synth.device import torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
 from anytalk.synth.memory import keep_freed_memory
 from anytalk.synth.threads import torch_threads
 
-from .figures import Clock, Figures, clock_of, compared, describe, figures, in_turns, matmul_flops_per_s
+from .figures import Clock, Figures, clock_of, compared, describe, figures, matmul_flops_per_s
 
-EPILOG = "Examples:  anytalk bench train out/quickstart/dataset --cores 2  |  anytalk bench train DATASET --device cuda"
+EPILOG = (
+    "Examples:  anytalk bench train out/quickstart/dataset --cores 2  |  "
+    "anytalk bench train DATASET --model mini-omni --positions 16384 --device cuda"
+)
 
 SHAPE: Mapping[str, Any] = {
     "hidden_size": 256,
@@ -50,9 +65,14 @@ SHAPE: Mapping[str, Any] = {
 }
 """63.7 million parameters with whisper-tiny's features, 39 of them the text table and 15 those of the audio streams."""
 
+MINI_OMNI_SHAPE: Mapping[str, Any] = mini_omni_config().backbone
+"""694 million parameters with whisper-small's features."""
+
 TASK = Task.A1A2
 WORDS = 4096  # tokens of the text that is read; the text table has all its rows all the same
 LEARNING_RATE = 1e-4
+START = "start"  # folder of the model
+REPEATS = 5
 
 
 def bench(
@@ -64,9 +84,16 @@ def bench(
         Literal["float32", "bfloat16"] | None,
         typer.Option(help="Arithmetic of both; bfloat16 on a GPU and float32 on a CPU by default."),
     ] = None,
+    model: Annotated[
+        Literal["small", "mini-omni"],
+        typer.Option(help="64 million parameters, or Mini-Omni's 0.5B shape: on a CPU minutes, and 12 GiB of memory."),
+    ] = "small",
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="After so long no further repeat begins; each does one step of both.")
+    ] = 120.0,
     *,
     progress: Reporter,
-    shape: Mapping[str, Any] = SHAPE,
+    shape: Mapping[str, Any] | None = None,
     layout: Layout = MINI_OMNI,
 ) -> Figures:
     """Train on a dataset's spoken questions and answers for some steps.
@@ -77,22 +104,32 @@ def bench(
     keep_freed_memory()  # as a run does; the plain loop gets what it saves as well
     on = torch_device(device)
     precision = dtype or usual_precision(on)
+    clock = clock_of(cores, on)
     tokenizer, rows = open_rows(dataset, layout)
+    shape = shape or (SHAPE if model == "small" else MINI_OMNI_SHAPE)
     with tempfile.TemporaryDirectory() as folder, torch_threads(cores):
-        model = random_model(shape, layout, rows)
-        plain = PlainLoop(copy.deepcopy(model), plain_batches(rows, layout, positions), on, precision)
-        with stage(model, rows, tokenizer, positions, Path(folder), on, precision) as training:
-            values, naives, flops = _measure(training, plain, clock_of(cores, on), progress)
+        random_model(shape, layout, rows).save_pretrained(Path(folder, START))
+        with stage(Path(folder), rows, tokenizer, positions, on, precision) as training:
+            steps = our_steps(training)
+            ours, memory_bytes = _warmed_up(steps, clock, on)
+            plain = PlainLoop(training.model, plain_batches(rows, layout, positions), on, precision, training.optimiser)
+            values, naives = _measure(ours, plain, clock, progress, seconds)
+            parameters = sum(x.numel() for x in training.model.parameters())
     if on.type == "cuda":
         peak = matmul_rate(on, torch_dtype(precision))
     else:
         with torch_threads(1):
             peak = cores * matmul_flops_per_s()
+    rates, flops = zip(*values, strict=True)
+    comparison = compared(rates, naives, peak / mean(flops))
     return figures(
         "train",
         "positions a second that are no padding",
-        compared(values, naives, peak / flops),
-        parameters=sum(x.numel() for x in model.parameters()),
+        comparison,
+        model=model,
+        parameters=parameters,
+        tflops_per_s=round(comparison["value"] * mean(flops) / 1e12, 4),
+        memory_gib=round(memory_bytes / 2**30, 2),
         positions=positions,
         device=on.type,
         precision=precision,
@@ -130,21 +167,14 @@ def usual_precision(device: torch.device) -> str:
 
 
 def stage(
-    model: MiniOmni,
-    rows: Rows,
-    tokenizer: Tokenizer,
-    positions: int,
-    folder: Path,
-    device: torch.device,
-    precision: str,
+    folder: Path, rows: Rows, tokenizer: Tokenizer, positions: int, device: torch.device, precision: str
 ) -> StageTrainer:
-    """Give the trainer itself, on one stage that trains everything."""
-    model.save_pretrained(folder / "start")
+    """Give the trainer itself, on one stage that trains all of the model in `folder / START`."""
     one = {"name": "all", "train": "all", "tasks": {TASK: 1.0}, "steps": 1_000_000, "learning_rate": LEARNING_RATE}
     recipe = TrainingRecipe.model_validate(
         {
             "name": "bench",
-            "model": {"checkpoint": str(folder / "start")},
+            "model": {"checkpoint": str(folder / START)},
             "stages": [one],
             "loader": {"positions": positions, "max_positions": min(positions, 2048)},
             "optim": {"precision": precision},
@@ -179,13 +209,21 @@ class PlainLoop:
         batches: taken in turn, for ever.
         device: where.
         precision: float32, or bfloat16 in autocast.
+        optimiser: an AdamW of these weights, with its moments; a new one when None.
     """
 
-    def __init__(self, model: MiniOmni, batches: list[Batch], device: torch.device, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        model: MiniOmni,
+        batches: list[Batch],
+        device: torch.device,
+        precision: str = "float32",
+        optimiser: torch.optim.Optimizer | None = None,
+    ) -> None:
         self.precision = precision
         self.model, self.device = model.to(device).train(), device
         self.batches: Iterator[Batch] = cycle(batches)
-        self.optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
+        self.optimiser = optimiser or torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
 
     def step(self) -> int:
         """Do a step and count its positions."""
@@ -219,29 +257,57 @@ def our_steps(training: StageTrainer) -> Iterator[tuple[int, float]]:
         yield metrics["positions"], metrics["share_of_peak"] * metrics["seconds"] / metrics["positions"]
 
 
-def _measure(
-    training: StageTrainer, plain: PlainLoop, clock: Clock, progress: Reporter
-) -> tuple[list[float], list[float], float]:
-    """Let both step in turn, after one step each to warm up; give their rates, and operations a position of ours."""
-    steps = our_steps(training)
-    next(steps)
-    plain.step()
-    flops = []
+Turn = Callable[[], tuple[float, float]]
+"""Does a step; gives its rate in positions a second, and the operations that a position needed."""
 
-    def ours() -> float:
+
+def _warmed_up(steps: Iterator[tuple[int, float]], clock: Clock, device: torch.device) -> tuple[Turn, int]:
+    """Do our first steps; give how to time the next, and the most memory that was taken: on a CPU, by the process."""
+    for _ in range(2):
+        next(steps)
+
+    def timed() -> tuple[float, float]:
         started = clock()
         positions, each = next(steps)
-        passed_s = clock() - started
-        flops.append(each)
-        return positions / passed_s
+        return positions / (clock() - started), each
+
+    return timed, peak_memory(device)
+
+
+def _measure(
+    ours: Turn, plain: PlainLoop, clock: Clock, progress: Reporter, seconds: float
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Let both step in turn, after one step of the plain loop to warm up.
+
+    Args:
+        ours: a step of ours.
+        plain: the plain loop.
+        clock: times both.
+        progress: who is told.
+        seconds: after so long no further repeat begins.
+
+    Returns:
+        Of each repeat, what ours gave, and the plain loop's rate.
+    """
+    plain.step()
 
     def naive() -> float:
         started = clock()
         positions = plain.step()
         return positions / (clock() - started)
 
-    values, naives = in_turns(ours, naive, progress)
-    return values, naives, mean(flops)
+    values: list[tuple[float, float]] = []
+    naives: list[float] = []
+    end = time.monotonic() + seconds
+    progress.start("repeats", REPEATS)
+    try:
+        while not values or (len(values) < REPEATS and time.monotonic() < end):
+            naives.append(naive())
+            values.append(ours())
+            progress.advance(1)
+    finally:
+        progress.stop()
+    return values, naives
 
 
 def text(found: Figures) -> str:
@@ -250,5 +316,6 @@ def text(found: Figures) -> str:
         found,
         "the matrix products it needs",
         f"{found['parameters'] / 1e6:.1f} M parameters, batches of {found['positions']} positions, "
-        f"{found['device']}, {found['cores']} threads",
+        f"{found['tflops_per_s']:g} TFLOP/s, at most {found['memory_gib']:g} GiB, "
+        f"{found['precision']} on {found['device']}, {found['cores']} threads",
     )

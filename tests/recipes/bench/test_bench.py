@@ -13,7 +13,7 @@ from transformers import Qwen2Config
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.decoding import Request, decode
 from anytalk.model.int8 import QuantisedBlock, quantise
-from anytalk.model.layout import IGNORE, Layout, Task, Turn
+from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task, Turn
 from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
 from anytalk.model.network import MiniOmni
 from anytalk.pipelines.progress import Quiet
@@ -149,6 +149,21 @@ def test_bench_train_gives_every_figure(write_dataset):
     figures = bench_train.bench(str(write_dataset()), 300, 1, progress=Quiet(), shape=TINY, layout=LAYOUT)
     has_all_keys(figures, "train")
     assert figures["parameters"] > 0
+    assert figures["tflops_per_s"] > 0
+    assert figures["memory_gib"] > 0.05
+
+
+def test_bench_train_begins_no_repeat_when_its_time_is_up(write_dataset):
+    folder = str(write_dataset())
+    figures = bench_train.bench(folder, 300, 1, seconds=0.0, progress=Quiet(), shape=TINY, layout=LAYOUT)
+    assert figures["spread"] is None
+
+
+def test_bench_train_knows_the_shape_of_mini_omni(write_dataset):
+    _, rows = bench_train.open_rows(str(write_dataset()), LAYOUT)
+    with torch.device("meta"):
+        model = bench_train.random_model(bench_train.MINI_OMNI_SHAPE, MINI_OMNI, rows)
+    assert sum(x.numel() for x in model.backbone.parameters()) == pytest.approx(630e6, rel=0.01)
 
 
 def test_the_plain_loop_minimises_what_the_trainer_minimises(write_dataset):
