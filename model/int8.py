@@ -40,6 +40,8 @@ ZERO = 64  # what stands for 0 in the kernel's unsigned inputs
 LLAMA_SHAPED = (LlamaDecoderLayer, Qwen2DecoderLayer)
 """Blocks whose every operation `QuantisedBlock` knows; of others each linear layer is replaced by itself."""
 
+_product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+
 
 def quantise(model: M) -> M:
     """Replace every linear layer of a float32 model on the CPU by an int8 one, in place; embeddings stay as they are.
@@ -66,29 +68,47 @@ class Product:
 
     Args:
         linears: float32, on the CPU, of one input width.
+        outputs: their outputs in another order, and some left out; all in theirs when None.
     """
 
-    def __init__(self, *linears: nn.Linear) -> None:
+    def __init__(self, *linears: nn.Linear, outputs: Tensor | None = None) -> None:
         for weight in (linear.weight for linear in linears):
             if weight.dtype != torch.float32 or weight.device.type != "cpu":
                 raise ValueError(f"int8 takes float32 weights on the CPU, not {weight.dtype} on {weight.device}")
         weight_VD = torch.cat([linear.weight.detach() for linear in linears])
-        self._weight, self.bytes = _packed(weight_VD), weight_VD.numel()
         biases = [x.weight.new_zeros(x.out_features) if x.bias is None else x.bias.detach() for x in linears]
-        self._bias_V = torch.cat(biases) if any(x.bias is not None for x in linears) else None
+        bias_V = torch.cat(biases)
+        if outputs is not None:
+            weight_VD, bias_V = weight_VD[outputs], bias_V[outputs]
+        self._weight, self.bytes = _packed(weight_VD), weight_VD.numel()
+        self._bias_V = bias_V if any(x.bias is not None for x in linears) else None
+        self._smallest = weight_VD.new_tensor(1e-30)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., V), float32: the outputs of all layers, side by side."""
-        rows_ND = x.reshape(-1, x.shape[-1])
-        step_N1 = rows_ND.abs().amax(-1, keepdim=True).div_(FIRST).clamp_(min=1e-30)
-        scaled_ND = rows_ND / step_N1
+        return self.rows(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
+
+    def rows(self, x_ND: Tensor, times_N1: Tensor | None = None, plus_NV: Tensor | None = None) -> Tensor:
+        """Map (N, D) to (N, V).
+
+        A step takes few rows, and then each operation here takes longer to be launched than to run: they are few.
+
+        Args:
+            x_ND: the rows.
+            times_N1: what to multiply each row with.
+            plus_NV: what to add to the outputs; only where the layers have no bias.
+        """
+        N = len(x_ND)
+        step_N1 = torch.add(self._smallest, x_ND.abs().amax(-1, keepdim=True), alpha=1 / FIRST)
+        scaled_ND = x_ND / step_N1
         first_ND = scaled_ND.round()
         digits = torch.cat((first_ND, scaled_ND.sub_(first_ND).mul_(SECOND)))
-        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(digits, 1.0, ZERO, self._weight)
-        out_NV = products[: len(rows_ND)].add_(products[len(rows_ND) :], alpha=1 / SECOND).mul_(step_N1)
-        if self._bias_V is not None:
-            out_NV += self._bias_V
-        return out_NV.view(*x.shape[:-1], -1)
+        products = _product(digits, 1.0, ZERO, self._weight)
+        out_NV = products[:N].add_(products[N:], alpha=1 / SECOND)
+        if times_N1 is not None:
+            step_N1.mul_(times_N1)
+        plus = self._bias_V if plus_NV is None else plus_NV
+        return out_NV.mul_(step_N1) if plus is None else torch.addcmul(plus, out_NV, step_N1)
 
 
 class QuantisedLinear(nn.Module):
@@ -133,11 +153,12 @@ class QuantisedBlock(nn.Module):
         self._queries = attention.q_proj.out_features // attention.head_dim
         self._keys = attention.k_proj.out_features // attention.head_dim
         self._scale = attention.scaling
-        self._qkv, self._out = Product(attention.q_proj, attention.k_proj, attention.v_proj), Product(attention.o_proj)
+        order = _in_pairs(self._queries + self._keys, self._keys, self._width)
+        self._qkv = Product(attention.q_proj, attention.k_proj, attention.v_proj, outputs=order)
+        self._out = Product(attention.o_proj)
         self._gate_up, self._down = Product(mlp.gate_proj, mlp.up_proj), Product(mlp.down_proj)
         self._activation = mlp.act_fn
-        norms = (block.input_layernorm, block.post_attention_layernorm)
-        self._before, self._between = ((norm.weight.detach(), norm.variance_epsilon) for norm in norms)
+        self._before, self._between = _Norm(block.input_layernorm), _Norm(block.post_attention_layernorm)
         self.bytes = sum(product.bytes for product in (self._qkv, self._out, self._gate_up, self._down))
 
     def forward(
@@ -150,40 +171,67 @@ class QuantisedBlock(nn.Module):
     ) -> Tensor:
         """Take what transformers gives a block, and give what it would: (B, T, D)."""
         assert position_embeddings is not None
-        normed_BTD = _normed(hidden_states, *self._before)
-        x_BTD = hidden_states + self._attention(normed_BTD, attention_mask, past_key_values, *position_embeddings)
-        gate, up = self._gate_up(_normed(x_BTD, *self._between)).chunk(2, dim=-1)
-        return x_BTD + self._down(self._activation(gate).mul_(up))
+        B, T, D = hidden_states.shape
+        x_ND = hidden_states.reshape(B * T, D)
+        heads_BTHW = self._qkv.rows(*self._before(x_ND)).view(B, T, -1, self._width)
+        attended_ND = self._attention(heads_BTHW, attention_mask, past_key_values, *position_embeddings)
+        x_ND = self._out.rows(attended_ND, plus_NV=x_ND)
+        gate, up = self._gate_up.rows(*self._between(x_ND)).chunk(2, dim=-1)
+        return self._down.rows(self._activation(gate).mul_(up), plus_NV=x_ND).view(B, T, D)
 
     def _attention(
-        self, x_BTD: Tensor, mask: Tensor | None, cache: Cache | None, cos_BTW: Tensor, sin_BTW: Tensor
+        self, heads_BTHW: Tensor, mask: Tensor | None, cache: Cache | None, cos_BTW: Tensor, sin_BTW: Tensor
     ) -> Tensor:
-        B, T, _ = x_BTD.shape
-        heads_BTHW = self._qkv(x_BTD).view(B, T, -1, self._width)
+        B, T, _, W = heads_BTHW.shape
         turned_BTHW, values_BTHW = heads_BTHW.split((self._queries + self._keys, self._keys), dim=2)
-        first, second = turned_BTHW.chunk(2, dim=-1)
-        turned_BTHW = turned_BTHW * cos_BTW[:, :, None] + torch.cat((-second, first), -1) * sin_BTW[:, :, None]
-        heads_BHTW = turned_BTHW.transpose(1, 2)
-        queries, keys = heads_BHTW.split((self._queries, self._keys), dim=1)
+        turn_BT1W = torch.complex(cos_BTW[:, :, None, : W // 2], sin_BTW[:, :, None, : W // 2])
+        turned_BTHW = torch.view_as_real(torch.view_as_complex(turned_BTHW.unflatten(-1, (-1, 2))) * turn_BT1W)
+        queries, keys = turned_BTHW.flatten(-2).transpose(1, 2).split((self._queries, self._keys), dim=1)
         values = values_BTHW.transpose(1, 2)
         if cache is not None:
             keys, values = cache.update(keys, values, self._layer)
         if T == 1:
             # Query heads that share a key head stand as positions of it, so that nothing is repeated for them.
-            queries = queries.reshape(B, self._keys, -1, self._width)
+            queries = queries.reshape(B, self._keys, -1, W)
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, mask, is_causal=T > 1 and mask is None, scale=self._scale, enable_gqa=T > 1
         )
-        return self._out((attended if T == 1 else attended.transpose(1, 2)).reshape(B, T, -1))
+        return (attended if T == 1 else attended.transpose(1, 2)).reshape(B * T, -1)
 
     def _save_to_state_dict(self, *_: object) -> None:
         _refuse_saving()
 
 
-def _normed(x_BTD: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
-    """RMSNorm in half the operations of transformers'."""
-    mean_BT1 = torch.linalg.vecdot(x_BTD, x_BTD)[..., None].div_(len(weight_D))
-    return (x_BTD * mean_BT1.add_(epsilon).rsqrt_()).mul_(weight_D)
+class _Norm:
+    """RMSNorm in two factors: the products that read it take a row as it is, and multiply by its factor what comes out.
+
+    Args:
+        norm: of transformers' kind.
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        weight_D = cast(Tensor, norm.weight).detach()
+        self._weight_D = weight_D * len(weight_D) ** 0.5  # what is left of the mean's division
+        self._least = len(weight_D) * cast(float, norm.variance_epsilon)
+
+    def __call__(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (N, D) and (N, 1), whose product it is."""
+        return x_ND * self._weight_D, torch.linalg.vecdot(x_ND, x_ND).add_(self._least).rsqrt_()[:, None]
+
+
+def _in_pairs(turned: int, others: int, width: int) -> Tensor:
+    """Order outputs so that the two numbers that a rotary embedding turns together stand side by side, as one complex.
+
+    Attention adds over a head's numbers, and so it does not matter in which order they stand.
+
+    Args:
+        turned: heads of queries and keys.
+        others: heads of values, which stay as they are.
+        width: of a head.
+    """
+    pairs_W = torch.arange(width).view(2, -1).T.flatten()
+    heads_H1 = torch.arange(turned + others)[:, None] * width
+    return torch.cat(((heads_H1[:turned] + pairs_W).flatten(), torch.arange(turned * width, (turned + others) * width)))
 
 
 def _refuse_saving() -> NoReturn:
