@@ -5,8 +5,9 @@
     network     MiniOmni; adapter, cache and checkpoint are its parts
     loss        cross-entropy of each stream
     sampling    choosing the next id
-    decoding    the loop: one request or many, any task
-    continuous  the loop for requests that come and go
+    batch       requests, and what each of them said
+    stepping    one step of all rows, as a CUDA graph on a GPU
+    decoding    the loop: one request or many, any task, together or coming and going
     streaming   sound and text while they are made
     int8        a fast copy for a processor
     convert     checkpoints of the original Mini-Omni, both ways
@@ -22,11 +23,11 @@ if __name__ == "model":
     raise ImportError("import anytalk.model (pip install -e .), not the bare folder name")
 
 if TYPE_CHECKING:
+    from .batch import End, Request, Step
     from .checkpoint import CONFIG_FILE, LORA, LORA_WEIGHTS, read_config, write_checkpoint
     from .config import MiniOmniConfig, backbone_fields
-    from .continuous import ContinuousDecoding, Prefix
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
-    from .decoding import Answer, End, Request, Step, decode, generate
+    from .decoding import Answer, ContinuousDecoding, Prefix, decode, generate
     from .hub import CARD, checkpoint_folder, is_hub_id, new_card, push_checkpoint
     from .int8 import QuantisedBlock, QuantisedLinear, quantise
     from .layout import IGNORE, MINI_OMNI, Chat, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
@@ -92,6 +93,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "batch": (
+        "End",
+        "Request",
+        "Step",
+    ),
     "checkpoint": (
         "CONFIG_FILE",
         "LORA",
@@ -103,10 +109,6 @@ _HOME = {
         "MiniOmniConfig",
         "backbone_fields",
     ),
-    "continuous": (
-        "ContinuousDecoding",
-        "Prefix",
-    ),
     "convert": (
         "ORIGINAL_WEIGHTS",
         "from_mini_omni",
@@ -114,9 +116,8 @@ _HOME = {
     ),
     "decoding": (
         "Answer",
-        "End",
-        "Request",
-        "Step",
+        "ContinuousDecoding",
+        "Prefix",
         "decode",
         "generate",
     ),

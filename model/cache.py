@@ -1,4 +1,4 @@
-"""The key/value memory of decoding: of a batch that begins together, and of rows that come and go.
+"""The key/value memory of decoding: of a batch whose rows are all as long, and of rows that come and go.
 
 Shapes: B = rows, H = key/value heads, T = positions, D = head width.
 """
@@ -13,7 +13,7 @@ class DecodingCache:
 
     One object holds both, so that neither can be cleared without the other (the original's `clear_kv_cache`
     forgets its adapter blocks). The memory for all positions is taken at the first step and written in place;
-    attention reads only what is filled.
+    attention reads only what is filled. It is for loops of one's own; `ContinuousDecoding` has a `RowsCache`.
 
     Args:
         backbone_layers: blocks of the backbone.
@@ -37,24 +37,6 @@ class DecodingCache:
         for layer in self._layers:
             layer.reset()
 
-    def fix(self, at_1: Tensor) -> None:
-        """Take single steps of fixed shapes from now on, written where `at_1` says; attention gets all positions.
-
-        Then the caller masks what is not filled, and calls `advance` after each step; see `FixedStep`.
-        """
-        for layer in self._layers:
-            layer.at_1 = at_1
-
-    def advance(self) -> None:
-        """Count a step of fixed shapes."""
-        for layer in self._layers:
-            layer.filled += 1
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep only these rows of the batch, in this order."""
-        self.backbone.batch_select_indices(rows)
-        self.tts_adapter.batch_select_indices(rows)
-
 
 class _PreallocatedLayer(CacheLayerMixin):
     """One block's keys and values, each (B, H, positions, D).
@@ -70,7 +52,6 @@ class _PreallocatedLayer(CacheLayerMixin):
         super().__init__()  # type: ignore[no-untyped-call]
         self.positions = positions
         self.filled = 0
-        self.at_1: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self._key_memory = self._allocate(key_states)
@@ -80,10 +61,6 @@ class _PreallocatedLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        if self.at_1 is not None:
-            self._key_memory.index_copy_(2, self.at_1, key_states)
-            self._value_memory.index_copy_(2, self.at_1, value_states)
-            return self._key_memory, self._value_memory
         end = self.filled + key_states.shape[2]
         if end > self.positions:
             raise ValueError(f"the cache holds {self.positions} positions; {end} are needed")
@@ -105,20 +82,10 @@ class _PreallocatedLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         self.filled = 0
-        self.at_1 = None
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        if self.filled:
-            keys = self._key_memory[indices, :, : self.filled]
-            values = self._value_memory[indices, :, : self.filled]
-            self.lazy_initialization(keys, values)
-            self._key_memory[:, :, : self.filled] = keys
-            self._value_memory[:, :, : self.filled] = values
 
     def _allocate(self, like: Tensor) -> Tensor:
         rows, heads, _, width = like.shape
-        # Zeros: with fixed shapes attention multiplies what is not filled by 0, which must be a number.
-        return like.new_zeros(rows, heads, self.positions, width)
+        return like.new_empty(rows, heads, self.positions, width)
 
 
 RowMemory = list[tuple[Tensor, Tensor] | None]
@@ -167,21 +134,30 @@ class RowsCache:
             layer.alone = (row, self.filled[row])
         self.filled[row] += positions
 
-    def read_together(self) -> Tensor:
-        """Let the next call of the network give each row one column.
+    def read_together(self, at_B: Tensor, positions: int) -> None:
+        """Let the next call of the network give each row one column, which it does not count.
 
-        Returns:
-            Bool of shape (B, T): what each row sees, its new column included.
+        Args:
+            at_B: where each row's column stands, on the device. There may be more rows than were added, with columns
+                that nobody reads; `make_room` is asked for them first.
+            positions: how many attention gets.
         """
+        rows_B = torch.arange(len(at_B), device=at_B.device)
+        for layer in self._layers:
+            layer.alone, layer.at_B, layer.rows_B, layer.seen = None, at_B, rows_B, positions
+
+    def count_column(self) -> None:
+        """Count a column of every row, before the call of the network that brings it."""
         for row in range(len(self.filled)):
             self._check_room(row, 1)
-        device = next((layer.device for layer in self._layers if layer.device is not None), None)
-        at_B = torch.tensor(self.filled, device=device)
         self.filled = [length + 1 for length in self.filled]
-        seen = max(self.filled)
+
+    def make_room(self, rows: int) -> bool:
+        """Make room for so many rows at least; tell whether memory has moved, now or since the last call."""
+        moved = False
         for layer in self._layers:
-            layer.alone, layer.at_B, layer.seen = None, at_B, seen
-        return torch.arange(seen, device=device) <= at_B[:, None]
+            moved |= layer.make_room(rows)
+        return moved
 
     def remove(self, row: int) -> None:
         """Remove a row; the last one, if it is another, takes its place."""
@@ -205,7 +181,7 @@ class RowsCache:
 
 
 class _RowsLayer(CacheLayerMixin):
-    """One block's keys and values, each (rows, H, positions, D); there is room for twice the rows when it runs out."""
+    """One block's keys and values, each (rows, H, positions, D), with room for a power of two of rows."""
 
     is_sliding = False
 
@@ -216,16 +192,16 @@ class _RowsLayer(CacheLayerMixin):
         self.alone: tuple[int, int] | None = None
         """The row that is read alone, and where; None where all take a step."""
         self.at_B: Tensor | None = None
+        self.rows_B: Tensor | None = None
         self.seen = 0
-        self.device: torch.device | None = None
+        self._moved = False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         # Zeros: attention multiplies what a row does not see by 0, which must be a number.
-        shape = (max(2, self.rows), key_states.shape[-3], self.positions)
+        shape = (power_of_two(self.rows), key_states.shape[-3], self.positions)
         self._key_memory = key_states.new_zeros(*shape, key_states.shape[-1])
         self._value_memory = value_states.new_zeros(*shape, value_states.shape[-1])
-        self.device = key_states.device
-        self.is_initialized = True
+        self.is_initialized = self._moved = True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
@@ -235,14 +211,18 @@ class _RowsLayer(CacheLayerMixin):
             self.put(row, key_states[0], value_states[0], start)
             end = start + key_states.shape[2]
             return self._key_memory[row : row + 1, :, :end], self._value_memory[row : row + 1, :, :end]
-        self._make_room(key_states, value_states)
-        rows_B = torch.arange(len(key_states), device=key_states.device)
-        self._key_memory[rows_B, :, self.at_B] = key_states[:, :, 0]
-        self._value_memory[rows_B, :, self.at_B] = value_states[:, :, 0]
-        return self._key_memory[: self.rows, :, : self.seen], self._value_memory[: self.rows, :, : self.seen]
+        if not self.is_initialized:
+            self.rows = max(self.rows, len(key_states))
+            self.lazy_initialization(key_states, value_states)
+        self._key_memory[self.rows_B, :, self.at_B] = key_states[:, :, 0]
+        self._value_memory[self.rows_B, :, self.at_B] = value_states[:, :, 0]
+        rows = len(key_states)
+        return self._key_memory[:rows, :, : self.seen], self._value_memory[:rows, :, : self.seen]
 
     def put(self, row: int, keys_HTD: Tensor, values_HTD: Tensor, start: int = 0) -> None:
-        self._make_room(keys_HTD, values_HTD)
+        if not self.is_initialized:
+            self.lazy_initialization(keys_HTD, values_HTD)
+        self._grow(self.rows)
         self._key_memory[row, :, start : start + keys_HTD.shape[1]] = keys_HTD
         self._value_memory[row, :, start : start + keys_HTD.shape[1]] = values_HTD
 
@@ -252,13 +232,18 @@ class _RowsLayer(CacheLayerMixin):
         kept = self._key_memory[row, :, :positions], self._value_memory[row, :, :positions]
         return (kept[0].clone(), kept[1].clone()) if copied else kept
 
-    def _make_room(self, keys: Tensor, values: Tensor) -> None:
-        if not self.is_initialized:
-            self.lazy_initialization(keys, values)
-        if self.rows > (had := len(self._key_memory)):
-            more = max(self.rows, 2 * had) - had
+    def make_room(self, rows: int) -> bool:
+        if self.is_initialized:
+            self._grow(rows)
+        moved, self._moved = self._moved, False
+        return moved
+
+    def _grow(self, rows: int) -> None:
+        if rows > (had := len(self._key_memory)):
+            more = power_of_two(rows) - had
             grown = [torch.cat((x, x.new_zeros(more, *x.shape[1:]))) for x in (self._key_memory, self._value_memory)]
             self._key_memory, self._value_memory = grown
+            self._moved = True
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length() + query_length, 0
@@ -268,3 +253,8 @@ class _RowsLayer(CacheLayerMixin):
 
     def get_max_length(self) -> int:
         return self.positions
+
+
+def power_of_two(n: int) -> int:
+    """Round up to a power of two."""
+    return 1 << max(n - 1, 0).bit_length()

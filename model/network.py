@@ -196,7 +196,7 @@ class MiniOmni(nn.Module):
         streams_BKT: Tensor,
         features: Features | None = None,
         *,
-        attention_mask_BT: Tensor | None = None,
+        attention_mask_BT: Tensor | dict[str, Tensor] | None = None,
         position_ids_BT: Tensor | None = None,
         cache: DecodingCache | RowsCache | None = None,
         audio: bool = True,
@@ -208,17 +208,19 @@ class MiniOmni(nn.Module):
             features: see `Features`; starts count from a row's first column that is not padding.
             attention_mask_BT: 1 where a column is not padding; with a cache it covers the past too. Needed
                 for
-                padding on the left only: what stands on the right of a row is never seen by the row.
+                padding on the left only: what stands on the right of a row is never seen by the row. Or, with a cache
+                and `position_ids_BT`, transformers' own: what is added to scores, (B, 1, T, past and T), for blocks of
+                several kinds one of each.
             position_ids_BT: counted from the mask when None.
             cache: past keys and values; grows by T.
             audio: whether the audio heads will be asked; the TTS adapter runs only then.
         """
         T = streams_BKT.shape[2]
         offsets: list[int] = []
-        if attention_mask_BT is not None:
+        if isinstance(attention_mask_BT, Tensor):
             if position_ids_BT is None:
                 position_ids_BT = (attention_mask_BT.long().cumsum(1) - 1).clamp(min=0)[:, -T:]
-            if features is not None:
+            if features is not None and attention_mask_BT.ndim == 2:
                 offsets = attention_mask_BT[:, -T:].int().argmax(1).tolist()
         common = {
             "attention_mask": attention_mask_BT,

@@ -1,13 +1,13 @@
 """Choosing the next id from logits.
 
-Shapes: N = streams that choose at once, V = vocabulary of one stream.
+Shapes: N = streams that choose at once, V = vocabulary of one stream, W = steps of the repetition window.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Sampling:
         if (self.top_k is not None and self.top_k < 1) or self.repetition_window < 1:
             raise ValueError(f"top_k and repetition_window must be at least 1; got {self}")
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether nothing is left to chance."""
+        return self.temperature == 0 or self.top_k == 1
+
 
 GREEDY = Sampling()
 
@@ -42,51 +47,49 @@ GREEDY = Sampling()
 def choose(
     logits_NV: Tensor,
     sampling: Sampling,
-    generator: torch.Generator | None = None,
-    said: Sequence[Sequence[int]] = (),
+    chance_N: Tensor | None = None,
+    recent_NW: Tensor | None = None,
     specials_from: int | None = None,
-) -> list[int]:
-    """Choose one id in each row.
+) -> Tensor:
+    """Choose one id in each row. Nothing waits for the device, so that a CUDA graph can hold it.
 
     Args:
         logits_NV: any float dtype.
         sampling: how.
-        generator: where chance comes from, on the logits' device; not needed when greedy.
-        said: for each row, the ids that its stream has said so far; empty when nothing repeats.
+        chance_N: a number in [0, 1) for each row, drawn evenly; not needed when greedy.
+        recent_NW: the ids that each row's stream said in the last `repetition_window` steps, in any order, and -1 where
+            it said nothing; None when nothing repeats.
         specials_from: the first special id; from it on the penalty does not apply.
 
     Returns:
-        N ids.
+        N ids, int64.
     """
     logits_NV = logits_NV.float()
-    if sampling.repetition_penalty != 1 and said:
-        logits_NV = _penalised(logits_NV, sampling, said, specials_from)
-    if sampling.temperature == 0 or sampling.top_k == 1:
-        return [int(x) for x in logits_NV.argmax(-1).tolist()]
+    if sampling.repetition_penalty != 1 and recent_NW is not None:
+        logits_NV = _penalised(logits_NV, sampling.repetition_penalty, recent_NW, specials_from)
+    if sampling.is_greedy:
+        return logits_NV.argmax(-1)
+    if chance_N is None:
+        raise ValueError(f"chance_N is needed: {sampling} is not greedy")
+    ids_NV = None  # in order of their logits, where that matters
     if sampling.top_k is not None:
-        values, ids = logits_NV.topk(min(sampling.top_k, logits_NV.shape[-1]))
-        logits_NV = torch.full_like(logits_NV, -torch.inf).scatter(-1, ids, values)
-    logits_NV = logits_NV / sampling.temperature
+        logits_NV, ids_NV = logits_NV.topk(min(sampling.top_k, logits_NV.shape[-1]))
+    elif sampling.top_p < 1:
+        logits_NV, ids_NV = logits_NV.sort(descending=True)
+    likely_NV = (logits_NV / sampling.temperature).softmax(-1)
     if sampling.top_p < 1:
-        logits_NV = _nucleus(logits_NV, sampling.top_p)
-    drawn = torch.multinomial(logits_NV.softmax(-1), 1, generator=generator)
-    return [int(x) for x in drawn[:, 0].tolist()]
+        before_NV = likely_NV.cumsum(-1) - likely_NV
+        likely_NV = likely_NV.masked_fill(before_NV >= sampling.top_p, 0)
+    # In float64, in which no number below 1 times the sum is the sum: what is drawn is always one of the likely.
+    summed_NV = likely_NV.cumsum(-1, dtype=torch.float64)
+    drawn_N1 = torch.searchsorted(summed_NV, summed_NV[:, -1:] * chance_N[:, None].double(), right=True)
+    return (drawn_N1 if ids_NV is None else ids_NV.gather(-1, drawn_N1))[:, 0]
 
 
-def _penalised(
-    logits_NV: Tensor, sampling: Sampling, said: Sequence[Sequence[int]], specials_from: int | None
-) -> Tensor:
-    logits_NV = logits_NV.clone()
-    for row, ids in enumerate(said):
-        lately = {x for x in ids[-sampling.repetition_window :] if specials_from is None or x < specials_from}
-        at = torch.tensor(sorted(lately), dtype=torch.int64, device=logits_NV.device)
-        x = logits_NV[row, at]
-        logits_NV[row, at] = torch.where(x > 0, x / sampling.repetition_penalty, x * sampling.repetition_penalty)
-    return logits_NV
-
-
-def _nucleus(logits_NV: Tensor, top_p: float) -> Tensor:
-    """Keep the likeliest ids up to the one that brings the sum of probabilities to top_p."""
-    ordered, ids = logits_NV.sort(descending=True)
-    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-    return torch.full_like(logits_NV, -torch.inf).scatter(-1, ids, ordered.masked_fill(before >= top_p, -torch.inf))
+def _penalised(logits_NV: Tensor, penalty: float, recent_NW: Tensor, specials_from: int | None) -> Tensor:
+    V = logits_NV.shape[-1]
+    exempt_NW = (recent_NW < 0) | (recent_NW >= (V if specials_from is None else specials_from))
+    at_NW = recent_NW.masked_fill(exempt_NW, V)  # a column that nobody chooses
+    padded_NV = functional.pad(logits_NV, (0, 1))
+    x_NW = padded_NV.gather(-1, at_NW)
+    return padded_NV.scatter(-1, at_NW, torch.where(x_NW > 0, x_NW / penalty, x_NW * penalty))[:, :V]

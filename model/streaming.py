@@ -6,16 +6,14 @@ before it, and samples that the next frame may still change are held back, so th
 whole answer decoded at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import End, Request, Step, decode
-from .network import MiniOmni
-from .sampling import GREEDY, Sampling
+from .batch import End, Step
 
 
 class Codec(Protocol):
@@ -177,34 +175,19 @@ class StreamingAnswer:
 
 
 def stream(
-    model: MiniOmni,
-    request: Request,
-    codec: Codec,
-    detokenise: Callable[[list[int]], str],
-    *,
-    text: Sampling = GREEDY,
-    audio: Sampling = GREEDY,
-    parallel: bool = False,
-    max_positions: int = 2048,
-    largest_frames: int = 16,
+    steps: Iterable[Step], codec: Codec, detokenise: Callable[[list[int]], str], *, largest_frames: int = 16
 ) -> Iterator[Piece]:
-    """Answer one request and give every piece as soon as it is there.
+    """Turn one request's steps into pieces, each as soon as it is there.
 
     The first sound comes with the first complete frame: after the prompt and as many steps as the codec has
     layers.
 
     Args:
-        model: in eval mode.
-        request: what is asked.
+        steps: what `decode` gives.
         codec: turns frames into sound.
         detokenise: turns text tokens into text.
-        text: see `decode`.
-        audio: see `decode`.
-        parallel: see `decode`.
-        max_positions: see `decode`.
         largest_frames: see `StreamingDecoder`.
     """
-    steps = decode(model, [request], text=text, audio=audio, parallel=parallel, max_positions=max_positions)
     answer = StreamingAnswer(StreamingText(detokenise), StreamingDecoder(codec, largest_frames=largest_frames))
     for step in steps:
         piece = answer.push(step)

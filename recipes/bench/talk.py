@@ -2,10 +2,10 @@
 
 One spoken question is answered in batch-parallel decoding, so with two rows. The plain loop does what the original's
 does (`inference.py` of gpt-omni/mini-omni at 26c31d5): the same network in float32 with a cache, all heads of both rows
-at every step. Ours computes the heads that are needed, on a processor with int8 weights, on a GPU in bfloat16 with
-fixed shapes as CUDA graphs. Repeats of both take turns. On one core both are timed by the processor time that they
-took, else by the clock. The bound is the weights that a step reads over this machine's measured rate of reading memory;
-real time is 2048 samples at 24 kHz a step, 85.33 ms.
+at every step. Ours is the decoding of `talk`, `eval` and `serve`: on a processor with int8 weights and the heads that
+are needed, on a GPU in bfloat16 with a step as one CUDA graph. Repeats of both take turns. On one core both are timed
+by the processor time that they took, else by the clock. The bound is the weights that a step reads over this machine's
+measured rate of reading memory; real time is 2048 samples at 24 kHz a step, 85.33 ms.
 
 How far the fast model's tokens are those of float32 is counted in two ways: *forced*, where both read what float32 said
 before, and *free*, where each reads what it said itself, so that one other token changes all that follow. A model with
@@ -16,6 +16,7 @@ Shapes: B = rows, K = streams, T = positions, F = feature width.
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from statistics import median
 from typing import Annotated
 
@@ -24,6 +25,7 @@ import typer
 from torch import Tensor, nn
 
 from anytalk.model import (
+    ContinuousDecoding,
     MiniOmni,
     QuantisedBlock,
     QuantisedLinear,
@@ -31,7 +33,6 @@ from anytalk.model import (
     Task,
     Turn,
     adapter_positions,
-    decode,
     mini_omni_0_5b,
     quantise,
 )
@@ -90,9 +91,11 @@ def bench(
         plain_model = (model or _load(checkpoint)).to(on)
         fast_model = _fast(copy.deepcopy(plain_model), arithmetic)
         request = question(plain_model)
+        room = plain_model.layout.prompt_length(request.turns[-1]) + steps + 1
+        decoding = ContinuousDecoding(fast_model, max_positions=room)
 
         def ours() -> float:
-            columns = _columns(fast_model, request, steps + 1, fixed_shapes=on.type == "cuda")
+            columns = _columns(decoding, request)
             answered[:], each_ms = _timed(columns, steps, clock)
             return each_ms
 
@@ -199,13 +202,14 @@ def _plainly(model: MiniOmni, request: Request) -> Iterator[Column]:
         yield loop.step()
 
 
-def _columns(model: MiniOmni, request: Request, steps: int, *, fixed_shapes: bool) -> Iterator[Column]:
+def _columns(decoding: ContinuousDecoding, request: Request) -> Iterator[Column]:
     """What our decoding says, step after step; padding where the answer is over."""
-    room = model.layout.prompt_length(request.turns[-1]) + steps
-    for step in decode(model, [request], parallel=True, max_positions=room, fixed_shapes=fixed_shapes):
-        yield step.column
+    layout = decoding.layout
+    with closing(decoding.run([request], parallel=True)) as answer:
+        for step in answer:
+            yield step.column
     while True:
-        yield (*([model.layout.pad_a] * model.layout.layers), model.layout.pad_t)
+        yield (*([layout.pad_a] * layout.layers), layout.pad_t)
 
 
 def _timed(columns: Iterator[Column], steps: int, clock: Clock) -> tuple[list[Column], float]:

@@ -11,6 +11,7 @@ from a second row that asks for text only. A written one takes one row, as in th
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -35,7 +36,6 @@ from anytalk.model import (
     Task,
     Turn,
     adapter_positions,
-    generate,
     stream,
 )
 from anytalk.model import Answer as DecodedAnswer
@@ -153,6 +153,7 @@ class Talker:
         self.seed, self.max_frames = seed, max_frames
         longest = getattr(model.backbone.config, "max_position_embeddings", MAX_POSITIONS)
         self.max_positions = min(MAX_POSITIONS, longest)
+        self._idle: list[ContinuousDecoding] = []
 
     @classmethod
     def from_pretrained(
@@ -210,39 +211,49 @@ class Talker:
 
     def _speak(self, asked: Waveform | list[int], task: Task) -> Iterator[Piece]:
         request = self._request(asked, task)
-        yield from stream(
-            self.model,
-            request,
-            self.codec,
-            self.tokenizer.decode,
-            text=self.text_sampling,
-            audio=self.audio_sampling,
-            parallel=_is_spoken(request),
-            max_positions=self.max_positions,
-        )
+        with self._decoding() as decoding, closing(decoding.run([request], parallel=_is_spoken(request))) as steps:
+            yield from stream(steps, self.codec, self.tokenizer.decode)
 
     def _converse(self, asked: Waveform | list[int], task: Task, conversation: Conversation) -> Iterator[Piece]:
         request = self._request(asked, task, conversation)
+        with self._decoding() as decoding:
+            number = decoding.join(request, parallel=_is_spoken(request), prefix=conversation.prefix)
+            pieces = StreamingAnswer(StreamingText(self.tokenizer.decode), StreamingDecoder(self.codec))
+            steps: list[Step] = []
+            try:
+                while not steps or steps[-1].end is None:
+                    steps += decoding.step()
+                    piece = pieces.push(steps[-1])
+                    if piece is not None:
+                        yield piece
+            finally:  # also where nobody listens any more: what was said is said
+                prefix = decoding.leave(number, keep=conversation.context_turns > 0)
+                text = [step.text for step in steps if step.text is not None]
+                frames = [step.frame for step in steps if step.frame is not None]
+                conversation.remember(request, text, frames, prefix)
+
+    def new_decoding(self) -> ContinuousDecoding:
+        """Make a batch that questions join and leave.
+
+        Raises:
+            SetupError: its backbone is of a kind that cannot be decoded.
+        """
         try:
-            decoding = ContinuousDecoding(
+            return ContinuousDecoding(
                 self.model, text=self.text_sampling, audio=self.audio_sampling, max_positions=self.max_positions
             )
         except ValueError as error:
-            raise SetupError(f"no conversation: {error}") from error
-        number = decoding.join(request, parallel=_is_spoken(request), prefix=conversation.prefix)
-        pieces = StreamingAnswer(StreamingText(self.tokenizer.decode), StreamingDecoder(self.codec))
-        steps: list[Step] = []
-        try:
-            while not steps or steps[-1].end is None:
-                steps += decoding.step()
-                piece = pieces.push(steps[-1])
-                if piece is not None:
-                    yield piece
-        finally:  # also where nobody listens any more: what was said is said
-            prefix = decoding.leave(number, keep=conversation.context_turns > 0)
-            text = [step.text for step in steps if step.text is not None]
-            frames = [step.frame for step in steps if step.frame is not None]
-            conversation.remember(request, text, frames, prefix)
+            raise SetupError(str(error)) from error
+
+    @contextmanager
+    def _decoding(self) -> Iterator[ContinuousDecoding]:
+        """Lend an empty batch, one that was used before if there is one: its memory and its CUDA graphs serve again.
+
+        There are more than one only while answers are being made at the same time.
+        """
+        decoding = self._idle.pop() if self._idle else self.new_decoding()
+        yield decoding
+        self._idle.append(decoding)  # not after an error, which may have left something in it
 
     def answer_all(
         self, questions: Sequence[Question], batch: int = 8, task: Task | None = None
@@ -280,14 +291,8 @@ class Talker:
         decoded: dict[int, DecodedAnswer] = {}
         for spoken in (True, False):
             some = {n: request for n, request in requests.items() if _is_spoken(request) == spoken}
-            answers = generate(
-                self.model,
-                list(some.values()),
-                text=self.text_sampling,
-                audio=self.audio_sampling,
-                parallel=spoken,
-                max_positions=self.max_positions,
-            )
+            with self._decoding() as decoding:
+                answers = decoding.answer_all(list(some.values()), parallel=spoken)
             decoded |= zip(some, answers, strict=True)
         return decoded
 

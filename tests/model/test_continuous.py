@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import Gemma3TextConfig, Qwen2Config
 
+from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.continuous import ContinuousDecoding
-from anytalk.model.decoding import Request, decode
+from anytalk.model.decoding import ContinuousDecoding, decode
 from anytalk.model.int8 import quantise
 from anytalk.model.layout import Layout, Task, Turn
 from anytalk.model.network import MiniOmni
@@ -182,7 +182,24 @@ def test_what_cannot_join_leaves_the_batch_as_it_was():
     assert said(steps) == alone(model, request)
 
 
-def test_a_backbone_with_windows_is_refused():
+def test_a_backbone_with_windows_answers_alike():
     window = {"head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
-    with pytest.raises(ValueError, match="this backbone has sliding_attention"):
-        ContinuousDecoding(build(shape=Gemma3TextConfig(**SIZES, **window)))
+    model = build(1, Gemma3TextConfig(**SIZES, **window))
+    arrivals = [(2 * n, n, a_request(task, n, 12)) for n, task in enumerate([Task.A1A2, Task.T1T2, Task.T1A2])]
+    together = run(ContinuousDecoding(model, max_positions=POSITIONS), arrivals)
+    for _, name, request in arrivals:
+        assert together[name] == alone(model, request)
+
+
+def test_a_batch_serves_again_and_is_empty_after_an_answer_that_nobody_hears_out():
+    model = build()
+    decoding = ContinuousDecoding(model, max_positions=POSITIONS)
+    first, second = a_request(Task.A1A2, 1, 9), a_request(Task.T1A2, 4, 9)
+    given_up = decoding.run([first, second], parallel=True)
+    next(given_up)
+    with pytest.raises(ValueError, match="2 requests are being answered"):
+        next(decoding.run([second]))
+    given_up.close()
+    assert len(decoding) == 0
+    assert said(decoding.run([second], parallel=True)) == alone(model, second)
+    assert said(decoding.run([first], parallel=True)) == alone(model, first)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from anytalk.model.batch import Request
 from anytalk.model.convert import from_mini_omni, fuse_qkv, split_qkv, to_mini_omni
-from anytalk.model.decoding import Request, decode
+from anytalk.model.decoding import decode
 from anytalk.model.layout import Task, Turn
 from anytalk.model.network import MiniOmni
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 from transformers import Gemma3TextConfig, LlamaConfig, Qwen2Config
 
+from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.decoding import Request, decode, generate
+from anytalk.model.decoding import decode, generate
 from anytalk.model.layout import IGNORE, Layout, Task, Turn
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling, choose
@@ -211,9 +212,9 @@ def test_the_second_row_leaves_when_the_text_has_ended(learned):
     (answer,) = generate(learned, [asked(known_turns()[0])], parallel=True)
     hook.remove()
     fed = len(answer.text) + 1
-    assert rows[0] == 2 * (4 + 3)
-    assert rows[1:fed] == [2] * (fed - 1)
-    assert rows[fed:] == [1] * (answer.steps - fed)
+    assert rows[0] == 4 + 3 - 1, "the rows' prompts differ in their last column"
+    assert rows[1 : fed + 1] == [2] * fed
+    assert rows[fed + 1 :] == [1] * (answer.steps - fed)
 
 
 def test_positions_are_limited_and_codes_are_codes():
@@ -261,15 +262,17 @@ def test_seeds_repeat_and_differ():
 )
 def test_sampling_chooses_among_the_likeliest(sampling, possible):
     logits = torch.tensor([0.10, 0.25, 0.60, 0.05]).log().expand(400, 4)
-    assert set(choose(logits, sampling, torch.Generator().manual_seed(0))) == possible
+    chance = torch.rand(400, generator=torch.Generator().manual_seed(0))
+    assert set(choose(logits, sampling, chance).tolist()) == possible
 
 
 def test_repetition_is_penalised_within_its_window_and_never_for_specials():
     logits = torch.tensor([[2.0, 1.9, -1.0, 2.5]])
     mild = Sampling(repetition_penalty=1.5, repetition_window=2)
-    assert choose(logits, mild, said=[[3, 0, 1]]) == [3]
-    assert choose(logits, mild, said=[[0, 3, 3]]) == [0]
-    assert choose(logits, mild, said=[[0, 3, 3]], specials_from=3) == [3]
+    assert choose(logits, mild, recent_NW=torch.tensor([[0, 1]])).tolist() == [3]
+    assert choose(logits, mild, recent_NW=torch.tensor([[3, 3]])).tolist() == [0]
+    assert choose(logits, mild, recent_NW=torch.tensor([[-1, 3]])).tolist() == [0]
+    assert choose(logits, mild, recent_NW=torch.tensor([[3, 3]]), specials_from=3).tolist() == [3]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import Qwen2Config
 
+from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.decoding import Request, generate
+from anytalk.model.decoding import decode, generate
 from anytalk.model.layout import Layout, Task, Turn
 from anytalk.model.network import MiniOmni
 from anytalk.model.streaming import StreamingDecoder, StreamingText, stream
@@ -158,7 +159,7 @@ def test_a_stream_gives_the_whole_answer_piece_by_piece(model, parallel, look_ah
     def spelled(tokens):
         return "".join(chr(ord("a") + token) for token in tokens)
 
-    pieces = list(stream(model, request, codec, spelled, parallel=parallel, max_positions=60))
+    pieces = list(stream(decode(model, [request], parallel=parallel, max_positions=60), codec, spelled))
     (answer,) = generate(model, [request], parallel=parallel, max_positions=60)
     assert "".join(piece.text for piece in pieces) == spelled(answer.text)
     assert len(answer.codes) > 10
@@ -168,13 +169,13 @@ def test_a_stream_gives_the_whole_answer_piece_by_piece(model, parallel, look_ah
     assert [piece.end for piece in pieces if piece.end] == [answer.end] == [pieces[-1].end]
 
 
-def test_first_sound_needs_the_prompt_and_seven_steps(model):
+def test_first_sound_needs_the_prompt_its_last_column_and_seven_steps(model):
     passes = []
     hook = model.final_norm.register_forward_hook(lambda *_: passes.append(1))
     request = Request([Turn(Task.A1A2, positions=4)], [torch.ones(4, 10)])
-    for piece in stream(model, request, ConvCodec(look_ahead=False), lambda tokens: "", max_positions=60):
+    for piece in stream(decode(model, [request], max_positions=60), ConvCodec(look_ahead=False), lambda tokens: ""):
         if len(piece.pcm):
             break
     hook.remove()
-    assert len(passes) == 1 + 7
+    assert len(passes) == 1 + 1 + 7
     assert len(piece.pcm) == HOP

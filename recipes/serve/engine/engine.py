@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from anytalk.model import (
-    ContinuousDecoding,
     Piece,
     Request,
     StreamingAnswer,
@@ -132,15 +131,9 @@ class Engine:
         self._closed = False
         self._ready: Line[Answering] = Line()
         self._running: dict[int, _Running] = {}
-        self._decoding = self._new_decoding()
+        self._decoding = talker.new_decoding()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
-
-    def _new_decoding(self) -> ContinuousDecoding:
-        talker = self.talker
-        return ContinuousDecoding(
-            talker.model, text=talker.text_sampling, audio=talker.audio_sampling, max_positions=talker.max_positions
-        )
 
     # For any thread
 
@@ -272,7 +265,7 @@ class Engine:
             steps = self._decoding.step()
         except Exception as error:  # the thread must live on for those who come next
             LOG.error("a step failed; all answers end", exc_info=error)
-            failed, self._running, self._decoding = [*self._running.values()], {}, self._new_decoding()
+            failed, self._running, self._decoding = [*self._running.values()], {}, self.talker.new_decoding()
             for running in failed:
                 self._fail(running.answering, error)
             return

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import Qwen2Config
 
 from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.decoding import Request, decode
+from anytalk.model.decoding import decode
 from anytalk.model.int8 import QuantisedBlock, quantise
 from anytalk.model.layout import IGNORE, MINI_OMNI, Layout, Task, Turn
 from anytalk.model.loss import StreamLoss, label_counts, weighted_mean
@@ -196,24 +196,6 @@ def test_the_plain_loop_and_decoding_say_the_same(tts_adapter_layers):
         said = [plain.column, *(plain.step() for _ in range(12))]
     ours = [step.column for step in decode(model, [request], parallel=True, max_positions=12 + 13)]
     assert ours == said
-
-
-@pytest.mark.parametrize("tts_adapter_layers", [0, 1])
-def test_steps_of_fixed_shapes_say_the_same(tts_adapter_layers):
-    model = tiny_model(tts_adapter_layers)
-    spoken = bench_talk.question(model, 9)
-    requests = [spoken, Request([Turn(Task.T1T2, question=(1, 2, 3))]), Request([Turn(Task.T1A2, question=(4,))])]
-    grown, fixed = (
-        list(decode(model, requests, parallel=True, max_positions=30, fixed_shapes=each)) for each in (False, True)
-    )
-    assert fixed == grown
-
-
-def test_fixed_shapes_refuse_a_backbone_with_windows():
-    windows = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 6, "use_sliding_window": True}
-    model = tiny_model(**windows)
-    with pytest.raises(ValueError, match="need full attention; this backbone has sliding_attention"):
-        list(decode(model, [bench_talk.question(model, 5)], max_positions=20, fixed_shapes=True))
 
 
 def test_quantised_logits_are_near(tmp_path):
