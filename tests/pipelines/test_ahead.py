@@ -14,6 +14,12 @@ from support.misbehaving import Fault, serve
 from support.turns_asked import answer
 
 from anytalk.pipelines import build, check
+from anytalk.pipelines.dataset import Store, current_judgement
+from anytalk.pipelines.estimate import estimate
+from anytalk.pipelines.plan import GrowingPlan, load_committed
+from anytalk.pipelines.progress import Quiet
+from anytalk.pipelines.recipe import load_recipe
+from anytalk.pipelines.units import Units
 from anytalk.synth.errors import EngineError
 
 
@@ -131,6 +137,42 @@ def test_a_build_whose_hours_are_over_waits_for_no_answer(fake_recipe, tmp_path)
     assert time.monotonic() - started < 30
     assert (summary.rows_accepted, summary.complete, summary.well) == (4, False, False)
     assert summary.deferred == ["1 of 25 parts of the plan are there"]
+
+
+def test_whoever_knows_less_of_a_plan_takes_units_of_later_parts_for_its_own(fake_recipe, tmp_path):
+    store = Store(tmp_path / "out")
+    with serve(answer) as server:
+        recipe = load_recipe(fake_recipe(source=source(server)))
+        early = next(GrowingPlan(recipe, store, Quiet()).parts())
+        units = Units(store, early, current_judgement(store))
+        build(recipe, tmp_path / "out", local=True)
+    assert (len(early.units), len(units)) == (1, 1)
+    assert list(units.committed()) == [0, 1, 2]
+    assert (len(units), units.plan.is_whole) == (3, True)
+
+
+def test_parts_lie_in_an_object_store_as_well(fake_recipe, tmp_path):
+    url = f"memory://{tmp_path.name}"
+    with serve(answer, after(5, lambda body: Fault(502, "broken"))) as server:
+        recipe = fake_recipe(source=source(server))
+        with pytest.raises(EngineError, match="part 2 of 3"):
+            build(recipe, url, local=True)
+        server.fault = lambda number, body: None
+        assert build(recipe, url, local=True).complete
+    assert check(url).problems == []
+
+
+def test_an_estimate_asks_for_no_more_than_its_sample_where_a_plan_is_not_whole(fake_recipe, tmp_path):
+    with serve(answer, after(5, lambda body: Fault(502, "broken"))) as server:
+        recipe = fake_recipe(source=source(server, conversations=200, part=4))
+        with pytest.raises(EngineError, match="part 2 of 50"):
+            build(recipe, tmp_path / "out", local=True)
+        server.fault = lambda number, body: None
+        before = len(server.bodies)
+        found = estimate(load_recipe(recipe), str(tmp_path / "out"), rows=2)
+    assert (found.planned, found.rows) == (False, 200)
+    assert len(server.bodies) - before < 100
+    assert len(load_committed(Store(tmp_path / "out")).parts) == 1
 
 
 # -- Killed

@@ -51,6 +51,14 @@ def test_a_bar_follows_a_phase_and_a_phase_a_bar():
     assert all(what in out.getvalue() for what in ("reading: 7", "asking", "rewriting", "planning"))
 
 
+def test_a_bar_of_work_that_goes_on_takes_the_place_of_the_last_one():
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=100))
+    for what, done in (("asking", 0), ("rows", 0), ("rows", 4)):
+        bar.start(what, 8, done)
+        bar.stop()
+    assert [(task.description, task.completed) for task in bar.progress.tasks] == [("asking", 0), ("rows", 4)]
+
+
 def test_the_first_steps_are_told_at_once_and_others_now_and_then():
     out = io.StringIO()
     lines = Lines(out, every_s=60.0)
