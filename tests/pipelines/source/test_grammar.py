@@ -110,6 +110,14 @@ def test_kinds_of_a_grammar_are_drawn_as_they_are_among_others(household):
         drawn(kinds=["sum"])
 
 
+def test_nothing_that_the_household_is_tested_on_is_read_aloud_in_its_readings(household):
+    asked, read = (load_recipe(find(name, "build")) for name in ("household", "household-readings"))
+    tested = {pair.answer for pair in household if split_of([pair], asked.split) == "test"}
+    aloud = list(read_pairs(read.source))
+    assert tested & {pair.answer for pair in aloud}
+    assert not tested & {pair.answer for pair in aloud if split_of([pair], read.split) == "train"}
+
+
 def test_every_word_that_is_tested_is_heard_in_training(household):
     recipe = load_recipe(find("household", "build"))
     words = collections.defaultdict(set)
