@@ -82,7 +82,8 @@ class Product:
             weight_VD, bias_V = weight_VD[outputs], bias_V[outputs]
         self._weight, self.bytes = _packed(weight_VD), weight_VD.numel()
         self._bias_V = bias_V if any(x.bias is not None for x in linears) else None
-        self._smallest = weight_VD.new_tensor(1e-30)
+        # Tensors: a number is made one at every call, which takes longer than the product with it.
+        self._smallest, self._second = weight_VD.new_tensor(1e-30), weight_VD.new_tensor(float(SECOND))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., V), float32: the outputs of all layers, side by side."""
@@ -98,11 +99,11 @@ class Product:
             times_N1: what to multiply each row with.
             plus_NV: what to add to the outputs; only where the layers have no bias.
         """
-        N = len(x_ND)
+        N = x_ND.shape[0]
         step_N1 = torch.add(self._smallest, x_ND.abs().amax(-1, keepdim=True), alpha=1 / FIRST)
         scaled_ND = x_ND / step_N1
         first_ND = scaled_ND.round()
-        digits = torch.cat((first_ND, scaled_ND.sub_(first_ND).mul_(SECOND)))
+        digits = torch.cat((first_ND, scaled_ND.sub_(first_ND).mul_(self._second)))
         products = _product(digits, 1.0, ZERO, self._weight)
         out_NV = products[:N].add_(products[N:], alpha=1 / SECOND)
         if times_N1 is not None:
@@ -180,12 +181,11 @@ class QuantisedBlock(nn.Module):
         return self._down.rows(self._activation(gate).mul_(up), plus_NV=x_ND).view(B, T, D)
 
     def _attention(
-        self, heads_BTHW: Tensor, mask: Tensor | None, cache: Cache | None, cos_BTW: Tensor, sin_BTW: Tensor
+        self, heads_BTHW: Tensor, mask: Tensor | None, cache: Cache | None, cos: Tensor, sin: Tensor
     ) -> Tensor:
         B, T, _, W = heads_BTHW.shape
         turned_BTHW, values_BTHW = heads_BTHW.split((self._queries + self._keys, self._keys), dim=2)
-        turn_BT1W = torch.complex(cos_BTW[:, :, None, : W // 2], sin_BTW[:, :, None, : W // 2])
-        turned_BTHW = torch.view_as_real(torch.view_as_complex(turned_BTHW.unflatten(-1, (-1, 2))) * turn_BT1W)
+        turned_BTHW = torch.view_as_real(torch.view_as_complex(turned_BTHW.unflatten(-1, (-1, 2))) * _turn(cos, sin))
         queries, keys = turned_BTHW.flatten(-2).transpose(1, 2).split((self._queries, self._keys), dim=1)
         values = values_BTHW.transpose(1, 2)
         if cache is not None:
@@ -212,11 +212,30 @@ class _Norm:
     def __init__(self, norm: nn.Module) -> None:
         weight_D = cast(Tensor, norm.weight).detach()
         self._weight_D = weight_D * len(weight_D) ** 0.5  # what is left of the mean's division
-        self._least = len(weight_D) * cast(float, norm.variance_epsilon)
+        self._least = weight_D.new_tensor(len(weight_D) * cast(float, norm.variance_epsilon))
 
     def __call__(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Give (N, D) and (N, 1), whose product it is."""
         return x_ND * self._weight_D, torch.linalg.vecdot(x_ND, x_ND).add_(self._least).rsqrt_()[:, None]
+
+
+class _Turn:
+    """Rotary embeddings as complex numbers, made once for all blocks that are given the same ones."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, cos_BTW: Tensor, sin_BTW: Tensor) -> Tensor:
+        """Give (B, T, 1, W / 2); both halves of a head are turned alike."""
+        last = self._last  # another thread may put its own there
+        if last is None or last[0] is not cos_BTW:
+            half = cos_BTW.shape[-1] // 2
+            last = (cos_BTW, torch.complex(cos_BTW[:, :, None, :half], sin_BTW[:, :, None, :half]))
+            self._last = last
+        return last[1]
+
+
+_turn = _Turn()
 
 
 def _in_pairs(turned: int, others: int, width: int) -> Tensor:
