@@ -1,10 +1,12 @@
 """The order of samples and the batches that they make: a pure function of the seed, however many workers there are.
 
-Each task walks through its rows in passes, each pass a new permutation. A *window* takes so many samples of each task
-as the task's weight says, sorts them by length, cuts them into batches that hold at most so many positions, and
-shuffles the batches. Windows and batches are numbered, so a place in the sequence is two numbers; they are the whole
-state of a loader. A *step* is the next so many batches, and worker r of W takes every W-th of them: the steps are the
-same for one worker and for many, and so is what was seen when a run goes on with another number.
+Each task walks through its rows in passes, each pass a new permutation; where the rows lie in more files than are kept
+open, a pass goes through blocks of files, so that a window draws from few of them and opens each once. A *window* takes
+so many samples of each task as the task's weight says, sorts them by length, cuts them into batches that hold at most
+so many positions, and shuffles the batches. Windows and batches are numbered, so a place in the sequence is two
+numbers; they are the whole state of a loader. A *step* is the next so many batches, and worker r of W takes every W-th
+of them: the steps are the same for one worker and for many, and so is what was seen when a run goes on with another
+number.
 """
 
 from collections import deque
@@ -22,7 +24,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed, digest
 from anytalk.synth.wording import quantity
 
-from .rows import Rows
+from .rows import OPEN_SHARDS, Rows
 from .sample import NEEDS, WITHOUT_CONTEXT, Batch, Sample, answer_lengths, collate, prompt_lengths, suitable
 
 Place = tuple[int, int]
@@ -70,6 +72,26 @@ def _cut(falling_N: NDArray[np.int64], positions: int, share: float) -> list[tup
         counts.append((start, int((means >= (1.0 - share) * longest).sum())))
         start += counts[-1][1]
     return counts
+
+
+def pass_order(file_N: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Give the order of samples in one pass: at random, where they lie in few files; else block after block of files.
+
+    Args:
+        file_N: number of the file that each lies in; below 0 for what lies in memory, which is spread over all blocks.
+        most: files of a block.
+        rng: draws the files of each block, and the order in it.
+    """
+    files, of_N = np.unique(file_N, return_inverse=True)
+    blocks = -(-int((files >= 0).sum()) // most)
+    shuffled = rng.permutation(len(file_N))
+    if blocks <= 1:
+        return shuffled
+    kept = np.flatnonzero(files >= 0)
+    block_F = np.zeros(len(files), np.int64)
+    block_F[kept] = rng.permutation(len(kept)) // most
+    block_N = np.where(file_N < 0, rng.integers(0, blocks, len(file_N)), block_F[of_N])
+    return shuffled[np.argsort(block_N[shuffled], kind="stable")]
 
 
 @dataclass(frozen=True)
@@ -184,6 +206,7 @@ class Loader:
         world_size: how many workers there are; `batches_per_step` must be a multiple.
         prefetch: steps loaded ahead.
         shares: see `pools_of`.
+        pinned: load into memory that a GPU reads while it computes.
 
     Raises:
         SetupError: no row suits a task, a token is none of the layout's, or the batches of a step cannot be shared
@@ -208,11 +231,12 @@ class Loader:
         world_size: int = 1,
         prefetch: int = 2,
         shares: Shares | None = None,
+        pinned: bool = False,
     ) -> None:
         if batches_per_step % world_size:
             raise SetupError(f"{world_size} workers cannot share loader.batches_per_step {batches_per_step} equally")
         self._rows, self._layout, self._stack = rows, layout, stack
-        self._seed, self._positions, self._padding = seed, positions, padding
+        self._seed, self._positions, self._padding, self._pinned = seed, positions, padding, pinned
         self.found = {task: candidates(task, rows, layout, stack, max_positions, context_turns) for task in tasks}
         if rows.largest_token >= layout.text_size:
             raise SetupError(
@@ -279,7 +303,9 @@ class Loader:
         """Order a pool's samples for one pass."""
         pool = self.pools[index]
         rng = np.random.default_rng([self._seed, derive_seed("pass", pool.name, int(number))])
-        return rng.permutation(len(pool.samples.rows))
+        # Half of what is kept open: a window may begin in one block and end in the next.
+        most = max(1, OPEN_SHARDS // (2 * len(self.pools)))
+        return pass_order(self._rows.shard_R[pool.samples.rows], most, rng)
 
     def _after(self, place: Place, count: int) -> tuple[list[list[Sample]], Place]:
         """Give the next so many batches from a place, and the place behind them."""
@@ -296,7 +322,8 @@ class Loader:
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """Load and lay out samples."""
-        return collate([(task, self._chain(row, turns)) for task, row, turns in samples], self._layout, self._stack)
+        batch = collate([(task, self._chain(row, turns)) for task, row, turns in samples], self._layout, self._stack)
+        return batch.pinned() if self._pinned else batch
 
     def _chain(self, row: int, turns: int) -> list[Any]:
         numbers = [row]

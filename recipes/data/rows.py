@@ -103,6 +103,8 @@ class Rows:
         self.part_R = np.array(parts, np.int32)
         """Number of the dataset that each row is of; sources of text are numbered after the datasets."""
         self._places = np.array(places, np.int64).reshape(-1, 2)
+        self.shard_R = self._places[:, 0]
+        """Number of the shard that each row lies in; below 0 for pairs of text, which are in memory."""
         self.counts = Counts(
             np.array([len(tokens) for tokens in self._questions], np.int64),
             np.array([len(tokens) for tokens in self._answers], np.int64),

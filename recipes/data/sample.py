@@ -97,6 +97,11 @@ class Batch:
         B, _, T = self.streams.shape
         return B * T
 
+    def pinned(self) -> "Batch":
+        """Copy what a GPU reads into pinned memory; labels stay, as they are gathered on this side."""
+        features = [[(start, x.pin_memory()) for start, x in entry] for entry in self.features]
+        return dataclasses.replace(self, streams=self.streams.pin_memory(), features=features)
+
 
 def suitable(task: Task, counts: Counts) -> NDArray[np.bool_]:
     """Say which rows have what a task needs."""

@@ -24,6 +24,7 @@ def stage_loader(
     world_size: int = 1,
     prefetch: int = 0,
     tasks: Mapping[Task, float] | None = None,
+    pinned: bool = False,
 ) -> Loader:
     """Build the loader of a stage.
 
@@ -37,6 +38,7 @@ def stage_loader(
         world_size: how many workers there are.
         prefetch: steps loaded ahead.
         tasks: weight of each task; the stage's by default.
+        pinned: see `Loader`.
 
     Raises:
         SetupError: see `Loader`.
@@ -58,6 +60,7 @@ def stage_loader(
         world_size=world_size,
         prefetch=prefetch,
         shares=shares_of(recipe),
+        pinned=pinned,
     )
 
 

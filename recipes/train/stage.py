@@ -128,6 +128,7 @@ class StageTrainer:
             world_size=self.group.world_size,
             prefetch=prefetch,
             tasks=tasks,
+            pinned=self.group.device.type == "cuda",
         )
 
     def _validation_loader(self, rows: Rows | None) -> Loader | None:

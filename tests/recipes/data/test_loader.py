@@ -14,7 +14,7 @@ from anytalk.model.layout import IGNORE, MINI_OMNI, Chat, Layout, Task
 from anytalk.pipelines.plan import in_spoken_form, split_of
 from anytalk.pipelines.recipe import Clean, Columns, GrammarSource, Table, load_recipe
 from anytalk.pipelines.source import read_pairs
-from anytalk.recipes.data.loader import Loader, candidates, cut_batches
+from anytalk.recipes.data.loader import Loader, candidates, cut_batches, pass_order
 from anytalk.recipes.data.rows import Rows
 from anytalk.recipes.data.sample import NEEDS, answer_lengths, prompt_lengths, turn
 from anytalk.recipes.data.texts import TextSource, read_texts
@@ -357,3 +357,44 @@ def test_an_epoch_is_as_many_steps_as_its_samples_fill(write_dataset):
     for _ in range(steps):
         drawn += sum(len(batch.samples) for batch in source.take().batches)
     assert drawn == pytest.approx(3 * 80, rel=0.1)
+
+
+@given(
+    file_N=st.lists(st.integers(-2, 9), min_size=1, max_size=80).map(np.array),
+    most=st.integers(1, 12),
+    seed=st.integers(0, 9),
+)
+def test_a_pass_goes_through_blocks_of_files(file_N, most, seed):
+    order = pass_order(file_N, most, np.random.default_rng(seed))
+    assert sorted(order.tolist()) == list(range(len(file_N)))
+    files = {number for number in file_N.tolist() if number >= 0}
+    if len(files) <= most:
+        assert order.tolist() == np.random.default_rng(seed).permutation(len(file_N)).tolist()
+        return
+    met = [number for number in file_N[order].tolist() if number >= 0]
+    at = {number: [place for place, other in enumerate(met) if other == number] for number in files}
+    # While one file is drawn from, no more than a block's are.
+    assert all(len({*met[places[0] : places[-1] + 1]}) <= most for places in at.values())
+
+
+def test_a_window_opens_each_of_its_files_once_where_there_are_more_than_are_kept_open(write_dataset, monkeypatch):
+    for module in ("loader", "rows"):
+        monkeypatch.setattr(f"anytalk.recipes.data.{module}.OPEN_SHARDS", 12)
+    rows = rows_of(*(write_dataset(f"set-{number}", splits={"train": 9}) for number in range(10)))
+    assert len(rows.shards) == 20
+    source = loader(rows, {Task.A1T1: 1.0}, window=18)
+    for window in range(10):
+        before = rows._open.cache_info().misses
+        for batch in source.plan(window):
+            source.batch(batch)
+        files = {int(rows.shard_R[sample.row]) for batch in source.plan(window) for sample in batch}
+        assert len(files) <= 12
+        assert rows._open.cache_info().misses - before <= len(files)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_what_a_gpu_reads_is_pinned(write_dataset):
+    [batch] = loader(rows_of(write_dataset()), {Task.A1T1: 1.0}, pinned=True).take().batches
+    assert batch.streams.is_pinned()
+    assert all(x.is_pinned() for entry in batch.features for _, x in entry)
