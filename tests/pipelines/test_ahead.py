@@ -240,14 +240,12 @@ def test_on_ray_crews_make_units_of_parts_that_are_planned_later(slow_recipe, tm
 
 @pytest.mark.slow
 def test_ctrl_c_ends_what_is_being_asked(slow_recipe, tmp_path):
-    with serve(answer, after(12, lambda body: Fault(stall_s=20.0))) as server:
+    with serve(answer, after(12, lambda body: Fault(stall_s=300.0))) as server:
         out = tmp_path / "out"
         process = start(slow_recipe(server), out, "--local")
         wait_for(lambda: sidecars(out) == 4, process)
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert time.monotonic() - started < 15
+        _, errors = process.communicate(timeout=120)  # Long before what is being asked is answered.
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
