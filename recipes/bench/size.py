@@ -26,8 +26,8 @@ from anytalk.synth.judge.policy import Policy
 from .figures import Figures, compared, describe, figures
 
 EPILOG = (
-    "Takes about 5 minutes for 10,000 rows, half an hour for 100,000 and two to three hours for 400,000 on two idle "
-    "cores; nearly all of it makes the rows. A row takes 40 kB of disk.  "
+    "Takes about 2 minutes for 10,000 rows, a quarter of an hour for 100,000 and an hour for 400,000 on two idle "
+    "cores; nearly all of it makes the rows. A row takes 20 kB of disk.  "
     "Example:  anytalk bench size --rows 100000 --folder out/size"
 )
 
