@@ -72,6 +72,7 @@ NOT_RUN = {
     r"build household": "its rows take many minutes; recipes/test_household.py builds some",
     r"(build|plan) \S+\.yaml": "a recipe of the reader's own, whose text stands on the page",
     r"build quickstart( --set (features|shards)\S+)*( --out \S+)?$": "its whole corpus takes minutes",
+    r"train household": "takes two datasets that take many minutes; recipes/test_household.py trains on some",
     r"train (mini-omni|frozen)": "takes a language model from the hub",
     r"talk .*hubertsiuzdak": "takes SNAC and Whisper small from the hub",
     r"(talk|serve) OWNER|train .*OWNER/": "takes a model from the hub; recipes/talk/test_push.py does",
