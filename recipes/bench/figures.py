@@ -9,10 +9,11 @@ machine, commit     where it was measured, and with which code
 spread              lowest and highest of value, naive and ratio; null where there was one run
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +21,10 @@ from anytalk.pipelines.progress import Reporter
 from anytalk.recipes.machine import commit_id, machine
 
 REPEATS = 3
+
+Measured = TypeVar("Measured")
+"""What one repeat gives."""
+
 Figures = dict[str, Any]
 Clock = Callable[[], float]
 
@@ -60,8 +65,12 @@ def matmul_flops_per_s(size: int = 1024) -> float:
 
 
 def in_turns(
-    ours: Callable[[], float], naive: Callable[[], float], progress: Reporter, repeats: int = REPEATS
-) -> tuple[list[float], list[float]]:
+    ours: Callable[[], Measured],
+    naive: Callable[[], float],
+    progress: Reporter,
+    repeats: int = REPEATS,
+    limit_s: float = math.inf,
+) -> tuple[list[Measured], list[float]]:
     """Measure both ways in turn, so that what else the machine does weighs on both.
 
     Args:
@@ -69,14 +78,17 @@ def in_turns(
         naive: the same of the naive way.
         progress: who is told how far it is.
         repeats: how many of each.
+        limit_s: after so long no further repeat begins; there is one at least.
 
     Returns:
         Figures of ours and of the naive way, one a repeat.
     """
-    values, naives = [], []
+    values: list[Measured] = []
+    naives: list[float] = []
+    end = time.monotonic() + limit_s
     progress.start("repeats", repeats)
     try:
-        for _ in range(repeats):
+        while len(values) < repeats and (not values or time.monotonic() < end):
             naives.append(naive())
             values.append(ours())
             progress.advance(1)

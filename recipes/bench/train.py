@@ -13,7 +13,6 @@ Shapes: B = batch, K = streams, L = codec layers, T = positions, V = vocabulary 
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -48,7 +47,7 @@ from anytalk.synth.errors import SetupError
 from anytalk.synth.memory import keep_freed_memory
 from anytalk.synth.threads import torch_threads
 
-from .figures import Clock, Figures, clock_of, compared, describe, figures, matmul_flops_per_s
+from .figures import Clock, Figures, clock_of, compared, describe, figures, in_turns, matmul_flops_per_s
 
 EPILOG = (
     "Examples:  anytalk bench train out/quickstart/dataset --cores 2  |  "
@@ -296,18 +295,7 @@ def _measure(
         positions = plain.step()
         return positions / (clock() - started)
 
-    values: list[tuple[float, float]] = []
-    naives: list[float] = []
-    end = time.monotonic() + seconds
-    progress.start("repeats", REPEATS)
-    try:
-        while not values or (len(values) < REPEATS and time.monotonic() < end):
-            naives.append(naive())
-            values.append(ours())
-            progress.advance(1)
-    finally:
-        progress.stop()
-    return values, naives
+    return in_turns(ours, naive, progress, REPEATS, limit_s=seconds)
 
 
 def text(found: Figures) -> str:
