@@ -4,26 +4,17 @@ import random
 
 import pytest
 import torch
+from support.small_model import FEATURE_WIDTH, LAYOUT, SIZES
 from transformers import Gemma3TextConfig, Qwen2Config
 
 from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.decoding import ContinuousDecoding, decode
 from anytalk.model.int8 import quantise
-from anytalk.model.layout import Layout, Task, Turn
+from anytalk.model.layout import Task, Turn
 from anytalk.model.network import MiniOmni
 
-LAYOUT = Layout(text_size=40, codebook_size=12, layers=7, text_specials=8, audio_specials=6)
-FEATURE_WIDTH, POSITIONS = 10, 90
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-}
+POSITIONS = 90
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

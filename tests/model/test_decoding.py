@@ -2,37 +2,25 @@
 
 import pytest
 import torch
+from support.small_model import FEATURE_WIDTH, LAYOUT, SIZES
 from torch.nn import functional
 from transformers import Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.decoding import decode, generate
-from anytalk.model.layout import IGNORE, Layout, Task, Turn
+from anytalk.model.layout import IGNORE, Task, Turn
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import Sampling, choose
 
-LAYOUT = Layout(text_size=40, codebook_size=12, layers=7, text_specials=8, audio_specials=6)
-FEATURE_WIDTH = 10
 FAMILIES = {"qwen2": Qwen2Config, "llama": LlamaConfig, "gemma3": Gemma3TextConfig}
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "pad_token_id": None,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+OTHERS = {"max_position_embeddings": 128, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
 WINDOW = {"head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
 
 
 def build(family="qwen2", adapter_layers=0, seed=0):
     torch.manual_seed(seed)
-    shape = FAMILIES[family](**SIZES, **(WINDOW if family == "gemma3" else {}), initializer_range=0.3)
+    shape = FAMILIES[family](**SIZES, **OTHERS, **(WINDOW if family == "gemma3" else {}))
     config = MiniOmniConfig(
         LAYOUT,
         backbone_fields(shape, LAYOUT),

@@ -2,26 +2,17 @@
 
 import pytest
 import torch
+from support.small_model import FEATURE_WIDTH, LAYOUT, SIZES
 from transformers import Gemma3TextConfig, Qwen2Config
 
 from anytalk.model.batch import Request
 from anytalk.model.config import MiniOmniConfig, backbone_fields
 from anytalk.model.decoding import ContinuousDecoding, decode
-from anytalk.model.layout import Layout, Task, Turn
+from anytalk.model.layout import Task, Turn
 from anytalk.model.network import MiniOmni
 from anytalk.model.sampling import GREEDY, Sampling
 
-LAYOUT = Layout(text_size=40, codebook_size=12, layers=7, text_specials=8, audio_specials=6)
-FEATURE_WIDTH, POSITIONS = 10, 300
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-}
+POSITIONS = 300
 WINDOW = {"head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
 SAMPLED = Sampling(temperature=1.0, top_k=8, top_p=0.9, repetition_penalty=1.2, repetition_window=5)
 
