@@ -162,7 +162,7 @@ def faults(object_server, monkeypatch):
     faults.rate, faults.next = 0.0, []
     faults.seen.clear()
     yield faults
-    faults.rate = 0.0
+    faults.rate, faults.held = 0.0, ""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import random
 import socket
 import threading
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,8 @@ class Faults:
         """Share of requests that go wrong."""
         self.seen: Counter[str] = Counter()
         """How often each thing went wrong, and how many requests there were."""
+        self.held = ""
+        """What is put under names that contain this is held back until this is empty again, and then refused."""
         self.next: list[str] = []
         """What the next conditional puts meet with: `409`, `412` or `lost`."""
         self._draw = random.Random(1)
@@ -46,8 +49,10 @@ class Faults:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
             self.seen["requests"] += 1
-            fault = self._fault("HTTP_IF_NONE_MATCH" in environ)
+            fault = "503" if self._is_held(environ) else self._fault("HTTP_IF_NONE_MATCH" in environ)
             self.seen[fault] += 1
+        while self._is_held(environ):
+            time.sleep(0.01)
         if fault == "cut":
             return _cut(environ)
         if fault == "lost":  # It was done, but nobody is told.
@@ -59,6 +64,9 @@ class Faults:
             start_response(status, [("Content-Type", "application/xml")])
             return [FAULT.format(code=code).encode()]
         return self.application(environ, start_response)
+
+    def _is_held(self, environ: dict[str, Any]) -> bool:
+        return bool(self.held) and environ["REQUEST_METHOD"] == "PUT" and self.held in environ["PATH_INFO"]
 
     def _fault(self, is_conditional: bool) -> str:
         if is_conditional and self.next:

@@ -133,6 +133,7 @@ def test_a_build_into_a_failing_bucket_has_the_bytes_of_a_local_one(local, fault
 def test_a_build_that_is_killed_goes_on_in_the_bucket_to_the_same_bytes(local, faults, tmp_path):
     url = f"s3://{BUCKET}/{tmp_path.name}"
     faults.rate = 0.05
+    faults.held = "units/000004"  # So that it cannot end before it is killed, however fast it is.
     command = [sys.executable, "-m", "anytalk.recipes", "build", str(local / "bucket.yaml"), "--out", url, "--local"]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -141,6 +142,7 @@ def test_a_build_that_is_killed_goes_on_in_the_bucket_to_the_same_bytes(local, f
         assert time.monotonic() < deadline
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    faults.held = ""
     assert not Store(url).exists("dataset.json")
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
