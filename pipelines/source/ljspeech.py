@@ -7,16 +7,18 @@ around fields. Others write `id|text`, or a speaker behind the id, or a header a
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
+from anytalk.pipelines.concurrency import several_in_order
+from anytalk.pipelines.dataset import local_file
 from anytalk.pipelines.recipe import LjSpeech, LjSpeechField
 from anytalk.synth.errors import SampleError, SetupError
+from anytalk.synth.remote import is_url
 
-from .attachment import of_file
 from .delimited import DELIMITERS, read_csv
 from .encoding import lines_of
 from .pair import BadPair, Pair
-from .recordings import AUDIO_SUFFIXES, place_of
+from .recordings import AUDIO_SUFFIXES, Folder, at_once, folder_of
 from .table import ROW_ERRORS, text_in
 
 BY_COUNT: dict[int, tuple[LjSpeechField, ...]] = {
@@ -49,49 +51,50 @@ class Recordings:
         table: name of its table, for messages.
     """
 
-    def __init__(self, folder: Path, table: str) -> None:
+    def __init__(self, folder: Folder, table: str) -> None:
         self.folder, self.table = folder, table
+        self._files = frozenset(folder.files())
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
+    def _by_name(self) -> dict[str, list[PurePath]]:
         """Every recording in any subfolder, by its name with and without its suffix."""
-        found: dict[str, list[Path]] = {}
-        for path in self.all():
-            for name in {path.name, path.stem}:
-                found.setdefault(name, []).append(path)
+        found: dict[str, list[PurePath]] = {}
+        for file in self.all():
+            for name in {file.name, file.stem}:
+                found.setdefault(name, []).append(file)
         return found
 
-    def all(self) -> list[Path]:
-        """Every recording of the folder."""
-        return [
-            path for path in sorted(self.folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-        ]
+    def all(self) -> list[PurePath]:
+        """Every recording of the folder, by its path within it."""
+        return sorted(file for file in self._files if file.suffix.lower() in AUDIO_SUFFIXES)
 
-    def find(self, name: str) -> Path:
+    def find(self, name: str) -> PurePath:
         """The recording of an id: a path, or a name with any suffix in wavs/, or else in any subfolder.
 
         Raises:
             SampleError: `missing_audio`.
             SetupError: the folder holds no recordings at all.
         """
-        for base in (self.folder / "wavs", self.folder):
-            exact = base / name
+        for exact in (self._within("wavs", name), self._within(name)):
             candidates = [exact, exact.with_name(f"{exact.name}.wav")]
             candidates += (exact.with_name(f"{exact.name}{suffix}") for suffix in sorted(AUDIO_SUFFIXES))
-            for path in candidates:
-                if path.is_file():
-                    return path
+            for file in candidates:
+                if file in self._files and self.folder.missing(file) is None:
+                    return file
         if not self._by_name:
             known = ", ".join(sorted(AUDIO_SUFFIXES))
-            raise SetupError(f"source.path: {self.folder} holds no recordings for {self.table}; known: {known}")
-        own = Path(name).name
-        found = self._by_name.get(own) or self._by_name.get(Path(own).stem) or []
+            raise SetupError(f"source.path: {self.folder.path} holds no recordings for {self.table}; known: {known}")
+        own = PurePath(name).name
+        found = self._by_name.get(own) or self._by_name.get(PurePath(own).stem) or []
         if len(found) > 1:
-            where = ", ".join(place_of(path, self.folder) for path in found[:3])
+            where = ", ".join(self.folder.place(file) for file in found[:3])
             raise SampleError("missing_audio", f"several recordings are called {own!r}: {where}; name the folder, too")
         if not found:
             raise SampleError("missing_audio", f"there is no recording {name!r} in wavs/, nor elsewhere in the folder")
         return found[0]
+
+    def _within(self, *parts: str) -> PurePath:
+        return (PurePath if self.folder.is_near else PurePosixPath)(*parts)
 
 
 def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
@@ -100,34 +103,49 @@ def ljspeech_pairs(source: LjSpeech) -> Iterator[Pair | BadPair]:
     Raises:
         SetupError: the folder has no such table, or its lines are of another form.
     """
-    folder = Path(source.path)
-    table = folder / source.metadata
+    if not is_url(source.path):
+        _refuse_no_set(source, Path(source.path))
+    folder = folder_of(source.path)
+    with local_file(f"{folder.path}/{source.metadata}") as table:
+        yield from _pairs(source, folder, table)
+
+
+def _refuse_no_set(source: LjSpeech, folder: Path) -> None:
+    """Raise for what is no folder with a table."""
     if folder.is_file():
         _refuse_file(folder)
-    if not table.is_file():
+    if not (folder / source.metadata).is_file():
         raise SetupError(
             f"source.path: {folder} has no {source.metadata}, as an ljspeech source does; a folder of recordings with "
             f"NAME.txt beside them is of the kind recordings: --set 'source={{kind: recordings, path: {folder}}}'"
         )
-    named: set[Path] = set()
+
+
+def _pairs(source: LjSpeech, folder: Folder, table: Path) -> Iterator[Pair | BadPair]:
     recordings = Recordings(folder, source.metadata)
-    number = None
-    for number, fields in _lines(source, table):
+    named: set[PurePath] = set()
+
+    def read(line: Line) -> Pair | BadPair:
+        number, fields = line
         place = f"{table.name}:{number}"
         if isinstance(fields, str):
-            yield BadPair("malformed_row", fields, place)
-            continue
+            return BadPair("malformed_row", fields, place)
         try:
-            yield _pair(source, recordings, fields, place, named)
+            return _pair(source, recordings, fields, place, named)
         except SampleError as error:
-            yield BadPair(error.reason, error.detail, place)
+            return BadPair(error.reason, error.detail, place)
         except ROW_ERRORS as error:
-            yield BadPair("malformed_row", " ".join(str(error).split())[:300], place)
-    if number is None:
+            return BadPair("malformed_row", " ".join(str(error).split())[:300], place)
+
+    rows = 0
+    for pair in several_in_order(read, _lines(source, table), at_once(folder)):
+        rows += 1
+        yield pair
+    if not rows:
         raise SetupError(f"source.path: {table} holds no rows")
-    for path in recordings.all():
-        if path not in named:
-            yield BadPair("unused_file", f"no line of {source.metadata} names it", place_of(path, folder))
+    for file in recordings.all():
+        if file not in named:
+            yield BadPair("unused_file", f"no line of {source.metadata} names it", folder.place(file))
 
 
 def _refuse_file(path: Path) -> None:
@@ -211,8 +229,8 @@ def _pair(
     name = text_in(fields, "id")
     if not name:
         raise ValueError("the line names no recording")
-    path = recordings.find(name)
-    named.add(path)
+    file = recordings.find(name)
+    named.add(file)
     written, spoken = text_in(fields, "text"), text_in(fields, "normalised")
     question = spoken or written or ""
     return Pair(
@@ -222,7 +240,7 @@ def _pair(
         question=question,
         answer=None,
         language=source.language,
-        question_recording=of_file(path),
+        question_recording=recordings.folder.recording(file),
         question_written=written or question,
         source=place,
         question_speaker=text_in(fields, "speaker") or None,

@@ -11,7 +11,6 @@ from anytalk.pipelines.recipe import (
     Chats,
     GrammarSource,
     Hub,
-    LjSpeech,
     Llm,
     OneSource,
     Rewrite,
@@ -63,8 +62,6 @@ def located(source: OneSource) -> Path | str | None:
         return local_copy(source.dataset)
     assert source.path is not None
     if is_url(source.path):
-        if isinstance(source, GrammarSource | LjSpeech):
-            raise SetupError(f"source.path: {source.path} is a URL; a {source.kind} source must lie on this machine")
         return source.path
     name = str(grammar_path(source)) if isinstance(source, GrammarSource) else source.path
     return _existing("source.path", name)

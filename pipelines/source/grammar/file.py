@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from anytalk.pipelines.recipe import GrammarSource, Section
+from anytalk.synth.remote import brought
 
 SHIPPED = ("household", "household-sums")
 """The grammars that ship with the package."""
@@ -50,10 +51,14 @@ class Grammar(Section):
 
 
 def grammar_path(source: GrammarSource) -> Path:
-    """File of the grammar."""
+    """File of the grammar; of one at a URL, its copy on this machine.
+
+    Raises:
+        SetupError: there is nothing at the URL, or it cannot be read.
+    """
     if source.path in SHIPPED:
         return Path(str(resources.files("anytalk.synth") / "corpus" / f"{source.path}.yaml"))
-    return Path(source.path)
+    return Path(brought(source.path))
 
 
 def list_of(slot: str) -> str:

@@ -1,7 +1,7 @@
 """Recordings with or without transcripts: folders of them on this machine or in a bucket, and tables that name them."""
 
-from .files import AUDIO_SUFFIXES, place_of
+from .files import AUDIO_SUFFIXES, Folder, at_once, folder_of
 from .folder import source_in
 from .pairs import recording_pairs
 
-__all__ = ["AUDIO_SUFFIXES", "place_of", "recording_pairs", "source_in"]
+__all__ = ["AUDIO_SUFFIXES", "Folder", "at_once", "folder_of", "recording_pairs", "source_in"]

@@ -22,6 +22,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What counts as a recording in a folder; a manifest may name any file that ffmpeg reads."""
 
+READERS = 16
+"""Recordings that are read from a bucket at once."""
+
 HEAD_BYTES = 64
 """By which a recording is known whatever its name."""
 
@@ -75,6 +78,11 @@ def folder_of(path: str) -> Folder:
             "recordings there (jsonl, csv, parquet), or a folder in a bucket"
         )
     return BucketFolder(path)
+
+
+def at_once(folder: Folder) -> int:
+    """Recordings of a folder that are read at once: several of a bucket's, as each takes a while to come."""
+    return 1 if folder.is_near else READERS
 
 
 class LocalFolder:
@@ -172,11 +180,6 @@ class BucketFolder:
     def recording(self, file: PurePath) -> Recording:
         """See `Folder.recording`."""
         return of_url(f"{self.path}/{file}")
-
-
-def place_of(path: Path, folder: Path) -> str:
-    """A file's path within a folder, in characters that can be written anywhere."""
-    return _written(path.relative_to(folder))
 
 
 def _written(path: PurePath) -> str:

@@ -15,7 +15,7 @@ from anytalk.pipelines.source.pair import BadPair, Pair
 from anytalk.pipelines.source.table import text_in
 from anytalk.synth.errors import SetupError
 
-from .files import AUDIO_SUFFIXES, Folder, folder_of
+from .files import AUDIO_SUFFIXES, Folder, at_once, folder_of
 
 AUDIO_HEAD = re.compile(
     rb"ID3|fLaC|OggS|FORM....AIF|(?:RIFF|RIFX|RF64|BW64)....WAVE|....ftyp|\x1a\x45\xdf\xa3|#!AMR|\.snd|caff|riff\x2e\x91"
@@ -23,9 +23,6 @@ AUDIO_HEAD = re.compile(
     re.DOTALL,
 )
 """What recordings of the usual formats begin with, whatever their names."""
-
-READERS = 16
-"""Recordings that are read from a bucket at once."""
 
 TRANSCRIPT = ".txt"
 ANSWER = ".answer"
@@ -59,9 +56,8 @@ def folder_pairs(source: Recordings, folder: Folder) -> Iterator[Pair | BadPair]
     ):
         stems = {path.stem for files in groups.values() for path in (*files.questions, *files.answers)}
         _refuse_table(Path(folder.path), stems)
-    # What lies in a bucket takes a while to come, so that some are asked for at once.
     read = functools.partial(_group_pairs, source, folder)
-    for found in several_in_order(lambda group: list(read(*group)), groups.items(), 1 if folder.is_near else READERS):
+    for found in several_in_order(lambda group: list(read(*group)), groups.items(), at_once(folder)):
         yield from found
     yield from rejects
 

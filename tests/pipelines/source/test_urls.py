@@ -170,3 +170,38 @@ def test_a_dataset_and_its_source_both_lie_in_a_bucket(fake_recipe, bucket, talk
     assert (summary.rows_accepted, summary.rows_rejected) == (4, 1)
     assert check(out, workers=1).problems == []
     assert Store(out).files("plan/kept") == []
+
+
+def test_an_ljspeech_folder_in_a_bucket_gives_the_rows_of_one_on_the_disk(bucket, tmp_path):
+    for name in ("wavs/A-001.wav", "more/A-002.flac", "wavs/unused.wav"):
+        tone(tmp_path / "set" / name, 100 * len(name))
+    lines = ["A-001|It is 5.|It is five.", "A-002|Here.|Here.", "A-003|Not there.|Not there.", "A-004|Too short."]
+    (tmp_path / "set/metadata.csv").write_text("\n".join(lines))
+    url = sent(tmp_path / "set", bucket)
+    there, here = (read(source_of(path, kind="ljspeech")) for path in (url, tmp_path / "set"))
+    assert told(there) == told(here)
+    assert [row.reason for row in there if isinstance(row, BadPair)] == [
+        "missing_audio",
+        "malformed_row",
+        "unused_file",
+    ]
+    assert [row.question_recording.path for row in there if isinstance(row, Pair)] == [
+        f"{url}/wavs/A-001.wav",
+        f"{url}/more/A-002.flac",
+    ]
+    with pytest.raises(SetupError, match=rf"{url}/other.csv does not exist"):
+        read(source_of(url, kind="ljspeech", metadata="other.csv"))
+
+
+def test_a_grammar_in_a_bucket_is_read_again_when_it_has_changed(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    grammar = "kinds: {greetings: {combinations: 2, questions: [Greet me.], answer: '%s, {who}.'}}\nwords: {who: [Ann, Bob]}"
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/greetings.yaml").write_text(grammar % "Hello")
+    url = f"{sent(tmp_path / 'set', bucket)}/greetings.yaml"
+    source = source_of(url, kind="grammar")
+    before = stamp(source)
+    assert {pair.answer for pair in read(source)} == {"Hello, Ann.", "Hello, Bob."}
+    bucket.write("greetings.yaml", (grammar % "Good morning").encode())
+    assert stamp(source) != before
+    assert {pair.answer for pair in read(source)} == {"Good morning, Ann.", "Good morning, Bob."}
