@@ -224,7 +224,7 @@ def _refuse_speakers(table: Path, values: Sequence[str], which: str, fields: str
 
 
 def _pair(
-    source: LjSpeech, recordings: Recordings, fields: Mapping[str, str | None], place: str, named: set[Path]
+    source: LjSpeech, recordings: Recordings, fields: Mapping[str, str | None], place: str, named: set[PurePath]
 ) -> Pair:
     name = text_in(fields, "id")
     if not name:

@@ -195,7 +195,8 @@ def test_an_ljspeech_folder_in_a_bucket_gives_the_rows_of_one_on_the_disk(bucket
 
 def test_a_grammar_in_a_bucket_is_read_again_when_it_has_changed(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    grammar = "kinds: {greetings: {combinations: 2, questions: [Greet me.], answer: '%s, {who}.'}}\nwords: {who: [Ann, Bob]}"
+    kind = "{combinations: 2, questions: [Greet me.], answer: '%s, {who}.'}"
+    grammar = f"kinds: {{greetings: {kind}}}\nwords: {{who: [Ann, Bob]}}"
     (tmp_path / "set").mkdir()
     (tmp_path / "set/greetings.yaml").write_text(grammar % "Hello")
     url = f"{sent(tmp_path / 'set', bucket)}/greetings.yaml"
