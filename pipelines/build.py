@@ -1,8 +1,9 @@
 """Build a dataset: plan it, make its units, and close it with a manifest."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
 from anytalk.pipelines.plan import Ahead, GrowingPlan, Plan
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
+from anytalk.synth.device import release_memory
 from anytalk.synth.errors import SetupError
 
 from .close import CHECKSUMS, MANIFEST, REPORT, close, stored_recipe, totals_of
-from .part import WHOLE, Part, part_of
+from .part import WHOLE, part_of
 from .progress import Quiet, Reporter
-from .units import Sidecars, Units
+from .units import Run, Sidecars, Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,20 +104,23 @@ def build(
     store, progress = Store(out), progress or Quiet()
     try:
         # Of several machines one asks language models: every other would pay for the same answers.
-        asked_elsewhere = share.number > 1 and any(section is not loaded.reword for section in loaded.models())
+        asked_elsewhere = share.number > 1 and bool(loaded.planning_models())
         if asked_elsewhere and not store.exists(PLAN):
             raise SetupError(
                 f"{store} has no plan yet, and planning asks a language model: start part 1/{share.of} first, "
                 f"and the others when {PLAN} is there"
             )
         growing = GrowingPlan(loaded, store, progress)
-        parts = growing.parts()
-        plan = next(parts)
-        units = Units(store, plan, dataclasses.replace(current_judgement(store), recipe=loaded))
-        if plan.is_whole or asked_elsewhere:
-            return _build(units, share, progress, None, local=local or part is not None, mixed=mixed)
-        with Ahead(growing, parts, progress) as ahead:
-            return _build(units, share, progress, ahead, local=local or part is not None, mixed=mixed)
+        with contextlib.closing(growing.parts()) as parts:
+            plan = next(parts)
+            units = Units(store, plan, dataclasses.replace(current_judgement(store), recipe=loaded))
+            run = Run(share, progress, local=local or part is not None, mixed=mixed)
+            if plan.is_whole or asked_elsewhere:
+                return _build(units, run)
+            if any(model.vllm for model in loaded.planning_models()):
+                return _build(units, run, turns=parts)
+            with Ahead(growing, parts, progress) as ahead:
+                return _build(units, run, ahead=ahead)
     finally:
         progress.stop()
 
@@ -133,9 +138,17 @@ def recipe_of(dataset: str | Path, overrides: Mapping[str, object] | None = None
     return resolve(tree, f"of {store}", Recipe, both_sides(overrides))
 
 
-def _build(units: Units, share: Part, progress: Reporter, ahead: Ahead | None, *, local: bool, mixed: bool) -> Summary:
-    """Make what is missing of a share, and close the dataset when all is there. If all is, no engine is loaded."""
-    store, judgement = units.store, units.judgement
+def _build(units: Units, run: Run, *, ahead: Ahead | None = None, turns: Iterator[Plan] | None = None) -> Summary:
+    """Make what is missing of a share, and close the dataset when all is there. If all is, no engine is loaded.
+
+    Args:
+        units: of the dataset.
+        run: which of them are made, and how.
+        ahead: the rest of the plan, which is made beside the units.
+        turns: the rest of the plan, whose parts are made in turn with their units, as vLLM inside the cluster takes the
+            place of the engines.
+    """
+    store, judgement, share, progress = units.store, units.judgement, run.share, run.progress
     there = units.committed()
     torn = units.torn(there)
     todo = [number for number in share.units(len(units)) if number not in there or number in torn]
@@ -144,13 +157,22 @@ def _build(units: Units, share: Part, progress: Reporter, ahead: Ahead | None, *
     if judgement.number and (todo or not store.exists(CHECKSUMS)):
         raise SetupError(f"{store} was being judged when that was interrupted; first run: anytalk judge {store}")
     made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
-    if todo:
-        anew = {number: store.read(units.paths[number]) for number in todo if number in there}
-        for number in anew:
-            progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
-        made, deferred, work_s = run_to_end(
-            units.make(todo, anew, progress, share=share, ahead=ahead, local=local, mixed=mixed)
-        )
+    anew = {number: store.read(units.paths[number]) for number in todo if number in there}
+    for number in anew:
+        progress.say(f"unit {number} is made anew: a file of it is missing or not as long as it was")
+    while True:
+        if todo:
+            new, failed, spent_s = run_to_end(units.make(todo, anew, run, ahead))
+            made, deferred, work_s = made | new, deferred | failed, work_s + spent_s
+            if (failed and not new) or units.is_over():
+                break
+        first = len(units)
+        release_memory()
+        if (more := next(turns or iter(()), None)) is None:
+            break
+        units.grow(more)
+        todo = [number for number in share.units(len(units)) if number >= first]
+    if made or deferred:
         # Others may have made theirs meanwhile.
         there = units.committed({**there, **made})
         torn = units.torn(there)

@@ -145,7 +145,7 @@ def estimate(recipe: Recipe, out: str, *, rows: int = SAMPLE_ROWS, progress: Rep
 
 def _plan(recipe: Recipe, store: Store, folder: Path, progress: Reporter) -> tuple[Plan, float, bool]:
     """A plan, its share of the whole one, and whether it is that of the dataset."""
-    asks = any(section is not recipe.reword for section in recipe.models())
+    asks = bool(recipe.planning_models())
     if not asks or (store.exists(PLAN) and is_planned(recipe, store) and load_committed(store).is_whole):
         return load_or_make(recipe, store, progress), 1.0, True
     conversations = _conversations(recipe)

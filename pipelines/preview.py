@@ -90,7 +90,7 @@ def _plan(recipe: Recipe, store: Store, beside: Store, rows: int, progress: Repo
     """The plan of the dataset where it is there; else one of the beginning of the source."""
     if store.exists(PLAN) and is_planned(recipe, store):
         return load_committed(store)
-    asks = any(section is not recipe.reword for section in recipe.models())
+    asks = bool(recipe.planning_models())
     conversations = rows if asks else rows * READ_PER_ROW
     limit = min(conversations, recipe.source.limit or conversations)
     source = recipe.source.model_copy(update={"limit": limit})

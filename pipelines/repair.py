@@ -15,8 +15,9 @@ from anytalk.synth.wording import quantity
 
 from .check import UNLISTED, Report, check, checksum_problems
 from .close import CHECKSUMS, REPORT, close
+from .part import WHOLE
 from .progress import Quiet, Reporter
-from .units import Units
+from .units import Run, Units
 
 
 def repair(
@@ -69,7 +70,7 @@ def repair(
             for number in wrong
             if judgement is history[-1] and store.exists(path := units.paths[number])
         }
-        _, deferred, _ = run_to_end(units.make(wrong, anew, progress, local=True, mixed=mixed))
+        _, deferred, _ = run_to_end(units.make(wrong, anew, Run(WHOLE, progress, local=True, mixed=mixed)))
         if deferred:
             why = next(iter(deferred.values()))
             raise EngineError(f"{quantity(len(deferred), 'unit')} of {store} could not be made again: {why}")

@@ -1,6 +1,7 @@
 """Which units of a dataset are there and whole, and how those that are not are made."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,24 @@ from anytalk.pipelines.plan import Ahead, Plan, load_committed
 from anytalk.pipelines.speech import Assignment, Crews, make_units, open_crews, unit_keys
 
 from .close import CHECKSUMS
-from .part import WHOLE, Part
+from .part import Part
 from .progress import Reporter
 
 Sidecars = dict[int, dict[str, Any]]
 """The sidecar of each unit, by number, in plan order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run of a build does, and how."""
+
+    share: Part
+    """Units that it sees to."""
+    progress: Reporter
+    local: bool
+    """In this process, else on Ray."""
+    mixed: bool
+    """See `Assignment`."""
 
 
 class Units:
@@ -30,6 +44,7 @@ class Units:
     def __init__(self, store: Store, plan: Plan, judgement: Judgement) -> None:
         self.store, self.judgement = store, judgement
         self.paths: list[str] = []
+        self._began: float | None = None
         self.grow(plan)
 
     def grow(self, plan: Plan) -> None:
@@ -63,15 +78,7 @@ class Units:
         return [n for n, s in committed.items() if any(sizes.get(file["path"]) != file["bytes"] for file in s["files"])]
 
     async def make(
-        self,
-        todo: Sequence[int],
-        anew: Mapping[int, bytes | None],
-        progress: Reporter,
-        *,
-        share: Part = WHOLE,
-        ahead: Ahead | None = None,
-        local: bool,
-        mixed: bool,
+        self, todo: Sequence[int], anew: Mapping[int, bytes | None], run: Run, ahead: Ahead | None = None
     ) -> tuple[Sidecars, dict[int, str], float]:
         """Make units.
 
@@ -79,11 +86,8 @@ class Units:
             todo: numbers of all that are to be made.
             anew: those of them that are there, with the bytes of the sidecar, which the unit keeps if its files come
                 out as they were; None for a sidecar that is damaged.
-            progress: told of rows as they pass.
-            share: which units this run sees to.
+            run: its `progress` is told of rows as they pass.
             ahead: the rest of the plan, whose units are made as it grows.
-            local: in this process, else on Ray.
-            mixed: see `Assignment`.
 
         Returns:
             Sidecars by number, why the others were deferred, and the seconds that rows took.
@@ -92,26 +96,32 @@ class Units:
             SetupError: engines are missing, or not those of the dataset; nothing was deleted.
         """
         recipe = self.judgement.recipe
-        assignment = Assignment(str(self.store), recipe, self.judgement.number, mixed=mixed)
-        async with open_crews(assignment, progress, local=local) as crews:
+        assignment = Assignment(str(self.store), recipe, self.judgement.number, mixed=run.mixed)
+        async with open_crews(assignment, run.progress, local=run.local) as crews:
             await crews.ready()
             # From here on the dataset is unfinished.
             self.store.delete(CHECKSUMS)
-            for number in anew:
+            for number in anew.keys() & set(todo):
                 self.store.delete(self.paths[number])
-            made, deferred, work_s = await self._make_rounds(todo, crews, progress, share, ahead)
+            made, deferred, work_s = await self._make_rounds(todo, crews, run, ahead)
         for number in made.keys() & anew.keys():
             if (before := anew[number]) and json.loads(before)["files"] == made[number]["files"]:
                 self.store.write(self.paths[number], before)
                 made[number] = json.loads(before)
         return made, deferred, work_s
 
+    def is_over(self) -> bool:
+        """Whether units have been made for as long as the recipe says."""
+        limit_h = self.judgement.recipe.resources.hours
+        return bool(limit_h and self._began and time.monotonic() > self._began + limit_h * 3600)
+
     async def _make_rounds(
-        self, todo: Sequence[int], crews: Crews, progress: Reporter, share: Part, ahead: Ahead | None
+        self, todo: Sequence[int], crews: Crews, run: Run, ahead: Ahead | None
     ) -> tuple[Sidecars, dict[int, str], float]:
         """Make units, and then those that the plan has more by then, until it is whole; see `make`."""
         made, deferred, work_s = Sidecars(), dict[int, str](), 0.0
-        limit_h, began = self.judgement.recipe.resources.hours, time.monotonic()
+        share, progress, limit_h = run.share, run.progress, self.judgement.recipe.resources.hours
+        began = self._began = self._began or time.monotonic()
         while todo:
             started = time.monotonic()
             own, spent_s = share.units(len(self)), started - began

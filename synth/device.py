@@ -5,7 +5,9 @@ crew to its own. A library that cannot use them computes on the CPU where the de
 GPU was asked for.
 """
 
+import gc
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -62,6 +64,14 @@ def resolve(device: str, library: Library = "torch") -> str:
         there = "only cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise SetupError(f"device {device}: there is no such GPU here, {there}")
     return f"cuda:{number}"
+
+
+def release_memory() -> None:
+    """Hand back to GPUs what torch keeps there of engines that are gone, for other programs."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def torch_device(device: str) -> "torch.device":

@@ -6,6 +6,7 @@ What is done to texts is in `words` of `synth.text.word`; why the signatures are
 from .evaluation import evaluation_stamp, evaluation_texts, index_of
 from .finding import Finding, find_contamination, find_duplicates
 from .gram import HashedTexts, jaccard, shingle_set
+from .known import Known
 from .minhash import Bands, bands_for
 from .near_duplicate import Likeness, near_duplicates
 from .ngram import Contamination, EvaluationIndex, EvaluationText, contaminations
@@ -19,6 +20,7 @@ __all__ = [
     "EvaluationText",
     "Finding",
     "HashedTexts",
+    "Known",
     "Likeness",
     "Spool",
     "bands_for",

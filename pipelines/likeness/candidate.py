@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .known import Known
 from .minhash import Bands, buckets
 from .spool import BATCH_DOCUMENTS, Spool
 
@@ -16,27 +17,35 @@ DOCUMENTS = 2**31
 """More than there ever are; a pair is one number to this base."""
 
 
-def candidate_pairs(spool: Spool, width: int, bands: Bands) -> Iterator[tuple[int, int]]:
+def candidate_pairs(spool: Spool, width: int, bands: Bands, known: Known | None = None) -> Iterator[tuple[int, int]]:
     """Pair documents; 8 bytes a document and band are in memory at once.
 
     Args:
         spool: the documents.
         width: words of a shingle.
         bands: how signatures are cut.
+        known: documents before those, which are not paired with each other; their places come first.
 
     Yields:
         Place of a document and of an earlier one, in order of the first and then of the second, each pair once.
     """
     if not spool.batches:
         return
+    first = len(known) if known is not None else 0
     parts = [buckets(spool.texts(number), width, bands) for number in range(spool.batches)]
-    places = np.concatenate([places + number * BATCH_DOCUMENTS for number, (places, _) in enumerate(parts)])
+    places = np.concatenate([places + first + number * BATCH_DOCUMENTS for number, (places, _) in enumerate(parts)])
     found_DB = np.concatenate([found for _, found in parts])
     parts.clear()
     pairs = np.empty(0, np.int64)
     for band in range(bands.count):
+        bucket_E, place_E = found_DB[:, band], places
+        if known is not None:
+            buckets_before, places_before = known.sharing(band, bucket_E)
+            bucket_E = np.concatenate([buckets_before, bucket_E])
+            place_E = np.concatenate([places_before, place_E])
+        found = paired(bucket_E, place_E)
         # Bands find the same pairs again and again, so that what is kept grows slowly.
-        pairs = np.union1d(pairs, paired(found_DB[:, band], places))
+        pairs = np.union1d(pairs, found[found >= first * DOCUMENTS])
     yield from (divmod(pair, DOCUMENTS) for pair in pairs.tolist())
 
 

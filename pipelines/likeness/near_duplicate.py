@@ -12,6 +12,7 @@ import numpy as np
 
 from .candidate import candidate_pairs
 from .gram import jaccard, shingle_set
+from .known import Known
 from .minhash import bands_for
 from .spool import Spool
 
@@ -25,27 +26,30 @@ class Likeness:
     similarity: float
 
 
-def near_duplicates(spool: Spool, threshold: float, width: int) -> Iterator[Likeness]:
+def near_duplicates(spool: Spool, threshold: float, width: int, known: Known | None = None) -> Iterator[Likeness]:
     """Find near-duplicates.
 
     Args:
         spool: the documents, in the order in which they are there first; those of earlier sets stay in any case.
         threshold: Jaccard similarity from which two are alike, above 0 and up to 1.
         width: words of a shingle.
+        known: documents before those, which stay in any case; of the same threshold and width.
 
     Yields:
-        What goes, in order.
+        What goes, in order. Places count those of `known` first.
     """
-    pairs = candidate_pairs(spool, width, bands_for(threshold))
-    gone = np.zeros(len(spool), bool)
+    before = len(known) if known is not None else 0
+    pairs = candidate_pairs(spool, width, bands_for(threshold), known)
+    gone = np.zeros(before + len(spool), bool)
 
     @functools.lru_cache(maxsize=4096)
     def shingles(place: int) -> frozenset[tuple[str, ...]]:
-        return shingle_set(spool[place].texts, width)
+        found = known[place] if known is not None and place < before else spool[place - before]
+        return shingle_set(found.texts, width)
 
     # Pairs come in order, so that what became of the earlier one is known.
     for later, first in pairs:
-        if later < spool.earlier or gone[later] or gone[first]:
+        if later < before + spool.earlier or gone[later] or gone[first]:
             continue
         similarity = jaccard(shingles(later), shingles(first))
         if similarity >= threshold:

@@ -113,7 +113,7 @@ def clean(rows: Sequence[Pair | BadPair], rules: Clean) -> Cleaned:
             else:
                 pairs.append(pair_values(pair))
                 share = split_share(pair)
-                facts.append((_half(digest(pair.split_name, pair.conversation)), content_hash(pair), share, pair.turn))
+                facts.append((name_hash(pair), content_hash(pair), share, pair.turn))
                 is_answered = pair.answer is not None and pair.answer_recording is None
                 is_named = pair.question_speaker is not None or pair.answer_speaker is not None
                 kinds.append(Kind(pair.language, pair.question_recording is None, is_answered, is_named))
@@ -121,6 +121,11 @@ def clean(rows: Sequence[Pair | BadPair], rules: Clean) -> Cleaned:
     return Cleaned(
         batch[0] if pairs else pa.record_batch([], schema=pa.schema([])), np.array(facts, FACTS), kinds, rejects
     )
+
+
+def name_hash(pair: Pair) -> tuple[int, int]:
+    """Hash of the name of a pair's conversation."""
+    return _half(digest(pair.split_name, pair.conversation))
 
 
 def content_hash(pair: Pair) -> tuple[int, int]:

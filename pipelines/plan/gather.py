@@ -143,7 +143,7 @@ def gather(
             numbers = [kind_names.setdefault(kind, len(kind_names)) for kind in batch.kinds]
             kind_numbers.append(np.array(numbers, np.int32))
     spool, facts = Spool(path, sizes), np.concatenate(all_facts)
-    of_pair = _numbered(facts["conversation"])
+    of_pair = numbered(facts["conversation"])
     rows = np.lexsort((facts["turn"], of_pair))  # Of equals, the first that came is first.
     talks, turns = of_pair[rows], facts["turn"][rows]
     is_again = np.zeros(len(rows), bool)
@@ -166,7 +166,7 @@ def gather(
     return conversations.without(np.flatnonzero(is_repeat)), _repeat_rejects(spool, *repeats)
 
 
-def _numbered(keys: NDArray[np.uint64]) -> Places:
+def numbered(keys: NDArray[np.uint64]) -> Places:
     """Number of each key, in the order in which keys come first."""
     firsts = first_like(keys)
     order = np.cumsum(firsts == np.arange(len(keys))) - 1

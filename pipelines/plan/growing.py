@@ -1,23 +1,27 @@
 """The plan of a dataset: loaded where it is there, else made and committed, part after part."""
 
 import json
+import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from anytalk.pipelines.dataset import PLAN, Store, current_judgement, differences, may_be_rejudged
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import Recipe
-from anytalk.pipelines.source import LlmClient, cache_of, examine
+from anytalk.pipelines.source import Attachments, LlmClient, cache_of, examine
 from anytalk.synth.errors import SetupError
 
 from .earlier import Earlier
 from .make import make_part, stamp_of
 from .plan import Plan, load_committed, part_path
+from .stock import Stock
+
+SINCE = "has changed since {store} was planned; build into another folder"
 
 
 class GrowingPlan:
-    """A plan that is made part after part. It has one part, unless a language model is asked for conversations.
+    """A plan that is made part after part. It has one part, unless a language model is asked for what is in it.
 
     Args:
         recipe: of the dataset.
@@ -33,7 +37,7 @@ class GrowingPlan:
         self.recipe, self.store, self.progress = recipe, store, progress
         self.answers = answers or cache_of(store)
         self.stopped = False
-        self._earlier = Earlier(recipe)
+        self._stock: Stock | None = None
         self._llm_client: LlmClient | None = None
 
     def stop(self) -> None:
@@ -42,8 +46,8 @@ class GrowingPlan:
         if self._llm_client is not None:
             self._llm_client.stop()
 
-    def parts(self) -> Iterator[Plan]:
-        """Load what is there, and make what is missing.
+    def parts(self) -> Generator[Plan, None, None]:
+        """Load what is there, and make what is missing; to be closed by whoever does not take all.
 
         Until the first unit is committed, the plan of another recipe, or of a source that has changed, is made anew.
 
@@ -71,22 +75,31 @@ class GrowingPlan:
             stamp_of(recipe)  # A missing source is reported before the folder is touched.
             _refuse_foreign(store)
         examine(recipe.models())
-        while plan is None or not plan.is_whole:
-            number = len(plan.parts) if plan else 0
-            if not store.exists(part_path(number)):  # Else somebody else has made it meanwhile.
-                self._make(number, plan)
-            _refuse_other(recipe, store)
-            plan = load_committed(store, plan)
-            yield plan
+        with Earlier(recipe) as earlier, tempfile.TemporaryDirectory(prefix="anytalk-") as folder:
+            while plan is None or not plan.is_whole:
+                number = len(plan.parts) if plan else 0
+                if not store.exists(part_path(number)):  # Else somebody else has made it meanwhile.
+                    self._make(number, plan, earlier, Path(folder))
+                _refuse_other(recipe, store)
+                plan = load_committed(store, plan)
+                yield plan
 
-    def _make(self, number: int, plan: Plan | None) -> None:
+    def _make(self, number: int, plan: Plan | None, earlier: Earlier, folder: Path) -> None:
+        recipe, store = self.recipe, self.store
         if plan is not None:
-            _refuse_other(self.recipe, self.store)
-            self._earlier.grow(plan)
-        self._llm_client = LlmClient(self.answers, self.recipe.seed, self.progress, self.recipe.clean.style_tags)
+            _refuse_other(recipe, store)
+            earlier.grow(plan)
+        if self._stock is None and recipe.planning_models():
+            # What is stored already, with the first part, is named as it was then.
+            self._stock = Stock(recipe, Attachments(None if number else store), folder, self.progress)
+            if number and self._stock.digest != json.loads(store.read(PLAN)).get("read", self._stock.digest):
+                raise SetupError(f"what the source holds {SINCE.format(store=store)}")
+        count = len(self._stock.parts) if self._stock else 1
+        where = f" for part {number + 1} of {count}" if count > 1 else ""
+        self._llm_client = LlmClient(self.answers, recipe.seed, self.progress, recipe.clean.style_tags, where)
         if self.stopped:
             self._llm_client.stop()
-        make_part(self.recipe, self.store, number, self._earlier, self._llm_client, self.progress)
+        make_part(recipe, store, number, earlier, self._llm_client, self.progress, self._stock)
 
 
 def load_or_make(
@@ -139,6 +152,4 @@ def _refuse_other(recipe: Recipe, store: Store) -> None:
             "name another folder or restore the recipe"
         )
     if [list(entry) for entry in stamp_of(recipe)] != json.loads(store.read(PLAN))["stamp"]:
-        raise SetupError(
-            f"the source, or what it is compared with, has changed since {store} was planned; build into another folder"
-        )
+        raise SetupError(f"the source, or what it is compared with, {SINCE.format(store=store)}")

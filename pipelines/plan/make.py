@@ -18,7 +18,7 @@ from anytalk.pipelines.dataset import (
 )
 from anytalk.pipelines.likeness import evaluation_stamp
 from anytalk.pipelines.progress import Reporter, counted
-from anytalk.pipelines.recipe import Llm, Recipe, Recordings, Rewrite, sources_of
+from anytalk.pipelines.recipe import Recipe, Recordings, sources_of
 from anytalk.pipelines.source import (
     Attachments,
     BadPair,
@@ -27,7 +27,6 @@ from anytalk.pipelines.source import (
     Pair,
     SourceRow,
     Stamp,
-    llm_pairs,
     read_pairs,
     rewritten,
     stamp,
@@ -41,6 +40,7 @@ from .clean import Cleaned, clean, reject
 from .earlier import Earlier
 from .gather import Conversations, gather
 from .plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, part_path, row_values
+from .stock import Stock
 from .voices import refuse_unheard, refuse_unspoken
 
 CLEANED_ROWS = 512
@@ -57,13 +57,14 @@ def stamp_of(recipe: Recipe) -> list[Stamp]:
     return [*stamp(recipe.source, recipe.rewrite), *evaluation_stamp(sets, earlier)]
 
 
-def parts_of(recipe: Recipe) -> list[range | None]:
-    """Conversations that each part of a plan asks for, by number; None for all that the source has."""
-    return [*recipe.source.parts()] if isinstance(recipe.source, Llm) else [None]
-
-
 def make_part(
-    recipe: Recipe, store: Store, number: int, earlier: Earlier, llm_client: LlmClient, progress: Reporter
+    recipe: Recipe,
+    store: Store,
+    number: int,
+    earlier: Earlier,
+    llm_client: LlmClient,
+    progress: Reporter,
+    stock: Stock | None = None,
 ) -> None:
     """Read, check, split and order the pairs of a part of a plan; commit it and what it rejects.
 
@@ -76,6 +77,7 @@ def make_part(
         earlier: what the parts before it kept, which stays in any case.
         llm_client: asks language models.
         progress: who is told how far it is.
+        stock: what the parts are dealt; None for one part of a source that is read as it is cleaned.
 
     Raises:
         SetupError: the source or what it is compared with is not in order, or no voice or recogniser knows a language.
@@ -86,7 +88,16 @@ def make_part(
         folder = Path(name)
         rejects = RowWriter(folder / "rejects.arrow", schema.reject_schema({}), recipe.shards.batch_rows)
         with rejects:
-            conversations = _gather(recipe, store, number, llm_client, folder / "pairs.arrow", rejects, progress)
+            attachments = Attachments(store)
+            if stock is None:
+                source_rows = read_pairs(recipe.source, attachments, progress)
+            else:
+                rejects.extend(stock.rejects() if number == 0 else ())
+                source_rows = stock.rows(number, llm_client)
+            if recipe.rewrite is not None:
+                source_rows = rewritten(source_rows, recipe.rewrite, llm_client)
+            conversations = _gather(source_rows, recipe, llm_client, folder / "pairs.arrow", rejects, progress)
+            attachments.close()
             for find in (earlier.repeated, functools.partial(earlier.similar, progress=progress)):
                 removed = find(conversations)
                 for place, why in removed.items():
@@ -102,7 +113,7 @@ def make_part(
             with RowWriter(folder / "plan.arrow", plan_schema, batch_rows=1024) as rows:
                 planned = arrange(conversations, recipe, splits, earlier.units)
                 rows.extend(map(row_values, counted(planned, "planning conversations", progress)))
-        commit_plan(store, recipe, rows, rejects, source_stamp, llm_client.costs(), number, len(parts_of(recipe)))
+        commit_plan(store, recipe, rows, rejects, source_stamp, llm_client.costs(), number, stock)
 
 
 def commit_plan(
@@ -113,7 +124,7 @@ def commit_plan(
     stamp: Sequence[Stamp],
     costs: Sequence[Mapping[str, Any]],
     number: int = 0,
-    parts: int = 1,
+    stock: Stock | None = None,
 ) -> None:
     """Store a plan that was written, or a part of it, and announce it.
 
@@ -125,7 +136,7 @@ def commit_plan(
         stamp: see `stamp_of`.
         costs: see `LlmClient.costs`.
         number: of the part.
-        parts: how many there are in all.
+        stock: that the parts are dealt from.
     """
     files: dict[str, str] = {}
     for path, written in (("plan/plan", rows), ("rejects/plan", rejects)):
@@ -136,7 +147,7 @@ def commit_plan(
     first = {
         "recipe": recipe.model_dump(mode="json", exclude={"resources"}),
         "stamp": list(stamp),
-        **({"parts": parts} if parts > 1 else {}),
+        **({"parts": len(stock.parts), "read": stock.digest} if stock and len(stock.parts) > 1 else {}),
     }
     announcement = {
         **(first if number == 0 else {"part": number}),
@@ -170,49 +181,27 @@ def _refuse_unknown_speakers(conversations: Iterable[Iterable[Pair]], recipe: Re
         raise SetupError(f"split.held_out_voices: no row has the speaker {unknown[0]!r}; {told}")
 
 
-def _read(
-    recipe: Recipe, number: int, attachments: Attachments, llm_client: LlmClient, progress: Reporter
-) -> Iterator[SourceRow]:
-    """Read the source, or a part of it, and have it rewritten."""
-    parts = parts_of(recipe)
-    rows: Iterator[SourceRow]
-    if isinstance(recipe.source, Llm) and (own := parts[number]) is not None:
-        llm_client.begin(f"asking{_told(number, len(parts))}", len(own))
-        rows = llm_pairs(recipe.source, llm_client, own)
-    else:
-        conversations = sum(model.conversations for model in recipe.models() if isinstance(model, Llm))
-        if conversations:
-            llm_client.begin("asking", min(conversations, recipe.source.limit or conversations))
-        rows = read_pairs(recipe.source, attachments, llm_client, progress)
-    return rows if recipe.rewrite is None else rewritten(rows, recipe.rewrite, llm_client)
-
-
-def _told(number: int, parts: int) -> str:
-    return f" for part {number + 1} of {parts}" if parts > 1 else ""
-
-
 def _gather(
+    source_rows: Iterator[SourceRow],
     recipe: Recipe,
-    store: Store,
-    number: int,
     llm_client: LlmClient,
     path: Path,
     rejects: RowWriter,
     progress: Reporter,
 ) -> Conversations:
-    """Read and clean the source, and find its conversations; what cannot be spoken goes to the rejects.
+    """Clean what a source gives, and find its conversations; what cannot be spoken goes to the rejects.
 
     Raises:
         EngineError: language models did not answer everything.
     """
-    attachments, deferred = Attachments(store), list[DeferredPair]()
+    deferred = list[DeferredPair]()
     # Language models, and who listens to recordings, tell of themselves.
-    tells = any(isinstance(model, Llm | Rewrite) for model in recipe.models()) or any(
+    tells = bool(recipe.planning_models()) or any(
         isinstance(source, Recordings) and source.transcribe for source in sources_of(recipe.source)
     )
 
     def cleaned() -> Iterator[Cleaned]:
-        rows = _without_deferred(_read(recipe, number, attachments, llm_client, progress), deferred)
+        rows = _without_deferred(source_rows, deferred)
         batches = iter(lambda: list(itertools.islice(rows, CLEANED_ROWS)), [])
         done = 0
         if not tells:
@@ -229,12 +218,10 @@ def _gather(
         conversations, repeats = gather(cleaned(), path, drop_repeats=recipe.clean.drop_repeats)
     finally:
         llm_client.end()
-    attachments.close()
     if deferred:
-        where = _told(number, len(parts_of(recipe)))
-        what = "nothing of it" if where else "nothing"
+        what = "nothing of it" if llm_client.where else "nothing"
         raise EngineError(
-            f"{quantity(len(deferred), 'conversation')} deferred{where}, so {what} is planned yet "
+            f"{quantity(len(deferred), 'conversation')} deferred{llm_client.where}, so {what} is planned yet "
             f"(the first: {deferred[0].detail}); "
             f"the same command asks for them again, and takes the other answers from {llm_client.cache}"
         )

@@ -121,13 +121,16 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
     def __getitem__(self, number: int | slice) -> list[PlannedRow] | list[list[PlannedRow]]:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
-        start, end = self._bounds(number)
-        return [_planned(row, self._store) for row in self._rows(start, end)]
+        return self.between(*self._bounds(number))
 
     def row(self, place: int) -> PlannedRow:
         """One row, by its place among all rows."""
-        [row] = self._rows(place, place + 1)
-        return _planned(row, self._store)
+        [row] = self.between(place, place + 1)
+        return row
+
+    def between(self, start: int, end: int) -> list[PlannedRow]:
+        """Rows from one place among all rows to another."""
+        return [_planned(row, self._store) for row in self._rows(start, end)]
 
     def file(self, number: int) -> int:
         """Number of the file that a unit is in."""

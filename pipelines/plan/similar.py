@@ -1,14 +1,12 @@
 """Which conversations of a plan hold evaluation texts or say nearly the same as an earlier one."""
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.likeness import (
     Document,
     EvaluationIndex,
+    Known,
     contaminations,
-    conversations_of,
     index_of,
     near_duplicates,
     spooled,
@@ -27,7 +25,7 @@ def reject_similar(
     conversations: Sequence[Conversation],
     recipe: Recipe,
     progress: Reporter | None = None,
-    earlier: Iterable[Conversation] = (),
+    known: Known | None = None,
     index: EvaluationIndex | None = None,
 ) -> Removed:
     """Find what a recipe does not want among its conversations.
@@ -38,11 +36,11 @@ def reject_similar(
         conversations: in plan order.
         recipe: `dedup` and `decontaminate` say what is looked for.
         progress: who is told how far it is.
-        earlier: conversations that stay in any case; gone through if the recipe wants no near-duplicates.
+        known: conversations that stay in any case, as `document_of` gives them.
         index: of the evaluation sets, where they were read already; see `evaluation_index`.
 
     Raises:
-        SetupError: an evaluation set or an earlier dataset is not in order.
+        SetupError: an evaluation set is not in order.
         EngineError: a remote one broke off.
     """
     removed: Removed = {}
@@ -52,7 +50,7 @@ def reject_similar(
         removed |= _contaminated(conversations, recipe.decontaminate, index, progress)
     if recipe.dedup is not None:
         progress.phase("comparing conversations", len(conversations))
-        removed |= _near_duplicates(conversations, removed, recipe.dedup, earlier)
+        removed |= _near_duplicates(conversations, removed, recipe.dedup, known)
     return dict(sorted(removed.items()))
 
 
@@ -95,23 +93,21 @@ def _forms(turns: Conversation, rules: Decontaminate) -> list[tuple[str, str]]:
 
 
 def _near_duplicates(
-    conversations: Sequence[Conversation], removed: Removed, rules: Dedup, earlier: Iterable[Conversation]
+    conversations: Sequence[Conversation], removed: Removed, rules: Dedup, known: Known | None
 ) -> Removed:
     places = [place for place in range(len(conversations)) if place not in removed]
-    built = itertools.chain.from_iterable(conversations_of(Store(name), rules.sides) for name in rules.against)
-    before = itertools.chain(built, (_document(turns, rules) for turns in earlier))
-    documents = (_document(turns, rules) for place, turns in enumerate(conversations) if place not in removed)
-    with spooled(documents, before) as spool:
-        return {
-            places[one.place - spool.earlier]: (
-                "near_duplicate",
-                f"{one.similarity:.2f} like {spool[one.like].name}",
-            )
-            for one in near_duplicates(spool, rules.threshold, rules.ngram)
-        }
+    documents = (document_of(turns, rules) for place, turns in enumerate(conversations) if place not in removed)
+    known = Known(rules.threshold, rules.ngram) if known is None else known
+    before = len(known)
+    with spooled(documents) as spool:
+        found: Removed = {}
+        for one in near_duplicates(spool, rules.threshold, rules.ngram, known):
+            like = known[one.like] if one.like < before else spool[one.like - before]
+            found[places[one.place - before]] = ("near_duplicate", f"{one.similarity:.2f} like {like.name}")
+        return found
 
 
-def _document(turns: Conversation, rules: Dedup) -> Document:
+def document_of(turns: Conversation, rules: Dedup) -> Document:
     """A conversation as it is compared; without texts where some of it is still to be heard."""
     sides = [(pair, side) for pair in turns for side in rules.sides]
     unheard = any(getattr(pair, side) is None and getattr(pair, f"{side}_recording") for pair, side in sides)

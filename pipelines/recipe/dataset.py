@@ -243,8 +243,19 @@ class Recipe(Section):
 
     def models(self) -> list[Llm | Rewrite | Reword]:
         """Every use of a language model."""
+        return [*self.planning_models(), *([self.reword] if self.reword else [])]
+
+    def planning_models(self) -> list[Llm | Rewrite]:
+        """Uses of language models that a plan waits for."""
         generated = [source for source in sources_of(self.source) if isinstance(source, Llm)]
-        return [*generated, *(section for section in (self.rewrite, self.reword) if section is not None)]
+        return [*generated, *([self.rewrite] if self.rewrite else [])]
+
+    @property
+    def part(self) -> int | None:
+        """Conversations that are planned together where a language model is asked: as its source says; None for all."""
+        models = self.planning_models()
+        sizes = [model.part for model in models if isinstance(model, Llm)] or [model.part for model in models]
+        return min((size for size in sizes if size is not None), default=None)
 
     def key_variables(self) -> set[str]:
         """Environment variables that units need where they are made: the keys of speech servers and of `reword`."""

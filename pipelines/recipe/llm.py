@@ -62,13 +62,31 @@ class ClusterModel:
         return f"vLLM ({self.model})"
 
 
+VLLM_PART = 20_000
+"""Conversations of a part with vLLM inside the cluster, which is loaded for each."""
+
+
 class LlmSection(Section):
-    """What asks a language model: an endpoint, or vLLM inside the cluster."""
+    """What asks a language model while a plan is made: an endpoint, or vLLM inside the cluster."""
 
     section: ClassVar[str]
     """Where it stands in a recipe."""
     endpoint: ChatEndpoint | None = Field(None, description="chat endpoint and request settings")
     vllm: ClusterModel | None = Field(None, description="a model served by vLLM inside the Ray cluster (anytalk[vllm])")
+    part: int | None = Field(
+        2000,
+        ge=1,
+        description="conversations that are planned together and spoken while the next ones are asked for; "
+        f"{VLLM_PART} with vllm; null for all",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def loads_seldom(cls, value: Any) -> Any:
+        """A model that is loaded for each part has large ones."""
+        if isinstance(value, dict) and value.get("vllm") is not None and "part" not in value:
+            return value | {"part": VLLM_PART}
+        return value
 
     @model_validator(mode="after")
     def asks_one_model(self) -> "LlmSection":
@@ -96,12 +114,6 @@ class Llm(LlmSection):
     ask: Generation = Field(description="what to generate")
     split_name: str | None = Field(None, description="label of all rows; each pair's kind by default")
     limit: int | None = Field(None, ge=1, description="generate only this many conversations")
-    part: int | None = Field(
-        2000,
-        ge=1,
-        description="conversations that are planned together and spoken while an endpoint is asked for the next ones; "
-        "null for all",
-    )
 
     @property
     def language(self) -> str:
@@ -123,12 +135,6 @@ class Llm(LlmSection):
     def conversations(self) -> int:
         """How many are asked for."""
         return min(self.ask.conversations, self.limit or self.ask.conversations)
-
-    def parts(self) -> list[range]:
-        """Numbers of the conversations of each part; vLLM inside the cluster is loaded once, and asked for all."""
-        count = self.conversations
-        size = count if self.part is None or self.endpoint is None else self.part
-        return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 class Rewrite(LlmSection):

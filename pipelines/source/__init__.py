@@ -8,9 +8,9 @@ inside a table, such as audio, is stored by `Attachments`.
 from .attachment import Attachments, codes_of, read_recording
 from .encoding import lines_of
 from .hub import HUB_ID, hub_rows
-from .llm import LlmClient, SourceRow, cache_of, examine, llm_pairs, rewritten
-from .pair import BadPair, DeferredPair, Pair, Recording
-from .read import read_pairs
+from .llm import LlmClient, cache_of, examine, llm_conversations, rewritten
+from .pair import BadPair, DeferredPair, Pair, Recording, SourceRow
+from .read import deal, read_pairs
 from .recordings import AUDIO_SUFFIXES, source_in
 from .rows import as_flow, chat_kind, column_names, table_rows
 from .stamp import Stamp, stamp
@@ -32,11 +32,12 @@ __all__ = [
     "chat_kind",
     "codes_of",
     "column_names",
+    "deal",
     "examine",
     "guessed_columns",
     "hub_rows",
     "lines_of",
-    "llm_pairs",
+    "llm_conversations",
     "read_pairs",
     "read_recording",
     "rewritten",

@@ -85,3 +85,6 @@ class DeferredPair:
 
     detail: str
     source: str
+
+
+SourceRow = Pair | BadPair | DeferredPair

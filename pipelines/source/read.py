@@ -1,8 +1,8 @@
-"""Read any source: pick its reader, keep to its limit, deal the parts of a mix."""
+"""Read any source that asks no language model: pick its reader, keep to its limit, deal the parts of a mix."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from anytalk.pipelines.progress import Quiet, Reporter
 from anytalk.pipelines.recipe import (
@@ -25,8 +25,7 @@ from .chat import chat_pairs
 from .grammar import grammar_pairs
 from .hub import hub_pairs
 from .ljspeech import ljspeech_pairs
-from .llm import LlmClient, SourceRow, llm_pairs
-from .pair import Pair
+from .pair import Pair, SourceRow
 from .recordings import recording_pairs
 from .stamp import located
 from .table import bundled_pairs, file_pairs
@@ -37,14 +36,12 @@ class Tools(NamedTuple):
     """What reading a source takes; see `read_pairs`."""
 
     attachments: Attachments
-    llm_client: LlmClient | None
     progress: Reporter
 
 
 def read_pairs(
     source: Source,
     attachments: Attachments | None = None,
-    llm_client: LlmClient | None = None,
     progress: Reporter | None = None,
 ) -> Iterator[SourceRow]:
     """Read a source in its order, up to its limit of conversations.
@@ -53,15 +50,14 @@ def read_pairs(
         source: what to read.
         attachments: stores what rows hold inside a table; to be closed by whoever gave it. None for a look at the
             pairs alone: such recordings cannot be read again.
-        llm_client: asks language models; needed for sources that are some.
         progress: who is told of recordings that are listened to; other sources are as fast as they are read.
 
     Raises:
-        ValueError: the source is a language model, and there is no llm_client.
+        ValueError: the source is a language model; see `llm_conversations`.
         SetupError: the source is missing, or holds no such columns.
         EngineError: a remote source broke off.
     """
-    tools = Tools(attachments or Attachments(None), llm_client, progress or Quiet())
+    tools = Tools(attachments or Attachments(None), progress or Quiet())
     rows = _mixed(source, tools) if isinstance(source, Mix) else _reader(source, tools)
     if source.limit is None:  # The names of millions of conversations would take gigabytes.
         yield from rows
@@ -78,7 +74,7 @@ def read_pairs(
 
 def _reader(source: OneSource, tools: Tools) -> Iterator[SourceRow]:
     located(source)  # What is missing is told of first.
-    attachments, llm_client = tools.attachments, tools.llm_client
+    attachments = tools.attachments
     if isinstance(source, Bundled):
         return bundled_pairs(source, attachments)
     if isinstance(source, GrammarSource):
@@ -94,9 +90,7 @@ def _reader(source: OneSource, tools: Tools) -> Iterator[SourceRow]:
     if isinstance(source, VoiceAssistant):
         return voiceassistant_pairs(source, attachments)
     if isinstance(source, Llm):
-        if llm_client is None:
-            raise ValueError("a source of kind llm needs an llm_client")
-        return llm_pairs(source, llm_client)
+        raise ValueError("a source of kind llm is asked, and not read")
     found = recording_pairs(source, attachments, tools.progress)
     return found if source.channel == "split" else _with_channel(found, source.channel)
 
@@ -138,7 +132,10 @@ def by_conversation(pairs: Iterator[SourceRow]) -> Iterator[list[SourceRow]]:
         yield group
 
 
-def deal(parts: Sequence[Iterator[list[SourceRow]]], weights: Sequence[float]) -> Iterator[SourceRow]:
+Row = TypeVar("Row")
+
+
+def deal(parts: Sequence[Iterator[Sequence[Row]]], weights: Sequence[float]) -> Iterator[Row]:
     """Deal conversations from several sources so that at any point each has had its share.
 
     The next one comes from whichever source would then be least ahead of its weight, the first of equals. A source that

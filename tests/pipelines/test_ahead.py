@@ -33,6 +33,17 @@ def source(server, conversations=12, part=4):
     return {"kind": "llm", "endpoint": endpoint, "ask": ask, "part": part}
 
 
+def mixed(server, folder, conversations=12, part=4):
+    """Half of it is asked for, and half of it is in a file."""
+    rows = [
+        {"question": f"Number {n} of the table, please?", "answer": f"Here is number {n}."}
+        for n in range(conversations // 2)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parts = [{"source": one} for one in (source(server, conversations // 2, part), str(folder / "rows.jsonl"))]
+    return {"kind": "mix", "parts": parts}
+
+
 def contents(folder):
     """Bytes of everything but times: sidecars hold those, and manifest and checksums follow from them."""
     paths = [path for part in ("shards", "rejects", "plan") for path in (folder / part).glob("*.arrow")]
@@ -70,18 +81,20 @@ def after(count, fault):
     return decide
 
 
-def test_the_first_unit_is_there_before_the_last_answer(fake_recipe, tmp_path):
+@pytest.mark.parametrize(("kind", "asked_for"), [("llm", 12), ("mix", 6)])
+def test_the_first_unit_is_there_before_the_last_answer(fake_recipe, tmp_path, kind, asked_for):
     out = tmp_path / "out"
 
     def until_a_unit_is_there(body):
         wait_for(lambda: sidecars(out))
 
-    with serve(answer, after(4, until_a_unit_is_there)) as server:
-        summary = build(fake_recipe(source=source(server)), out, local=True)
+    with serve(answer, after(asked_for // 3, until_a_unit_is_there)) as server:
+        wanted = source(server) if kind == "llm" else mixed(server, tmp_path)
+        summary = build(fake_recipe(source=wanted), out, local=True)
         server.fault = lambda number, body: None
         build(tmp_path / "fake.yaml", tmp_path / "whole", local=True, **{"resources.units_in_flight": 1})
     assert (summary.rows_accepted, summary.units, summary.complete, summary.well) == (12, 3, True, True)
-    assert len(set(asked(server))) == len(asked(server)) == 12
+    assert len(set(asked(server))) == len(asked(server)) == asked_for
     assert contents(out) == contents(tmp_path / "whole")
     assert check(out).problems == []
 
@@ -182,8 +195,9 @@ def test_an_estimate_asks_for_no_more_than_its_sample_where_a_plan_is_not_whole(
 def slow_recipe(fake_sections, tmp_path):
     """Write a recipe whose units take a while."""
 
-    def write(server):
-        sections = {"source": source(server, 24, 8), "resources": {"units_in_flight": 1, "crews": 1, "cpus": 0.5}}
+    def write(server, kind="llm"):
+        wanted = source(server, 24, 8) if kind == "llm" else mixed(server, tmp_path, 48, 16)
+        sections = {"source": wanted, "resources": {"units_in_flight": 1, "crews": 1, "cpus": 0.5}}
         sections |= {"shards": {"unit_rows": 2}}
         (tmp_path / "slow.yaml").write_text(yaml.safe_dump(fake_sections | sections))
         return tmp_path / "slow.yaml"
@@ -198,7 +212,7 @@ def start(recipe, out, *more):
     )
 
 
-def killed_in_part_2(recipe, out, server, *more):
+def killed_in_part_2(recipe, out, server, *more, rows=24):
     """Kill a build that speaks units of part 1 while it waits for answers of part 2; then let it finish."""
     server.fault = after(12, lambda body: Fault(stall_s=300.0))
     process = start(recipe, out, *more)
@@ -209,17 +223,18 @@ def killed_in_part_2(recipe, out, server, *more):
     server.fault = lambda number, body: None
     done = anytalk("build", recipe, "--out", out, *more, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows_accepted"] == 24
+    assert json.loads(done.stdout)["rows_accepted"] == rows
     again = [body for body in before if asked(server).count(body) > 1]
     assert len(again) <= 2 + 2  # What was under way when it was killed, and what it had not read.
     assert len(set(asked(server))) == 24
 
 
 @pytest.mark.slow
-def test_a_build_killed_in_its_second_part_goes_on_to_the_same_bytes(slow_recipe, tmp_path):
+@pytest.mark.parametrize(("kind", "rows"), [("llm", 24), ("mix", 48)])
+def test_a_build_killed_in_its_second_part_goes_on_to_the_same_bytes(slow_recipe, tmp_path, kind, rows):
     with serve(answer) as server:
-        recipe = slow_recipe(server)
-        killed_in_part_2(recipe, tmp_path / "killed", server, "--local")
+        recipe = slow_recipe(server, kind)
+        killed_in_part_2(recipe, tmp_path / "killed", server, "--local", rows=rows)
         (tmp_path / "anytalk-answers.sqlite").unlink()
         assert anytalk("build", recipe, "--out", tmp_path / "whole", "--local").returncode == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")

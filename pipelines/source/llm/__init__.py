@@ -1,6 +1,6 @@
 """Pairs from language models."""
 
 from .ask import LlmClient, cache_of
-from .pairs import SourceRow, examine, llm_pairs, rewritten
+from .pairs import examine, llm_conversations, rewritten
 
-__all__ = ["LlmClient", "SourceRow", "cache_of", "examine", "llm_pairs", "rewritten"]
+__all__ = ["LlmClient", "cache_of", "examine", "llm_conversations", "rewritten"]

@@ -30,10 +30,13 @@ class LlmClient:
         seed: of the recipe.
         progress: who is told how far it is.
         style_tags: what texts may hold beside words.
+        where: what is told of whatever is asked, such as ` for part 2 of 3`.
     """
 
-    def __init__(self, cache: Path, seed: int, progress: Reporter, style_tags: tuple[str, ...] = ()) -> None:
-        self.cache, self.seed, self.style_tags = cache, seed, style_tags
+    def __init__(
+        self, cache: Path, seed: int, progress: Reporter, style_tags: tuple[str, ...] = (), where: str = ""
+    ) -> None:
+        self.cache, self.seed, self.style_tags, self.where = cache, seed, style_tags, where
         self._progress = progress
         self._usage: list[tuple[ChatEndpoint | ClusterModel, Usage]] = []
         self._rejected = 0
@@ -44,7 +47,7 @@ class LlmClient:
         """Tell that so many conversations will be asked for."""
         self._progress.stop()
         self._rejected = 0
-        self._progress.start(what, conversations)
+        self._progress.start(f"{what}{self.where}", conversations)
 
     def stop(self) -> None:
         """End what is being asked, from another thread: whoever reads outcomes has an `EngineError`."""
@@ -56,8 +59,8 @@ class LlmClient:
     def ask(self, jobs: Iterable[Job], backend: ChatEndpoint | ClusterModel) -> Iterator[Outcome]:
         """Have jobs done.
 
-        An endpoint is asked a little ahead of whoever reads the outcomes, and nothing happens between two reads, so a
-        mix that ends early has not asked for what it does not need. vLLM inside the cluster answers all at once.
+        An endpoint is asked a little ahead of whoever reads the outcomes, and nothing happens between two reads. vLLM
+        inside the cluster answers all at once.
 
         Yields:
             One outcome for each job, in their order.

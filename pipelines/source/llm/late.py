@@ -16,14 +16,13 @@ NO_ANSWER = "no_answer"
 def answered(jobs: Sequence[Job], backend: ChatEndpoint | ClusterModel, llm_client: LlmClient) -> list[Outcome]:
     """Have jobs done, and those without an answer once more, after all others.
 
-    What has none then either is rejected as `no_answer` if the endpoint is there, and deferred if it is not. What fails
-    inside the cluster is deferred at once: its engine would have to be loaded again.
+    What has none then either is rejected as `no_answer` if the model is there, and deferred if it is not.
 
     Raises:
         SetupError: see `LlmClient.ask`.
     """
     outcomes = list(llm_client.ask(jobs, backend))
-    if isinstance(backend, ClusterModel) or not (late := _late(outcomes)):
+    if not (late := _late(outcomes)):
         return outcomes
     llm_client.begin("asking again", len(late))
     for place, outcome in zip(late, llm_client.ask([jobs[place] for place in late], backend), strict=True):
@@ -39,12 +38,12 @@ def _late(outcomes: Sequence[Outcome]) -> dict[int, Deferred]:
     return {place: outcome for place, outcome in enumerate(outcomes) if isinstance(outcome, Deferred)}
 
 
-def _is_there(outcomes: Sequence[Outcome], late: dict[int, Deferred], endpoint: ChatEndpoint) -> bool:
-    """Whether an endpoint answers, so that single conversations are to blame for having no answer."""
+def _is_there(outcomes: Sequence[Outcome], late: dict[int, Deferred], backend: ChatEndpoint | ClusterModel) -> bool:
+    """Whether a model answers, so that single conversations are to blame for having no answer."""
     if any(outcome.is_down for outcome in late.values()) or 2 * len(late) > len(outcomes):
         return False
     try:
-        probe([endpoint])
+        probe([backend])
     except SetupError:
         return False
     return True

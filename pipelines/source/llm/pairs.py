@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from anytalk.pipelines.recipe import Llm, Reword, Rewrite
-from anytalk.pipelines.source.pair import BadPair, DeferredPair, Pair
+from anytalk.pipelines.source.pair import BadPair, DeferredPair, Pair, SourceRow
 from anytalk.synth.llm.generate import generation_jobs
 from anytalk.synth.llm.job import Deferred, Outcome, Rejected, Turn
 from anytalk.synth.llm.rewrite import Written, rewriting_jobs
@@ -19,8 +19,6 @@ from anytalk.synth.seed import digest
 
 from .ask import LlmClient, probe
 from .late import answered
-
-SourceRow = Pair | BadPair | DeferredPair
 
 
 def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
@@ -40,44 +38,45 @@ def examine(models: Sequence[Llm | Rewrite | Reword]) -> None:
     probe([model.backend for model in models])
 
 
-def llm_pairs(source: Llm, llm_client: LlmClient, own: range | None = None) -> Iterator[SourceRow]:
-    """Ask for conversations.
+def llm_conversations(source: Llm, llm_client: LlmClient, own: range) -> list[list[SourceRow]]:
+    """Ask for conversations, and once more for those that have no answer then (see `late`).
 
     Args:
         source: what to ask for.
         llm_client: asks.
-        own: numbers of the conversations, all of which are asked for before the first is given, so that one without an
-            answer is asked for again after the others (see `late`); None for all, one after the other, for whoever may
-            take fewer.
+        own: numbers of the conversations.
+
+    Returns:
+        The rows of each.
 
     Raises:
         SetupError: a kind has no template or no topics, the key is missing, or the cache cannot be written.
     """
     asked = dataclasses.replace(source.ask, conversations=source.conversations)
     jobs = generation_jobs(asked, llm_client.seed, llm_client.style_tags)
-    outcomes: Iterable[Outcome]
-    if own is None:
-        outcomes = llm_client.ask(jobs, source.backend)
-    else:
-        outcomes = answered(list(itertools.islice(jobs, own.start, own.stop)), source.backend, llm_client)
-    for outcome in outcomes:
-        if isinstance(outcome, Deferred):
-            yield DeferredPair(outcome.detail, outcome.source)
-        elif isinstance(outcome, Rejected):
-            yield BadPair(outcome.reason, outcome.detail, outcome.source, _what_was_said(outcome))
-        else:
-            # Two models that were asked the same do not answer the same.
-            conversation = digest(outcome.conversation, source.backend.model)[:16]
-            for number, turn in enumerate(outcome.turns):
-                yield Pair(
-                    split_name=source.split_name or outcome.split_name,
-                    conversation=conversation,
-                    turn=number,
-                    question=turn.question,
-                    answer=turn.answer,
-                    language=outcome.language,
-                    source=_place(outcome.source, outcome.provenance),
-                )
+    own_jobs = list(itertools.islice(jobs, own.start, own.stop))
+    return [_rows_of(outcome, source) for outcome in answered(own_jobs, source.backend, llm_client)]
+
+
+def _rows_of(outcome: Outcome, source: Llm) -> list[SourceRow]:
+    if isinstance(outcome, Deferred):
+        return [DeferredPair(outcome.detail, outcome.source)]
+    if isinstance(outcome, Rejected):
+        return [BadPair(outcome.reason, outcome.detail, outcome.source, _what_was_said(outcome))]
+    # Two models that were asked the same do not answer the same.
+    conversation = digest(outcome.conversation, source.backend.model)[:16]
+    return [
+        Pair(
+            split_name=source.split_name or outcome.split_name,
+            conversation=conversation,
+            turn=number,
+            question=turn.question,
+            answer=turn.answer,
+            language=outcome.language,
+            source=_place(outcome.source, outcome.provenance),
+        )
+        for number, turn in enumerate(outcome.turns)
+    ]
 
 
 def rewritten(source_rows: Iterable[SourceRow], rules: Rewrite, llm_client: LlmClient) -> Iterator[SourceRow]:
@@ -117,7 +116,7 @@ def _rewrite(rows: list[SourceRow], rules: Rewrite, llm_client: LlmClient) -> No
         rewriting_jobs(map(_written, bound), answers, llm_client.seed, llm_client.style_tags),
     )
     llm_client.begin("rewriting", len(groups))
-    for group, outcome in zip(free + bound, llm_client.ask(jobs, rules.backend), strict=True):
+    for group, outcome in zip(free + bound, answered(list(jobs), rules.backend, llm_client), strict=True):
         if isinstance(outcome, Deferred):
             rows[min(group)] = DeferredPair(outcome.detail, outcome.source)
         elif isinstance(outcome, Rejected):

@@ -13,6 +13,7 @@ from anytalk.pipelines.likeness import (
     Bands,
     Document,
     HashedTexts,
+    Known,
     bands_for,
     jaccard,
     near_duplicates,
@@ -54,6 +55,21 @@ def removed(texts, threshold=0.7, width=2, earlier=()):
     own, before = ([Document(str(n), (text,)) for n, text in enumerate(part)] for part in (texts, earlier))
     with spooled(own, before) as spool:
         return list(near_duplicates(spool, threshold, width))
+
+
+def test_documents_that_are_known_are_compared_as_if_they_had_been_read_before():
+    texts, others = with_copies(20, 1), with_copies(20, 2)
+    kept = [texts[place] for place in range(len(texts)) if place not in {one.place for one in removed(texts)}]
+    own = [*others, *texts[::2], *others[:7]]
+    known = Known(0.7, 2)
+    for part in (kept[:15], kept[15:]):
+        documents = [Document("", (text,)) for text in part]
+        known.add(iter(documents), documents.__getitem__)
+    with spooled(Document("", (text,)) for text in own) as spool:
+        found = list(near_duplicates(spool, 0.7, 2, known))
+    assert [known[place].texts for place in range(len(known))] == [(text,) for text in kept]
+    assert found == removed(own, earlier=kept)
+    assert len(found) > 40
 
 
 def by_brute_force(texts, threshold, width):

