@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
     from .decoding import Answer, ContinuousDecoding, Prefix, decode, generate
     from .hub import CARD, checkpoint_folder, is_hub_id, new_card, push_checkpoint
-    from .int8 import QuantisedBlock, QuantisedLinear, quantise
+    from .int8 import QuantisedBlock, QuantisedLinear, int8_kernel, quantise
     from .layout import IGNORE, MINI_OMNI, Chat, Example, Layout, Prompt, Task, Turn, adapter_positions, feature_frames
     from .loss import OnHost, StreamLoss, label_counts, weighted_mean
     from .network import Hidden, MiniOmni, MiniOmniOutput, mini_omni_0_5b, mini_omni_config
@@ -78,6 +78,7 @@ __all__ = [
     "feature_frames",
     "from_mini_omni",
     "generate",
+    "int8_kernel",
     "is_hub_id",
     "label_counts",
     "mini_omni_0_5b",
@@ -124,6 +125,7 @@ _HOME = {
     "int8": (
         "QuantisedBlock",
         "QuantisedLinear",
+        "int8_kernel",
         "quantise",
     ),
     "hub": (

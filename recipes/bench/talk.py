@@ -33,6 +33,7 @@ from anytalk.model import (
     Task,
     Turn,
     adapter_positions,
+    int8_kernel,
     mini_omni_0_5b,
     quantise,
 )
@@ -84,6 +85,7 @@ def bench(
     on = torch_device(device)
     arithmetic = dtype or ("int8" if on.type == "cpu" else "bfloat16")
     check_dtype(arithmetic, str(on))
+    how = f"int8 ({int8_kernel()})" if arithmetic == "int8" else arithmetic
     clock = clock_of(cores, on)
     said: list[Column] = []
     answered: list[Column] = []
@@ -121,7 +123,7 @@ def bench(
             "free_audio": agreement(said, answered, slice(0, -1)),
         },
         model=checkpoint or "random weights",
-        arithmetic=arithmetic if on.type == "cpu" else f"{arithmetic}, CUDA graphs",
+        arithmetic=how if on.type == "cpu" else f"{arithmetic}, CUDA graphs",
         weights_mb=round(read_bytes / 1e6, 1),
         read_gb_per_s=round(bytes_per_s / 1e9, 1),
         device=on.type,

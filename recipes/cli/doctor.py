@@ -45,6 +45,7 @@ class Finding:
 
 def examine(progress: "Reporter | None" = None) -> list[Finding]:
     """Load every engine of the tables that is installed."""
+    from anytalk.model import int8_kernel
     from anytalk.pipelines.progress import Quiet, measured
     from anytalk.synth.codec import known_codecs, load_codec
     from anytalk.synth.hearing import known_whispers, load_whisper
@@ -64,6 +65,7 @@ def examine(progress: "Reporter | None" = None) -> list[Finding]:
         findings.append(Finding("voice", voice.name, works, voice.name != DEFAULT_VOICE, voice.licence, note))
     for role, infos, load in tables:
         findings += _findings(role, measured(infos, f"engines of {role} tried", len(infos), progress), load)
+    findings.append(Finding("decoding", "int8", True, True, "Apache-2.0", f"products: {int8_kernel()}"))
     return findings
 
 
