@@ -75,6 +75,8 @@ class MiniOmni(nn.Module):
         self.layout = config.layout
         self.folder: Path | None = None
         """The checkpoint that it was read from, where its tokenizer lies; None for a model that was built."""
+        self.residual_dtype: torch.dtype | None = None
+        """Precision of the states that the blocks add to; that of the embeddings when None. In autocast only."""
         shape = AutoConfig.for_model(**config.backbone)
         if backbone is None:
             backbone = _random_backbone(shape)
@@ -228,7 +230,7 @@ class MiniOmni(nn.Module):
             "use_cache": cache is not None,
         }
         x_BTD = self.backbone.base_model(
-            inputs_embeds=self.embed(streams_BKT, features, offsets),
+            inputs_embeds=self._residual(self.embed(streams_BKT, features, offsets)),
             past_key_values=cache.backbone if cache else None,
             **common,
         ).last_hidden_state
@@ -241,8 +243,14 @@ class MiniOmni(nn.Module):
             # The normed state, of the size of embeddings that are drawn at unit variance; the state before it may be
             # hundreds of times as large.
             x_BTD = text_BTD + self._said(streams_BKT) / self.layout.layers
-        adapted = self.tts_adapter(inputs_embeds=x_BTD, past_key_values=cache.tts_adapter if cache else None, **common)
+        adapted = self.tts_adapter(
+            inputs_embeds=self._residual(x_BTD), past_key_values=cache.tts_adapter if cache else None, **common
+        )
         return Hidden(text_BTD, adapted.last_hidden_state)
+
+    def _residual(self, x_BTD: Tensor) -> Tensor:
+        """Bring what blocks read into the precision that they add in."""
+        return x_BTD if self.residual_dtype is None else x_BTD.to(self.residual_dtype)
 
     def new_cache(self, positions: int) -> DecodingCache:
         """Make an empty cache for `positions` positions."""

@@ -160,7 +160,9 @@ def _memory_bytes(recipe: TrainingRecipe, model: MiniOmni, learned: int, *, text
     """Weights of all, gradients and moments of what learns, activations of a batch, and its logits."""
     optim, shape = recipe.optim, model.backbone.config
     blocks = int(shape.num_hidden_layers) + (model.config.tts_adapter_layers if audio else 0)
-    kept = (CHECKPOINTED_BYTES if optim.activation_checkpointing else ACTIVATION_BYTES)[optim.precision]
+    kept = ACTIVATION_BYTES[optim.precision]
+    if optim.activation_checkpointing:
+        kept = CHECKPOINTED_BYTES[optim.residual or optim.precision]
     positions = recipe.loader.positions
     labelled = min(positions, optim.loss_chunk or positions)
     vocabulary = max(model.layout.text_vocabulary * text, model.layout.audio_vocabulary * audio)

@@ -240,6 +240,9 @@ class Optim(Section):
         "float32",
         description="bfloat16: autocast, weights stay float32; auto: bfloat16 where the device multiplies in it",
     )
+    residual: Literal["float32", "bfloat16"] | None = Field(
+        None, description="of the states that blocks add to, where precision is bfloat16; null: bfloat16 on a GPU"
+    )
     loss_chunk: int = Field(
         0, ge=0, description="labelled positions whose logits under one head exist at once; 0 for all"
     )
@@ -252,6 +255,13 @@ class Optim(Section):
     activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
     compile: bool | None = Field(None, description="torch.compile each block; null: on a GPU that Triton knows")
     sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")
+
+    @model_validator(mode="after")
+    def residual_suits_precision(self) -> "Optim":
+        """In float32 arithmetic nothing is in bfloat16."""
+        if self.precision == "float32" and self.residual == "bfloat16":
+            raise ValueError("residual bfloat16 needs precision bfloat16 or auto")
+        return self
 
 
 class Loading(Section):
@@ -320,6 +330,8 @@ class TrainingRecipe(Section):
         ways = {"activation_checkpointing", "compile", "loss_chunk", "sharding", "skip"}
         dropped: Any = {"checkpoint": True, "data": {"datasets", "texts"}, "loader": {"prefetch"}, "optim": ways}
         found = self.model_dump(mode="json", exclude=dropped)
+        if self.optim.residual is None:  # as in all runs from before there was a choice
+            del found["optim"]["residual"]
         return found | {"data": found["data"] | self.data.mixture()}
 
 

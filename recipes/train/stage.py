@@ -30,7 +30,7 @@ from .lora import add_lora
 from .order import shares_of, stage_loader
 from .parts import choose, clipped_step, drop_codes, learning_rate, make_optimiser
 from .recipe import Model, TrainingRecipe
-from .speed import StepCost, compiles
+from .speed import StepCost, compiles, residual_dtype
 from .start import start_model
 from .workers import GradientSums, ProcessGroup, blocks, shard
 
@@ -149,6 +149,7 @@ class StageTrainer:
 
     def _apply_options(self) -> None:
         optim = self.recipe.optim
+        self.model.residual_dtype = residual_dtype(optim, self.group.device)
         if optim.activation_checkpointing:
             # By hand: transformers renames its switch between versions, and wants token embeddings in each stack.
             for block in blocks(self.model):

@@ -229,6 +229,21 @@ def test_tts_adapter_reads_the_state_before_the_norm():
     torch.testing.assert_close(3 * before.text, after.text)
 
 
+def test_blocks_add_in_the_precision_of_the_residual_stream():
+    model, read = build(tts_adapter_layers=1), []
+    for block in (*model.backbone.base_model.layers, *model.tts_adapter.layers):
+        block.register_forward_pre_hook(
+            lambda _, given, named: read.append((*given, *named.values())[0]), with_kwargs=True
+        )
+    for chosen, expected in ((None, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        model.residual_dtype = chosen
+        read.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model.hidden(columns(spoken()))
+        assert {x.dtype for x in read} == {expected}
+        assert hidden.text.dtype == hidden.audio.dtype == torch.float32  # norms stay as they are
+
+
 def test_tts_adapter_goes_on_with_the_backbones_last_kinds_of_blocks():
     model = build("gemma3", tts_adapter_layers=2)
     assert model.tts_adapter.config.layer_types == ["full_attention", "sliding_attention"]

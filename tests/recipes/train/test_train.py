@@ -101,7 +101,12 @@ def test_the_loss_of_a_tiny_model_falls(write_dataset, tmp_path):
 @pytest.mark.slow
 def test_what_saves_memory_changes_no_loss(write_dataset, tmp_path):
     folder = write_dataset()
-    ways = [{}, {"activation_checkpointing": True, "loss_chunk": 7}, {"precision": "bfloat16"}]
+    ways = [
+        {},
+        {"activation_checkpointing": True, "loss_chunk": 7},
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "residual": "bfloat16"},
+    ]
     runs = []
     for number, way in enumerate(ways):
         train(a_recipe(folder, stages=[a_stage(steps=3)], optim=way), tmp_path / str(number))
@@ -109,6 +114,18 @@ def test_what_saves_memory_changes_no_loss(write_dataset, tmp_path):
     assert runs[1] == pytest.approx(runs[0], abs=1e-5)
     assert runs[2] == pytest.approx(runs[0], abs=0.05)
     assert runs[2] != runs[0]
+    assert runs[3] == pytest.approx(runs[0], abs=0.05)
+    assert runs[3] != runs[2]
+
+
+def test_the_residual_stream_is_a_choice_where_the_arithmetic_is_bfloat16(write_dataset):
+    folder = write_dataset()
+    before = a_recipe(folder).identity()
+    assert "residual" not in before["optim"]  # so that runs from before there was a choice go on
+    chosen = a_recipe(folder, optim={"precision": "bfloat16", "residual": "bfloat16"})
+    assert chosen.identity()["optim"]["residual"] == "bfloat16"
+    with pytest.raises(ValueError, match="residual bfloat16 needs precision bfloat16 or auto"):
+        a_recipe(folder, optim={"residual": "bfloat16"})
 
 
 # Checkpoints
