@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anytalk.pipelines.concurrency import run_to_end
-from anytalk.pipelines.dataset import PLAN, Store, current_judgement, made_with
+from anytalk.pipelines.dataset import PLAN, Sidecars, Store, current_judgement, made_with
 from anytalk.pipelines.plan import Ahead, GrowingPlan, Plan
 from anytalk.pipelines.recipe import Recipe, both_sides, load_recipe, resolve
 from anytalk.synth.device import release_memory
@@ -17,7 +17,7 @@ from anytalk.synth.errors import SetupError
 from .close import CHECKSUMS, MANIFEST, REPORT, close, stored_recipe, totals_of
 from .part import WHOLE, part_of
 from .progress import Quiet, Reporter
-from .units import Run, Sidecars, Units
+from .units import Run, Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +174,9 @@ def _build(units: Units, run: Run, *, ahead: Ahead | None = None, turns: Iterato
         todo = [number for number in share.units(len(units)) if number >= first]
     if made or deferred:
         # Others may have made theirs meanwhile.
-        there = units.committed({**there, **made})
+        there = units.committed(there | made)
         torn = units.torn(there)
-    whole = {number: sidecar for number, sidecar in there.items() if number not in torn}
+    whole = there.only(there.keys() - torn) if torn else there
     if ahead is not None:
         ahead.refuse_broken()
     plan = units.plan

@@ -1,6 +1,7 @@
 """Close a dataset: collect strays, then write the card, the manifest and the checksums."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,16 +121,25 @@ def checksums_bytes(files: Mapping[str, str]) -> bytes:
 
 def totals_of(plan: Plan, finished: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     """Counts over all finished units, and over what the plan itself rejected."""
-    reasons = tally.added([plan.reasons, *(sidecar["reasons"] for sidecar in finished.values())])
-    splits = tally.added({sidecar["split"]: sidecar["accepted"]} for sidecar in finished.values())
+    reasons, splits, gates = Counter(plan.reasons), Counter[str](), tally.Total()
+    rerolled, speech_s, seconds = 0, 0.0, dict.fromkeys(STAGES, 0.0)
+    # Each is looked at once.
+    for sidecar in finished.values():
+        reasons.update(sidecar["reasons"])
+        splits.update({sidecar["split"]: sidecar["accepted"]})
+        gates.add(sidecar["gates"])
+        rerolled += sidecar["rerolled"]
+        speech_s += sidecar["speech_s"]
+        for stage in STAGES:
+            seconds[stage] += sidecar["seconds"][stage]
     return {
         "rows_accepted": splits.total(),
-        "rows_rerolled": sum(sidecar["rerolled"] for sidecar in finished.values()),
+        "rows_rerolled": rerolled,
         "rows_rejected": reasons.total(),
-        "gates": tally.total([sidecar["gates"] for sidecar in finished.values()]),
+        "gates": gates.counts(),
         "reasons": tally.commonest_first(reasons),
         "splits": dict(splits),
-        "speech_hours": round(sum(sidecar["speech_s"] for sidecar in finished.values()) / 3600, 4),
-        "seconds": {s: round(sum(sc["seconds"][s] for sc in finished.values()), 1) for s in STAGES},
+        "speech_hours": round(speech_s / 3600, 4),
+        "seconds": {stage: round(spent_s, 1) for stage, spent_s in seconds.items()},
         "units": len(finished),
     }

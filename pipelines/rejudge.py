@@ -20,6 +20,7 @@ from anytalk.pipelines.concurrency import run_to_end
 from anytalk.pipelines.dataset import (
     PLAN,
     Judgement,
+    Sidecars,
     Store,
     announce_judgement,
     commit,
@@ -146,16 +147,16 @@ def _targeted(store: Store, settings: Mapping[str, object] | None, reroll: bool)
 async def _judge(
     target: Judgement,
     plan: Plan,
-    sidecars: Mapping[int, dict[str, Any]],
+    sidecars: Sidecars,
     store: Store,
     progress: Reporter,
     *,
     local: bool,
     mixed: bool,
-) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+) -> tuple[Sidecars, dict[int, str]]:
     """Judge the units that are not yet of this judgement, and finish the dataset when all are."""
     recipe = target.recipe
-    done = {number: sidecar for number, sidecar in sidecars.items() if sidecar["judgement"] == target.number}
+    done = sidecars.only({number for number, one in sidecars.items() if one["judgement"] == target.number})
     todo = [number for number in range(len(plan.units)) if number not in done]
     if not todo and _is_finished(target, store):
         return done, {}
@@ -172,7 +173,7 @@ async def _judge(
             store.delete(path)
         made, deferred = await make_units(todo, plan, crews, progress, hours=recipe.resources.hours)
     if not deferred:
-        close(target, plan, dict(sorted((done | made).items())), store)
+        close(target, plan, (done | made).in_order(), store)
         if recipe.report:
             from .report import report  # It imports codecs, which nothing else here needs.
 

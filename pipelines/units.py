@@ -7,16 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anytalk.pipelines.dataset import Judgement, Store, commit
+from anytalk.pipelines.dataset import Judgement, Sidecars, Store, commit
 from anytalk.pipelines.plan import Ahead, Plan, load_committed
 from anytalk.pipelines.speech import Assignment, Crews, make_units, open_crews, unit_keys
 
 from .close import CHECKSUMS
 from .part import Part
 from .progress import Reporter
-
-Sidecars = dict[int, dict[str, Any]]
-"""The sidecar of each unit, by number, in plan order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Units:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def committed(self, known: Mapping[int, dict[str, Any]] | None = None) -> Sidecars:
+    def committed(self, known: Sidecars | None = None) -> Sidecars:
         """Sidecars of all units that are there; of those that are known, none is read again.
 
         Raises:
@@ -66,11 +63,11 @@ class Units:
         if not self.plan.is_whole and there.difference(self.paths):
             self.grow(load_committed(self.store, self.plan))  # Somebody else has planned more, and made some of it.
         commit.refuse_foreign(self.store, sorted(there.difference(self.paths)), self.judgement.number)
-        known = known or {}
+        known = Sidecars() if known is None else known
         new = [number for number, path in enumerate(self.paths) if path in there and number not in known]
-        read = map(json.loads, self.store.read_each([self.paths[number] for number in new]))
-        kept = {number: sidecar for number, sidecar in known.items() if self.paths[number] in there}
-        return dict(sorted((kept | dict(zip(new, read, strict=True))).items()))
+        read = self.store.read_each([self.paths[number] for number in new])
+        kept = known.only({number for number in known if self.paths[number] in there})
+        return (kept | Sidecars(dict(zip(new, read, strict=True)))).in_order()
 
     def torn(self, committed: Mapping[int, Mapping[str, Any]]) -> list[int]:
         """Units of which a file is missing, or of another size than its sidecar says; one listing tells."""

@@ -4,6 +4,7 @@ from . import commit, made_with, schema, tally
 from .at_url import folder_at, local_file, read_url, state_of, store_at
 from .card import dataset_card
 from .commit import arrow_bytes, json_bytes
+from .mapped import Mapped
 from .policy import PLAN, Judgement, announce_judgement, current_judgement, differences, judgements, may_be_rejudged
 from .read import MANIFEST, BuiltConversation, is_dataset, opened, rows_of
 from .schema import (
@@ -17,6 +18,7 @@ from .schema import (
     SIDES,
     matrix,
 )
+from .sidecars import Sidecars
 from .store import StorageError, Store
 from .tally import Outcome
 from .where import Where, parse_where
@@ -35,8 +37,10 @@ __all__ = [
     "SIDES",
     "BuiltConversation",
     "Judgement",
+    "Mapped",
     "Outcome",
     "RowWriter",
+    "Sidecars",
     "StorageError",
     "Store",
     "Where",

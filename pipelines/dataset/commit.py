@@ -15,6 +15,7 @@ import pyarrow as pa
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import sha256
 
+from .sidecars import Sidecars
 from .store import PART, Store
 
 FOLDERS = {"accepted": "shards", "rejected": "rejects", "attempts": "attempts"}
@@ -115,12 +116,17 @@ def latest_sidecar(store: Store, paths: Sequence[str], before: int | None = None
     return latest
 
 
-def sidecars(store: Store) -> dict[int, dict[str, Any]]:
-    """Sidecars of all committed units, by number; of a unit that was judged again, that of the last judgement."""
-    every = sorted(path for paths in sidecar_paths(store).values() for path in paths)
-    found = [json.loads(content) for content in store.read_each(every)]
-    # In the order of their units, and of each the last judgement last.
-    return {one["unit"]: one for one in sorted(found, key=lambda one: (one["unit"], one["judgement"]))}
+def sidecars(store: Store) -> Sidecars:
+    """Sidecars of all committed units, in their order; of a unit that was judged again, that of the last judgement."""
+    units = sorted(sidecar_paths(store).items())
+    contents = iter(store.read_each([path for _, paths in units for path in paths]))
+    # Of most there is one.
+    return Sidecars({number: _latest([next(contents) for _ in paths]) for number, paths in units})
+
+
+def _latest(contents: Sequence[bytes]) -> bytes:
+    """Of the sidecars of a unit, that of the last judgement."""
+    return contents[0] if len(contents) == 1 else max(contents, key=lambda content: json.loads(content)["judgement"])
 
 
 def collect(store: Store, kept: Iterable[str], judgement: int) -> list[str]:

@@ -101,7 +101,10 @@ class Store:
         Raises:
             FileNotFoundError: one is not there.
         """
-        if self.local or len(paths) < 2:
+        if self.local:
+            # Hundreds of thousands of small files: what fsspec does besides takes longer than reading one.
+            return [self._tried(f"read {path}", Path(self.full(path)).read_bytes) for path in paths]
+        if len(paths) < 2:
             return [self.read(path) for path in paths]
         if not isinstance(self.filesystem, AsyncFileSystem):
             with ThreadPoolExecutor(READERS) as pool:
@@ -193,7 +196,19 @@ class Store:
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Every file below a folder, relative to the root, with its bytes; sorted, from one listing."""
-        return {path: int(facts["size"]) for path, facts in self.listed(folder).items()}
+        if not self.local:
+            return {path: int(facts["size"]) for path, facts in self.listed(folder).items()}
+
+        def found_now() -> dict[str, int]:
+            start = f"{self.root}/{folder}".rstrip("/")
+            if not Path(start).is_dir():
+                return {}
+            try:
+                return dict(sorted(_sizes_below(start, start.removeprefix(str(self.root)).lstrip("/"))))
+            except FileNotFoundError:
+                raise InterruptedError("a file went away while it was listed") from None
+
+        return self._tried(f"list {folder or 'the files'}", found_now)
 
     def listed(self, folder: str = "") -> dict[str, dict[str, Any]]:
         """Every file below a folder, relative to the root, with what is told of it; sorted, from one listing."""
@@ -316,6 +331,16 @@ class Store:
                     raise StorageError(f"{self} cannot {what}: {cause}; tried {attempt} times") from error
             time.sleep(self.backoff_s * 2 ** (attempt - 1))
         raise AssertionError("attempts is 1 or more")
+
+
+def _sizes_below(folder: str, name: str) -> Iterator[tuple[str, int]]:
+    """Every file below a local folder with its bytes; what fsspec tells of each takes ten times the memory."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes_below(entry.path, f"{name}/{entry.name}".lstrip("/"))
+            else:
+                yield f"{name}/{entry.name}".lstrip("/"), entry.stat().st_size
 
 
 def _is_beaten(error: BaseException | None) -> bool:

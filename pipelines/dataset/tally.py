@@ -42,14 +42,29 @@ def _one(outcome: Outcome) -> dict[str, Any]:
     return {"rows": 1, **passed, "by_gate": {outcome.first_reason: passed}}
 
 
-def _total(tallies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    counts, by_check = Counter(dict.fromkeys(COUNTS, 0)), dict[str, Counter[str]]()
-    for one in tallies:
-        counts.update({name: one.get(name, 0) for name in COUNTS})
+class _Total:
+    """Tallies of a side, added up."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._by_check: dict[str, Counter[str]] = {}
+
+    def add(self, one: Mapping[str, Any]) -> None:
+        for name in COUNTS:
+            self._counts[name] += one.get(name, 0)
         for reason, outcomes in one["by_gate"].items():
-            by_check.setdefault(reason, Counter()).update(outcomes)
-    order = commonest_first({reason: outcomes.total() for reason, outcomes in by_check.items()})
-    return {**counts, "by_gate": {reason: dict(by_check[reason]) for reason in order}}
+            self._by_check.setdefault(reason, Counter()).update(outcomes)
+
+    def counts(self) -> dict[str, Any]:
+        order = commonest_first({reason: outcomes.total() for reason, outcomes in self._by_check.items()})
+        return {**self._counts, "by_gate": {reason: dict(self._by_check[reason]) for reason in order}}
+
+
+def _total(tallies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    total = _Total()
+    for one in tallies:
+        total.add(one)
+    return total.counts()
 
 
 def counted(names: Iterable[str]) -> dict[str, int]:
@@ -70,9 +85,28 @@ def added(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     return total
 
 
-def total(tallies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+class Total:
+    """Tallies of several units, added up one after the other."""
+
+    def __init__(self) -> None:
+        self._sides = {side: _Total() for side in SIDES}
+
+    def add(self, tallies: Mapping[str, Any]) -> None:
+        """Add that of a unit."""
+        for side, total in self._sides.items():
+            total.add(tallies[side])
+
+    def counts(self) -> dict[str, Any]:
+        """What they come to, as `tally` gives it."""
+        return {side: total.counts() for side, total in self._sides.items()}
+
+
+def total(tallies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Add the tallies of several units."""
-    return {side: _total(one[side] for one in tallies) for side in SIDES}
+    found = Total()
+    for one in tallies:
+        found.add(one)
+    return found.counts()
 
 
 def table(tallies: Mapping[str, Any]) -> list[list[str]]:

@@ -10,7 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from anytalk.pipelines.close import CHECKSUMS, close
-from anytalk.pipelines.dataset import MANIFEST, PLAN, RATES_HZ, Judgement, Store, commit, made_with, schema, tally
+from anytalk.pipelines.dataset import (
+    MANIFEST,
+    PLAN,
+    RATES_HZ,
+    Judgement,
+    Sidecars,
+    Store,
+    commit,
+    made_with,
+    schema,
+    tally,
+)
 from anytalk.pipelines.plan import PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS, PlannedRow, load_committed, row_values
 from anytalk.pipelines.progress import Reporter
 from anytalk.pipelines.speech import STAGES, RowAttempts, facts_of, read_unit
@@ -53,7 +64,7 @@ def derive(
         return finished
     numbers = _announce(inputs, target)
     rows: list[PlannedRow] = []
-    sidecars: dict[int, dict[str, Any]] = {}
+    sidecars = Sidecars()
     progress.start("units", sum(len(one.plan.units) for one in inputs))
     try:
         for place, one in enumerate(inputs):

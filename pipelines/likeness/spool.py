@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from anytalk.pipelines.dataset import BuiltConversation, Store, rows_of
+from anytalk.pipelines.dataset import BuiltConversation, Mapped, Store, rows_of
 
 BATCH_DOCUMENTS = 2048
 _SCHEMA = pa.schema([("name", pa.string()), ("texts", pa.list_(pa.string()))])
@@ -36,10 +36,10 @@ class Spool:
 
     def __init__(self, path: Path, earlier: int) -> None:
         self.earlier = earlier
-        self._file = pa.memory_map(str(path))
-        reader = pa.ipc.open_file(self._file)
+        self._mapped = Mapped(path)
+        reader = pa.ipc.open_file(self._mapped.buffer)
         # A batch is a view of the mapped file, but takes longer to open than to read from.
-        self._batch = functools.lru_cache(maxsize=1024)(reader.get_batch)
+        self._batch = functools.lru_cache(maxsize=256)(reader.get_batch)
         self.batches = reader.num_record_batches
         self._last = self._batch(self.batches - 1).num_rows if self.batches else 0
 
@@ -53,12 +53,10 @@ class Spool:
 
     def texts(self, batch: int) -> list[list[str]]:
         """Texts of a batch of documents."""
-        found: list[list[str]] = self._batch(batch)["texts"].to_pylist()
+        texts = self._batch(batch)["texts"]
+        found: list[list[str]] = texts.to_pylist()
+        self._mapped.looked_at(texts.nbytes)
         return found
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
 
 
 @contextlib.contextmanager
@@ -72,11 +70,7 @@ def spooled(documents: Iterable[Document], earlier: Iterable[Document] = ()) -> 
             while batch := list(itertools.islice(waiting, BATCH_DOCUMENTS)):
                 columns = [[document.name for document in batch], [list(document.texts) for document in batch]]
                 writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
-        spool = Spool(path, next(count))
-        try:
-            yield spool
-        finally:
-            spool.close()
+        yield Spool(path, next(count))
 
 
 def conversations_of(store: Store, columns: Sequence[str]) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""Gather pairs into conversations on disk: of each only a few numbers stay in memory, some 140 bytes.
+"""Gather pairs into conversations on disk: of each only a few numbers stay in memory, some 100 bytes.
 
 Pairs come in the order of their source and are written down as they come. Which conversation a pair belongs to, which
 one repeats another and which split it is in is told by hashes; the texts are read again when the plan is written.
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from anytalk.pipelines.dataset import Mapped
 from anytalk.pipelines.source import Pair
 
 from .clean import FACTS, Cleaned, Kind, content_hash, reject
@@ -34,9 +35,10 @@ class Spool:
     """
 
     def __init__(self, path: Path, sizes: Sequence[int]) -> None:
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._mapped = Mapped(path)
+        reader = pa.ipc.open_file(self._mapped.buffer)
         # A batch is a view of the mapped file, but takes longer to open than to read from.
-        self._batch = functools.lru_cache(maxsize=1024)(self._reader.get_batch)
+        self._batch = functools.lru_cache(maxsize=256)(reader.get_batch)
         self._ends = np.cumsum(sizes)
 
     def read(self, places: Places) -> list[Pair]:
@@ -46,7 +48,9 @@ class Spool:
         for number in np.unique(batches):
             wanted = np.unique(places[batches == number])
             start = self._ends[number - 1] if number else 0
-            rows = self._batch(int(number)).take(pa.array(wanted - start)).to_pylist()
+            batch = self._batch(int(number))
+            rows = batch.take(pa.array(wanted - start)).to_pylist()
+            self._mapped.looked_at(batch.nbytes)
             found |= zip(wanted.tolist(), map(pair_of, rows), strict=True)
         return [found[place] for place in places.tolist()]
 
@@ -143,6 +147,7 @@ def gather(
             numbers = [kind_names.setdefault(kind, len(kind_names)) for kind in batch.kinds]
             kind_numbers.append(np.array(numbers, np.int32))
     spool, facts = Spool(path, sizes), np.concatenate(all_facts)
+    all_facts.clear()
     of_pair = numbered(facts["conversation"])
     rows = np.lexsort((facts["turn"], of_pair))  # Of equals, the first that came is first.
     talks, turns = of_pair[rows], facts["turn"][rows]

@@ -68,7 +68,7 @@ def make_part(
 ) -> None:
     """Read, check, split and order the pairs of a part of a plan; commit it and what it rejects.
 
-    What it works on lies in a temporary folder, twice the size of the texts; memory holds some 140 bytes a row.
+    What it works on lies in a temporary folder, twice the size of the texts; memory holds some 100 bytes a row.
 
     Args:
         recipe: of the dataset.

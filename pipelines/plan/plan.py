@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from anytalk.pipelines.dataset import PLAN, Store, tally
+from anytalk.pipelines.dataset import PLAN, Mapped, Store, tally
 from anytalk.pipelines.source import (
     Pair,
     Recording,
 )
 from anytalk.synth.errors import SetupError
-from anytalk.synth.fingerprint import sha256
+from anytalk.synth.fingerprint import file_sha256
 from anytalk.synth.seed import derive_seed, row_id
 
 _RECORDING = pa.struct(
@@ -96,20 +96,19 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
     """Units of a plan, each read when it is asked for.
 
     Args:
-        files: record batches of each file of the plan.
+        files: of the plan.
         store: of the dataset.
     """
 
-    def __init__(self, files: Sequence[Sequence[pa.RecordBatch]], store: Store) -> None:
-        self._store = store
-        self._batches = [batch for batches in files for batch in batches]
-        sizes = (sum(batch.num_rows for batch in batches) for batches in files)
+    def __init__(self, files: "Sequence[PlanFile]", store: Store) -> None:
+        self._store, self._files = store, files
+        self._batches = [batch for file in files for batch in file.batches]
+        sizes = (sum(batch.num_rows for batch in file.batches) for file in files)
         self._files_first_rows = [0, *itertools.accumulate(sizes)][:-1]
         self._first_rows = [0, *itertools.accumulate(batch.num_rows for batch in self._batches)]
-        numbers = [_integers(batch.column("unit")) for batch in self._batches]
-        units = np.concatenate(numbers) if numbers else np.zeros(0, np.int32)
         # Units are numbered from 0 on, and their rows stand together.
-        self._starts = np.searchsorted(units, np.arange(units[-1] + 2 if len(units) else 1))
+        sizes_of_units = np.concatenate([file.unit_sizes for file in files]) if files else np.zeros(0, np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(sizes_of_units)])
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -147,15 +146,22 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
 
     def languages(self) -> set[str]:
         """BCP-47 tags of all rows."""
-        return {tag for batch in self._batches for tag in pc.unique(batch.column("language")).to_pylist()}
+        return {tag for batch in self._looked() for tag in pc.unique(batch.column("language")).to_pylist()}
 
     def named(self, beginning: str) -> list[tuple[str, int]]:
         """Rows whose ids begin with some characters, each with its unit, in plan order."""
         found: list[tuple[str, int]] = []
-        for batch in self._batches:
+        for batch in self._looked():
             chosen = batch.filter(pc.starts_with(batch.column("id"), beginning))
             found += zip(chosen.column("id").to_pylist(), chosen.column("unit").to_pylist(), strict=True)
         return found
+
+    def _looked(self) -> Iterator[pa.RecordBatch]:
+        """All batches, for a look at each."""
+        for file in self._files:
+            for batch in file.batches:
+                yield batch
+                file.mapped.looked_at(batch.nbytes)
 
     def _bounds(self, number: int) -> tuple[int, int]:
         number = range(len(self))[number]
@@ -167,7 +173,26 @@ class PlannedUnits(Sequence[list[PlannedRow]]):
             inside = start - self._first_rows[place]
             rows = self._batches[place].slice(inside, end - start).to_pylist()
             yield from rows
+            # Of each column the system maps more than the rows that were read, about all of a batch.
+            file = bisect.bisect_right(self._files_first_rows, start) - 1
+            self._files[file].mapped.looked_at(self._batches[place].nbytes)
             start, place = start + len(rows), place + 1
+
+
+def _unit_sizes(batches: Sequence[pa.RecordBatch], mapped: Mapped) -> NDArray[np.int64]:
+    """How many rows each unit of a file has, whose rows stand together, in the order of units."""
+    counted: list[tuple[int, NDArray[np.int64]]] = []
+    for batch in batches:
+        numbers = _integers(batch.column("unit"))
+        counted.append((int(numbers[0]), np.bincount(numbers - numbers[0])))
+        mapped.looked_at(mapped.buffer.size // len(batches))
+    if not counted:
+        return np.zeros(0, np.int64)
+    start, (last, counts) = counted[0][0], counted[-1]
+    sizes = np.zeros(last + len(counts) - start, np.int64)
+    for first, counts in counted:
+        sizes[first - start : first - start + len(counts)] += counts
+    return sizes
 
 
 def _integers(column: pa.Int32Array) -> NDArray[np.int32]:
@@ -183,6 +208,9 @@ class PlanFile:
     sha256: str
     schema: pa.Schema
     batches: list[pa.RecordBatch]
+    unit_sizes: NDArray[np.int64]
+    """How many rows each of its units has."""
+    mapped: Mapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +296,7 @@ def load_committed(store: Store, known: Plan | None = None) -> Plan:
     return Plan(
         parts,
         first.get("parts", 1),
-        PlannedUnits([part.batches for part in parts], store),
+        PlannedUnits(parts, store),
         sum(one["rejected"] for one in announced),
         tally.commonest_first(tally.added(one["reasons"] for one in announced)),
         {path: checksum for one in announced for path, checksum in one["files"].items()},
@@ -293,14 +321,19 @@ def costs_of(announced: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _opened(store: Store, path: str, checksum: str) -> PlanFile:
-    content = _mapped(store.full(path)) if store.local else _fetched(store, path)
-    if sha256(memoryview(content)) != checksum:
+    mapped = _mapped(Path(store.full(path)), checksum) if store.local else _fetched(store, path, checksum)
+    if mapped is None:
         raise SetupError(f"{store}/{path} is damaged: its SHA-256 is not the one in {PLAN}")
-    reader = pa.ipc.open_file(content)
+    reader = pa.ipc.open_file(mapped.buffer)
     if reader.schema not in (PLAN_SCHEMA, PLAN_SCHEMA_WITH_SPEAKERS):
         raise SetupError(f"{store} was planned by another version of anytalk; build it into another folder")
-    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    return PlanFile(path, checksum, reader.schema, batches)
+    batches: list[pa.RecordBatch] = []
+    for number in range(reader.num_record_batches):
+        batches.append(reader.get_batch(number))
+        mapped.looked_at(mapped.buffer.size // reader.num_record_batches)
+    unit_sizes = _unit_sizes(batches, mapped)
+    mapped.release()
+    return PlanFile(path, checksum, reader.schema, batches, unit_sizes, mapped)
 
 
 def refuse_derived(plan: Plan, store: Store) -> None:
@@ -317,18 +350,17 @@ def refuse_derived(plan: Plan, store: Store) -> None:
         )
 
 
-def _fetched(store: Store, path: str) -> pa.Buffer:
+def _fetched(store: Store, path: str, checksum: str) -> Mapped | None:
     """A file of an object store, mapped from a copy on this machine that goes with the last who reads it."""
     with tempfile.TemporaryDirectory(prefix="anytalk-") as folder:
         copy = Path(folder) / "plan.arrow"
         store.get(path, copy)
-        return _mapped(str(copy))
+        return _mapped(copy, checksum)
 
 
-def _mapped(path: str) -> pa.Buffer:
-    """A local file as memory that the system reads when it is looked at, and takes back when it is needed."""
-    with pa.memory_map(path) as file:
-        return file.read_buffer()
+def _mapped(path: Path, checksum: str) -> Mapped | None:
+    """A local file as memory, if it has this SHA-256."""
+    return Mapped(path) if file_sha256(path) == checksum else None
 
 
 def row_values(row: PlannedRow) -> dict[str, Any]:

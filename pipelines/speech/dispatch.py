@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from anytalk.pipelines.dataset import StorageError
+from anytalk.pipelines.dataset import Sidecars, StorageError
 from anytalk.pipelines.plan import Plan
 from anytalk.pipelines.progress import Reporter
 from anytalk.synth.errors import EngineError
@@ -54,7 +54,7 @@ async def open_crews(assignment: Assignment, progress: Reporter, *, local: bool)
 class Run:
     """What became of the units so far."""
 
-    made: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    made: Sidecars = dataclasses.field(default_factory=Sidecars)
     deferred: dict[int, str] = dataclasses.field(default_factory=dict)
     lost: dict[int, int] = dataclasses.field(default_factory=dict)
     alone: list[int] = dataclasses.field(default_factory=list)
@@ -101,7 +101,7 @@ async def make_units(
     hours: float | None = None,
     spent_s: float = 0.0,
     share: Sequence[int] | None = None,
-) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+) -> tuple[Sidecars, dict[int, str]]:
     """Make units, as many at once as the crews take.
 
     Args:

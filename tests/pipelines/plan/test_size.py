@@ -5,16 +5,23 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from anytalk.pipelines.concurrency.processes import in_order
-from anytalk.pipelines.dataset import Store
-from anytalk.pipelines.plan import load_or_make, make
-from anytalk.pipelines.recipe import load_recipe
+from anytalk.pipelines.dataset import Store, arrow_bytes
+from anytalk.pipelines.plan import PLAN_SCHEMA, load_committed, load_or_make, make
+from anytalk.pipelines.plan.clean import FACTS, Cleaned, Kind, clean
+from anytalk.pipelines.plan.gather import gather
+from anytalk.pipelines.plan.make import CLEANED_ROWS
+from anytalk.pipelines.recipe import Clean, load_recipe
+from anytalk.pipelines.source import Pair
 from anytalk.recipes.shipped import find
 from anytalk.synth.errors import EngineError
+from anytalk.synth.fingerprint import sha256
 from anytalk.synth.seed import digest
 
 
@@ -92,6 +99,64 @@ def test_the_plan_of_the_quickstart_is_what_it_was(tmp_path):
     """A change of it makes every dataset of the quickstart another one: change this hash only where that is meant."""
     plan = load_or_make(load_recipe(find("quickstart", "build")), Store(tmp_path / "out"))
     assert plan.parts[0].sha256 == "d4bc346d70a1a7dad2d005f9540f24206478c14e7edd81bac26e7e38a46b528f"
+
+
+def cleaned_rows(count):
+    """So many cleaned rows, in batches, of which most are the same and all have names and contents of their own."""
+    rng = np.random.default_rng(0)
+    pair = Pair("set", "c", 0, "Where is the lamp of the garden?", "It is in the kitchen.", "en")
+    kind = Kind("en", True, True, False)
+    pairs = clean([pair] * CLEANED_ROWS, Clean()).pairs
+    for _ in range(count // CLEANED_ROWS):
+        facts = np.zeros(CLEANED_ROWS, FACTS)
+        for name in ("conversation", "content"):
+            facts[name] = rng.integers(2**63, size=(CLEANED_ROWS, 2))
+        facts["share"] = rng.random(CLEANED_ROWS)
+        yield Cleaned(pairs, facts, [kind] * CLEANED_ROWS, [])
+
+
+def peak_bytes(action):
+    """Most that an action holds at once, numpy's arrays included."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+SIZES = (10 * CLEANED_ROWS, 60 * CLEANED_ROWS)
+
+
+def growth(peaks):
+    """Bytes that one row more takes."""
+    return (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0])
+
+
+def test_a_row_more_takes_two_hundred_bytes_while_conversations_are_gathered(tmp_path):
+    list(cleaned_rows(CLEANED_ROWS))  # What is loaded once is no row's.
+    peaks = [
+        peak_bytes(lambda count=count: gather(cleaned_rows(count), tmp_path / "pairs.arrow", drop_repeats=True))
+        for count in SIZES
+    ]
+    assert 100 < growth(peaks) < 250
+
+
+def test_a_row_more_takes_hardly_anything_of_a_plan_that_is_loaded(tmp_path):
+    peaks = []
+    for count in SIZES:
+        store = Store(tmp_path / str(count))
+        rows = {name: ["It is in the kitchen."] * count for name in ("question", "answer")}
+        rows |= {"unit": np.arange(count, dtype=np.int32) // 64, "language": ["en"] * count}
+        columns = [rows.get(field.name, pa.nulls(count, field.type)) for field in PLAN_SCHEMA]
+        content = arrow_bytes(pa.table(columns, schema=PLAN_SCHEMA), 1024)
+        store.write("plan/plan-1.arrow", content)
+        told = {"files": {"plan/plan-1.arrow": sha256(content)}, "rejected": 0, "reasons": {}}
+        store.write("plan/plan.json", json.dumps(told).encode())
+        load_committed(store)
+        peaks.append(peak_bytes(lambda store=store: load_committed(store).units.row(0)))
+    # Arrow's own memory is not counted; what it holds of a plan are views.
+    assert growth(peaks) < 5
 
 
 def test_an_empty_plan_is_a_plan(fake_recipe, write_jsonl, tmp_path):
