@@ -228,7 +228,7 @@ def _estimated(
     times = rows / made * longer
     accepted = sum(sidecar["accepted"] for sidecar in sample.sidecars)
     seconds = {stage: value * times for stage, value in _undisturbed(recipe, sample).items()}
-    loads_s = {stage: seconds[stage] / sample.engines[stage] for stage in STAGES}
+    loads_s = {stage: seconds[stage] / sample.engines.get(stage, 1) for stage in STAGES}
     core_s = sample.processor_s * times
     wall_s = max(core_s / (cores() * BUSY), *loads_s.values())
     on_gpu = resolve(recipe.resources.device) != "cpu"

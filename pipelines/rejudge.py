@@ -200,6 +200,7 @@ async def _refuse_other_engines(
     if not kept or not _tried(plan, sidecars, target.recipe, store, Quiet())[1]:
         return
     asked = {"features": ("hearing", "fingerprint"), "codec": ("codec", "fingerprint")}
+    asked = {name: call for name, call in asked.items() if call[0] in engines.pools}
     if target.recipe.augment is not None:
         asked["augment"] = ("voices", "augmentation_fingerprint")
     found = await asyncio.gather(*(engines.call(*call) for call in asked.values()), return_exceptions=True)

@@ -24,8 +24,7 @@ answer: as text, as speech, and encoded for training (Whisper encoder states of 
 | hours of speech | {hours} |
 | rejected rows (in `rejects/`, with reasons) | {rejected} |
 | languages | {languages} |
-| Whisper (features and transcripts) | `{features}` |
-| codec | `{codec}` |
+{whispers}| codec | `{codec}` |
 
 ## Load it
 
@@ -129,7 +128,7 @@ def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
         hours=manifest["speech_hours"],
         rejected=manifest["rows_rejected"],
         languages=", ".join(f"{tag} {rows:,}" for tag, rows in manifest["rows_by_language"].items()) or "none",
-        features=recipe["features"]["model"],
+        whispers="".join(f"| Whisper ({use}) | `{model}` |\n" for use, model in whispers_of(recipe)),
         codec=recipe["codec"]["model"],
         split=next(iter(splits), "train"),
         columns="\n".join(_columns(manifest)),
@@ -140,6 +139,16 @@ def dataset_card(manifest: Mapping[str, Any], *, rerolled: bool = True) -> str:
         texts=_texts(_kinds(recipe["source"])),
         derived=_derived(manifest.get("derived")),
     )
+
+
+def whispers_of(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each Whisper that a dataset was made with was of use for, and its name."""
+    check, features = recipe["check"], recipe["features"]
+    heard = check.get("listen", True) and (check.get("recogniser") or features["model"])
+    kept = features["store"] and features["model"]
+    if heard and heard == kept:
+        return [("features and transcripts", heard)]
+    return [(use, model) for use, model in (("features", kept), ("transcripts", heard)) if model]
 
 
 def _front_matter(manifest: Mapping[str, Any], splits: Mapping[str, int]) -> str:

@@ -95,7 +95,8 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 def libraries_of(recipe: Recipe) -> dict[str, str]:
     """Versions of the libraries, and of libsndfile, that shape the units of a recipe."""
-    whispers = [name for name in (recipe.features.model, recipe.check.recogniser) if name is not None]
+    transcribing = recipe.check.recogniser if recipe.check.listen else None
+    whispers = [name for name in (recipe.features.model, transcribing) if name is not None and recipe.hears]
     used = [name.partition(":")[0] for name in (*recipe.voices.names(), *whispers)]
     used += ["openai" for name in whispers if name.endswith(".pt")]
     extras = [library for engine in used for library in ENGINE_LIBRARIES.get(engine, ())]

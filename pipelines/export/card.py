@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from anytalk.pipelines.dataset.card import licences_of, listed, size_category, voices_table
+from anytalk.pipelines.dataset.card import licences_of, listed, size_category, voices_table, whispers_of
 from anytalk.synth.language import primary
 
 from .format import Format
@@ -26,7 +26,7 @@ Exported by [anytalk](https://pypi.org/project/anytalk/) from a dataset that it 
 
 ## How it was made
 
-Whisper (transcripts): `{features}`; codec: `{codec}`. `export.json` holds the recipe, the options and the checksum of
+{whispers}codec: `{codec}`. `export.json` holds the recipe, the options and the checksum of
 every file.
 
 | voice | licence | source | consent of the speaker | utterances |
@@ -56,7 +56,7 @@ def export_card(form: Format, result: Mapping[str, Any], manifest: Mapping[str, 
         left_out=f"Rows that do not fit this format, left out and named in `left_out.jsonl`: {left_out}."
         if left_out
         else "No row was left out.",
-        features=manifest["recipe"]["features"]["model"],
+        whispers="".join(f"Whisper ({use}): `{model}`; " for use, model in whispers_of(manifest["recipe"])),
         codec=manifest["recipe"]["codec"]["model"],
         voices="\n".join(voices_table(manifest)),
     )

@@ -257,6 +257,11 @@ class Recipe(Section):
         sizes = [model.part for model in models if isinstance(model, Llm)] or [model.part for model in models]
         return min((size for size in sizes if size is not None), default=None)
 
+    @property
+    def hears(self) -> bool:
+        """Whether a Whisper is of any use: to check what is said, or for features."""
+        return self.check.listen or self.features.store
+
     def key_variables(self) -> set[str]:
         """Environment variables that units need where they are made: the keys of speech servers and of `reword`."""
         endpoints = [*self.voices.servers.values(), *([self.reword.endpoint] if self.reword else [])]

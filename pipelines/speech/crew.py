@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 from anytalk.pipelines.dataset import StorageError, Store, commit, made_with, schema
 from anytalk.pipelines.plan import Plan, PlannedRow, load_committed
-from anytalk.pipelines.recipe import Llm, Recipe
+from anytalk.pipelines.recipe import Llm, Recipe, sources_of
 from anytalk.synth.device import resolve
 from anytalk.synth.errors import AnyTalkError, EngineError, SetupError
 from anytalk.synth.seed import digest
 from anytalk.synth.wording import quantity
 
 from .attempts import ENGINE_ERROR
-from .pool import STAGES, Engines, engines_of, instruction_set
+from .pool import Engines, engines_of, instruction_set
 from .reread import EVERY, Reread, moved, reread
 from .reword import Reworder, open_reworder, total_usage
 from .rows import UnitRows, written_besides
@@ -312,21 +312,25 @@ def _described(error: BaseException) -> str:
     return f"{line} ({Path(place.filename).name}:{place.lineno})"
 
 
+PRINTED = {"codec": "codec", "features": "hearing", "judges": "judging", "voices": "voices"}
+"""Which stage's engine each fingerprint is of."""
+
+
 async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
-    """What every model of a build is, exactly.
+    """What every model that a build uses is, exactly.
 
     Raises:
         SetupError: engines are missing; every one of them is named.
     """
-    calls = [engines.call(stage, "fingerprint") for stage in STAGES]
+    used = {name: stage for name, stage in PRINTED.items() if stage in engines.pools}
+    calls = [engines.call(stage, "fingerprint") for stage in used.values()]
     found = await asyncio.gather(*calls, return_exceptions=True)
     if missing := [str(error) for error in found if isinstance(error, SetupError)]:
         raise SetupError("\n".join(dict.fromkeys(missing)))
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
-    voices, hearing, judging, codec = found
-    prints = {"codec": codec, "features": hearing, "judges": judging, "voices": voices}
-    if recipe.check.recogniser is not None:
+    prints: dict[str, Any] = dict(zip(used, found, strict=True))
+    if recipe.check.listen and recipe.check.recogniser is not None:
         prints["recogniser"] = await engines.call("hearing", "recogniser_fingerprint")
     if recipe.augment is not None:
         # Reads every file of the folders, so one engine does it, once.
@@ -338,9 +342,8 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
 
 def languages_of(plan: Plan, recipe: Recipe) -> set[str]:
     """BCP-47 tags of all rows, also of those that are still to be asked for."""
-    if isinstance(recipe.source, Llm) and not plan.is_whole:
-        return plan.languages | recipe.source.languages
-    return plan.languages
+    asked = () if plan.is_whole else (source for source in sources_of(recipe.source) if isinstance(source, Llm))
+    return plan.languages.union(*(source.languages for source in asked))
 
 
 def unit_keys(plan: Plan, recipe: Recipe, judgement: int = 0) -> Callable[[int], str]:

@@ -130,7 +130,10 @@ class Engines:
 
 
 def engines_of(recipe: Recipe) -> Engines:
-    """The engines of a recipe. Each is loaded when it is first called, which raises `SetupError` if it cannot be."""
+    """The engines that a recipe uses, each loaded when it is first called, which raises `SetupError` if it cannot be.
+
+    Where nothing is listened to there are no judges, and without features no Whisper either.
+    """
     # Here, since they bring torch along, which planning and finished datasets have no need of.
     from .engine import CodecEngine, JudgeEngine, RecogniserEngine, VoiceEngine
 
@@ -139,20 +142,20 @@ def engines_of(recipe: Recipe) -> Engines:
     # A GPU is kept busy by one recogniser with batches; several would each hold its weights.
     on_gpu = r.device != "cpu" and resolve("auto") != "cpu"
     recognisers = r.hearing or (1 if on_gpu else os.cpu_count() or 1)
-    return Engines(
-        {
-            "voices": Pool(
-                lambda: VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment, r.device),
-                r.voices,
-            ),
-            "hearing": Pool(
-                lambda: RecogniserEngine(recipe.features, recipe.source.language, r.device, recipe.check.recogniser),
-                recognisers,
-            ),
-            "judging": Pool(
-                lambda: JudgeEngine(recipe.check.mos, recipe.check.speaker, recipe.voices.references(), r.device),
-                r.judging,
-            ),
-            "codec": Pool(lambda: CodecEngine(recipe.codec, recipe.source.brings_codes, r.device), r.codec),
-        }
-    )
+    transcribing = recipe.check.recogniser if recipe.check.listen else None
+    pools = {
+        "voices": Pool(
+            lambda: VoiceEngine(recipe.voices.names(), recipe.audio, recipe.voices, recipe.augment, r.device),
+            r.voices,
+        ),
+        "hearing": Pool(
+            lambda: RecogniserEngine(recipe.features, recipe.source.language, r.device, transcribing), recognisers
+        ),
+        "judging": Pool(
+            lambda: JudgeEngine(recipe.check.mos, recipe.check.speaker, recipe.voices.references(), r.device),
+            r.judging,
+        ),
+        "codec": Pool(lambda: CodecEngine(recipe.codec, recipe.source.brings_codes, r.device), r.codec),
+    }
+    unused = {"hearing": not recipe.hears, "judging": not recipe.check.listen}
+    return Engines({stage: pool for stage, pool in pools.items() if not unused.get(stage)})

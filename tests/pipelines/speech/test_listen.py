@@ -42,6 +42,26 @@ def test_what_is_not_listened_to_is_accepted_with_codes_and_without_measures(
     assert stores or {each["hearing"] for each in seconds} == {0.0}
 
 
+@pytest.mark.parametrize(("stores", "named"), [(False, {"codec", "voices"}), (True, {"codec", "features", "voices"})])
+def test_what_is_not_used_is_neither_loaded_nor_named(fake_recipe, write_jsonl, tmp_path, stores, named):
+    # Neither of them can be loaded.
+    check_section = {"listen": False, "mos": "utmos:gone.onnx", "recogniser": str(tmp_path / "gone")}
+    features = {"model": "fake" if stores else str(tmp_path / "gone"), "store": stores}
+    recipe = fake_recipe(source=str(write_jsonl(PAIRS)), check=check_section, features=features)
+    summary = build(recipe, tmp_path / "out", local=True)
+    assert summary.rows_accepted == 10
+    manifest = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert manifest["fingerprints"].keys() == named
+    shard = next((tmp_path / "out" / "shards").glob("*.arrow"))
+    metadata = json.loads(pa.ipc.open_file(shard).schema.metadata[b"anytalk"])
+    assert metadata.keys() == named | {"schema"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("| Whisper (features) | `fake` |" in card, "gone" in card) == (stores, False)
+    assert check(tmp_path / "out").problems == []
+    rejudge(tmp_path / "out", {"check.min_mos": 5.0})
+    assert check(tmp_path / "out").problems == []
+
+
 def test_another_judgement_changes_nothing_of_what_was_not_listened_to(fake_recipe, write_jsonl, tmp_path):
     recipe = fake_recipe(source=str(write_jsonl(PAIRS)))
     build(recipe, tmp_path / "out", local=True, **{"check.listen": False})
