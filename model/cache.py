@@ -88,6 +88,9 @@ class _PreallocatedLayer(CacheLayerMixin):
         return like.new_empty(rows, heads, self.positions, width)
 
 
+StepMemory = tuple[Tensor, Tensor, Tensor]
+"""Keys and values of all rows, each (B or more, H, positions, D), and where each row's column stands, (B,)."""
+
 RowMemory = list[tuple[Tensor, Tensor] | None]
 """Keys and values of one row, each (H, T, D), a block at a time; None for a block that never ran."""
 
@@ -218,6 +221,12 @@ class _RowsLayer(CacheLayerMixin):
         self._value_memory[self.rows_B, :, self.at_B] = value_states[:, :, 0]
         rows = len(key_states)
         return self._key_memory[:rows, :, : self.seen], self._value_memory[:rows, :, : self.seen]
+
+    def step_memory(self) -> StepMemory | None:
+        """Give where a step of all rows reads and writes, to who does both without `update`; None where it must."""
+        if self.alone is not None or not self.is_initialized or self.at_B is None:
+            return None
+        return self._key_memory, self._value_memory, self.at_B
 
     def put(self, row: int, keys_HTD: Tensor, values_HTD: Tensor, start: int = 0) -> None:
         if not self.is_initialized:

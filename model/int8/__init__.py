@@ -12,6 +12,7 @@ is its own: an answer does not depend on what else is in the batch.
 
 The kernel is our own (`product.c`), compiled when it is first needed, where the processor has AVX512-VNNI and there is
 a C compiler; elsewhere it is FBGEMM's as PyTorch ships it, to the same figures but for the last bits of a float32.
+A step's attention is our own there as well (`attention.c`).
 Seven bits because FBGEMM on AVX2 adds two products of 8-bit numbers in 16, which 8 bits would overflow.
 
 Shapes: D = input width, V = outputs.

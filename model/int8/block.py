@@ -12,6 +12,9 @@ from transformers import Cache
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
+from anytalk.model.cache import StepMemory
+
+from .native import LANES, NativeAttention, why_not
 from .product import Product
 
 LLAMA_SHAPED = (LlamaDecoderLayer, Qwen2DecoderLayer)
@@ -35,6 +38,9 @@ class QuantisedBlock(nn.Module):
         self._queries = attention.q_proj.out_features // attention.head_dim
         self._keys = attention.k_proj.out_features // attention.head_dim
         self._scale = attention.scaling
+        can_attend = not why_not() and self._width % LANES == 0
+        heads = (self._queries, self._keys, self._width, self._scale)
+        self._native_attention = NativeAttention(*heads) if can_attend else None
         order = _in_pairs(self._queries + self._keys, self._keys, self._width)
         qkv = (attention.q_proj, attention.k_proj, attention.v_proj)
         self._qkv = Product(*qkv, norm=block.input_layernorm, outputs=order)
@@ -65,6 +71,10 @@ class QuantisedBlock(nn.Module):
         self, heads_BTHW: Tensor, mask: Tensor | None, cache: Cache | None, cos: Tensor, sin: Tensor
     ) -> Tensor:
         B, T, _, W = heads_BTHW.shape
+        if (native := self._native_memory(B, T, mask, cache)) is not None:
+            attention, memory, mask_BP = native
+            turns_BW = torch.view_as_real(_turn(cos, sin).expand(B, -1, -1, -1)).reshape(B, W)
+            return attention(heads_BTHW[:, 0], turns_BW, memory, mask_BP)
         turned_BTHW, values_BTHW = heads_BTHW.split((self._queries + self._keys, self._keys), dim=2)
         turned_BTHW = torch.view_as_real(torch.view_as_complex(turned_BTHW.unflatten(-1, (-1, 2))) * _turn(cos, sin))
         queries, keys = turned_BTHW.flatten(-2).transpose(1, 2).split((self._queries, self._keys), dim=1)
@@ -78,6 +88,18 @@ class QuantisedBlock(nn.Module):
             queries, keys, values, mask, is_causal=T > 1 and mask is None, scale=self._scale, enable_gqa=T > 1
         )
         return (attended if T == 1 else attended.transpose(1, 2)).reshape(B * T, -1)
+
+    def _native_memory(
+        self, B: int, T: int, mask: Tensor | None, cache: Cache | None
+    ) -> tuple[NativeAttention, StepMemory, Tensor] | None:
+        """Give what attention of our own takes in a step of rows that come and go; None where it is not for this."""
+        if self._native_attention is None or T > 1 or mask is None or cache is None or mask.shape[:3] != (B, 1, 1):
+            return None
+        step_memory = getattr(cache.layers[self._layer], "step_memory", None)  # transformers' own have none
+        memory: StepMemory | None = None if step_memory is None else step_memory()
+        if memory is None or not memory[0].dtype == mask.dtype == torch.float32:
+            return None
+        return self._native_attention, memory, mask[:, 0, 0].contiguous()
 
     def _save_to_state_dict(self, *_: object) -> None:
         refuse_saving()

@@ -85,7 +85,7 @@ def bench(
     ] = None,
     model: Annotated[
         Literal["small", "mini-omni"],
-        typer.Option(help="64 million parameters, or Mini-Omni's 0.5B shape: on a CPU minutes, and 12 GiB of memory."),
+        typer.Option(help="64 million parameters, or Mini-Omni's 0.5B shape: on a CPU minutes, and 16 GiB of memory."),
     ] = "small",
     seconds: Annotated[
         float, typer.Option(min=0.0, help="After so long no further repeat begins; each does one step of both.")

@@ -1,11 +1,13 @@
-"""Products in int8: our own kernel and FBGEMM's."""
+"""Products in int8: our own kernel and FBGEMM's; and attention of our own."""
 
 import pytest
 import torch
 from torch import nn
-from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
+from transformers import Qwen2Config
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RMSNorm, Qwen2RotaryEmbedding
 
-from anytalk.model.int8 import int8_kernel, native, product
+from anytalk.model.cache import RowsCache
+from anytalk.model.int8 import block, int8_kernel, native, product
 
 
 @pytest.fixture
@@ -14,6 +16,48 @@ def compiled_anew():
     native._compiled.cache_clear()
     yield
     native._compiled.cache_clear()
+
+
+def blocks(width, queries=6, keys=2):
+    """The same block with functions of our own, and without."""
+    if reason := native.why_not():
+        pytest.skip(reason)
+    torch.manual_seed(0)
+    shape = Qwen2Config(
+        hidden_size=48, intermediate_size=80, num_attention_heads=queries, num_key_value_heads=keys, head_dim=width
+    )
+    layer = Qwen2DecoderLayer(shape, 0).eval()
+    layer.requires_grad_(False)
+    ours = block.QuantisedBlock(layer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block, "why_not", lambda: "this one is PyTorch's")
+        return shape, ours, block.QuantisedBlock(layer)
+
+
+@pytest.mark.parametrize(("width", "queries", "keys"), [(64, 6, 2), (16, 4, 4), (48, 3, 1), (128, 2, 1)])
+def test_attention_of_our_own_gives_what_pytorchs_does(width, queries, keys):
+    shape, ours, theirs = blocks(width, queries, keys)
+    rotary, rows = Qwen2RotaryEmbedding(shape), 3
+    caches = [RowsCache(1, 0, 40) for _ in range(2)]
+    filled = [torch.randn(2, keys, length, width) for length in (5, 17, 33)]
+    for cache in caches:
+        for memory in filled:
+            cache.add([(memory[0], memory[1])], memory.shape[2])
+    for _ in range(3):
+        x_B1D, at_B = torch.randn(rows, 1, 48), torch.tensor(caches[0].filled)
+        cos_sin, out = rotary(x_B1D, at_B[:, None]), []
+        for one, cache in zip((ours, theirs), caches, strict=True):
+            cache.count_column()
+            positions = max(cache.filled)
+            mask = torch.zeros(rows, positions).masked_fill(torch.arange(positions) > at_B[:, None], -torch.inf)
+            cache.read_together(at_B, positions)
+            out.append(one(x_B1D, mask[:, None, None], cache.backbone, cos_sin))
+        torch.testing.assert_close(*out, rtol=1e-3, atol=1e-4)
+    for row in range(rows):
+        kept, same = (cache.memory_of(row)[0] for cache in caches)
+        torch.testing.assert_close(kept, same, rtol=1e-4, atol=1e-5)
+    assert ours._native_attention is not None
+    assert theirs._native_attention is None
 
 
 def products(*linears, norm=None):
