@@ -91,7 +91,8 @@ class GrowingPlan:
             earlier.grow(plan)
         if self._stock is None and recipe.planning_models():
             # What is stored already, with the first part, is named as it was then.
-            self._stock = Stock(recipe, Attachments(None if number else store), folder, self.progress)
+            attachments = Attachments(None if number else store)
+            self._stock = Stock(recipe, attachments, folder, self.progress, lambda: self.stopped)
             if number and self._stock.digest != json.loads(store.read(PLAN)).get("read", self._stock.digest):
                 raise SetupError(f"what the source holds {SINCE.format(store=store)}")
         count = len(self._stock.parts) if self._stock else 1

@@ -7,7 +7,7 @@ the recipe and what the other sources hold, and not from answers.
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from anytalk.pipelines.dataset import RowWriter, schema
-from anytalk.pipelines.progress import Reporter
-from anytalk.pipelines.recipe import Llm, Mix, OneSource, Recipe, sources_of
+from anytalk.pipelines.progress import Quiet, Reporter
+from anytalk.pipelines.recipe import Llm, Mix, OneSource, Recipe, Recordings, sources_of
 from anytalk.pipelines.source import (
     Attachments,
     BadPair,
@@ -28,6 +28,7 @@ from anytalk.pipelines.source import (
     llm_conversations,
     read_pairs,
 )
+from anytalk.synth.errors import EngineError
 
 from .clean import name_hash, reject
 from .gather import BLOCK_ROWS, Places, Spool, numbered
@@ -47,6 +48,7 @@ class Stock:
         attachments: stores what rows hold inside a table.
         folder: for files of its own, as long as it is used.
         progress: who is told how far reading is.
+        is_stopped: whether somebody has told to stop meanwhile.
 
     Attributes:
         parts: places of the conversations of each part, among all.
@@ -54,11 +56,19 @@ class Stock:
 
     Raises:
         SetupError: a source is missing, or holds no such columns.
-        EngineError: a remote one broke off.
+        EngineError: a remote one broke off, or reading was stopped.
     """
 
-    def __init__(self, recipe: Recipe, attachments: Attachments, folder: Path, progress: Reporter) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        attachments: Attachments,
+        folder: Path,
+        progress: Reporter,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         source = recipe.source
+        self._is_stopped = is_stopped
         self._sources = sources_of(source)
         self._held = _Held(folder)
         counts = [self._count(one, source.limit, attachments, progress) for one in self._sources]
@@ -81,7 +91,16 @@ class Stock:
             return source.conversations
         limits = [one for one in (source.limit, limit) if one is not None]
         wanted = source.model_copy(update={"limit": min(limits, default=None)})
-        return self._held.add(read_pairs(wanted, attachments, progress), progress)
+        rows = self._until_stopped(read_pairs(wanted, attachments, progress))
+        # Who listens to recordings tells of that.
+        tells = isinstance(source, Recordings) and source.transcribe
+        return self._held.add(rows, Quiet() if tells else progress)
+
+    def _until_stopped(self, rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
+        for row in rows:
+            if self._is_stopped():
+                raise EngineError("reading the sources was stopped")
+            yield row
 
     def rejects(self) -> Iterator[dict[str, Any]]:
         """Reject rows of what the sources hold that is no pair."""

@@ -245,6 +245,15 @@ def test_a_source_that_has_become_another_since_is_refused(fake_recipe, write_js
             load_or_make(load_recipe(recipe), Store(tmp_path / "out"))
 
 
+def test_whoever_stops_a_plan_does_not_wait_until_its_sources_are_read(fake_recipe, write_jsonl, tmp_path):
+    with serve(answer) as server:
+        plan = growing(fake_recipe(source=mix_of(server, 4, 2, table(write_jsonl, 500))), tmp_path / "out")
+        plan.stop()
+        with pytest.raises(EngineError, match="reading the sources was stopped"):
+            next(plan.parts())
+        assert [body for body in server.bodies if not is_probe(body)] == []
+
+
 def test_rows_of_the_same_name_in_two_parts_are_repeats(fake_recipe, tmp_path):
     with serve(answer) as server:
         asked = source(server, 4, 4)
