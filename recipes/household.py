@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from anytalk.recipes.train import load_training_recipe
+
 from .steps import EVALUATION, Goal, Spent, Step, made, report, run_all
 
 TEXT_RIGHT = {"reminders": 0.95, "switches": 0.95, "timers": 0.95, "sums": 0.6}
@@ -33,7 +35,8 @@ def steps(out: Path) -> list[Step]:
     dataset, readings, talker, answers = (str(out / name) for name in ("dataset", "readings", "talker", "answers"))
     trained = out / "talker/summary.json"
     asked = ("--split", "test", "--exact", ALL, "--respoken", "0", "--out", answers)
-    data = [{"dataset": dataset}, {"dataset": readings, "tasks": {"T1A1": 1, "T1A2": 1}}]
+    shipped = load_training_recipe("household").data.datasets
+    data = [one.model_dump(mode="json") | {"dataset": str(out / Path(one.dataset).name)} for one in shipped]
     return [
         Step("build", ("build", "household", "--out", dataset), out / "dataset/dataset.json"),
         Step("read aloud", ("build", "household-readings", "--out", readings), out / "readings/dataset.json"),

@@ -40,7 +40,8 @@ def cheaply(monkeypatch, fake_sections):
         "voices.answer": fake_sections["voices"]["answer"],
         **{key: fake_sections[key] for key in ("check", "features", "codec")},
     }
-    read = {key: fakes[key] for key in ("source.limit", "voices.answer", "codec")} | {"voices.question": ["fake:ann"]}
+    read = {key: fakes[key] for key in ("source.limit", "voices.answer", "features", "codec")}
+    read |= {"voices.question": ["fake:ann"]}
     more = {
         name: ["--local", *(word for key, value in keys.items() for word in ("--set", f"{key}={json.dumps(value)}"))]
         for name, keys in (("build", fakes), ("read aloud", read))
