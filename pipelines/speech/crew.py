@@ -322,14 +322,14 @@ async def fingerprints_of(recipe: Recipe, engines: Engines) -> dict[str, Any]:
     Raises:
         SetupError: engines are missing; every one of them is named.
     """
-    used = {name: stage for name, stage in PRINTED.items() if stage in engines.pools}
-    calls = [engines.call(stage, "fingerprint") for stage in used.values()]
+    calls = [engines.call(stage, "fingerprint") for stage in engines.pools]
     found = await asyncio.gather(*calls, return_exceptions=True)
     if missing := [str(error) for error in found if isinstance(error, SetupError)]:
         raise SetupError("\n".join(dict.fromkeys(missing)))
     if broken := next((error for error in found if isinstance(error, BaseException)), None):
         raise broken
-    prints: dict[str, Any] = dict(zip(used, found, strict=True))
+    of_stage = dict(zip(engines.pools, found, strict=True))
+    prints: dict[str, Any] = {name: of_stage[stage] for name, stage in PRINTED.items() if stage in of_stage}
     if recipe.check.listen and recipe.check.recogniser is not None:
         prints["recogniser"] = await engines.call("hearing", "recogniser_fingerprint")
     if recipe.augment is not None:
