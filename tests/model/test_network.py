@@ -5,22 +5,19 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support import small_model
+from support.small_model import FEATURE_WIDTH, LAYOUT
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 import anytalk.model
 from anytalk.model.config import MiniOmniConfig, backbone_fields
-from anytalk.model.layout import IGNORE, Layout, Task, Turn
+from anytalk.model.layout import IGNORE, Task, Turn
 from anytalk.model.network import MiniOmni, mini_omni_0_5b
 
-LAYOUT = Layout(text_size=40, codebook_size=12, layers=7, text_specials=8, audio_specials=6)
-FEATURE_WIDTH = 10
 SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
+    **small_model.SIZES,
     "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+    "initializer_range": 0.02,
     "max_position_embeddings": 128,
     "pad_token_id": None,
     "bos_token_id": None,

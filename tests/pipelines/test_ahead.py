@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 from support.command_line import anytalk
-from support.misbehaving import Fault, serve
+from support.misbehaving import Fault, is_probe, serve
 from support.turns_asked import answer
 
 from anytalk.pipelines import build, check
@@ -21,10 +21,6 @@ from anytalk.pipelines.progress import Quiet
 from anytalk.pipelines.recipe import load_recipe
 from anytalk.pipelines.units import Units
 from anytalk.synth.errors import EngineError
-
-
-def is_probe(body):
-    return body["messages"][-1]["content"].endswith("and nothing else.")
 
 
 def source(server, conversations=12, part=4):

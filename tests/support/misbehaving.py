@@ -8,6 +8,7 @@ import re
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -164,6 +165,25 @@ class Server:
 def behave(number: int, body: Body) -> Fault | None:
     """No fault at all."""
     return None
+
+
+def is_probe(body: Body) -> bool:
+    """Whether it is the question by which a build looks whether an endpoint is there."""
+    said = body["messages"]
+    return len(said) == 1 and said[0]["content"].endswith("and nothing else.")
+
+
+def banned(number: int, times: int) -> tuple[Callable[[int, Body], Fault | None], Counter[Any]]:
+    """Be broken for the first conversations that are asked for, each so many times; and which they are, by seed."""
+    failed = Counter[Any]()
+
+    def fault(_: int, body: Body) -> Fault | None:
+        if is_probe(body) or (len(failed) == number and body["seed"] not in failed) or failed[body["seed"]] == times:
+            return None
+        failed[body["seed"]] += 1
+        return Fault(502, "broken")
+
+    return fault, failed
 
 
 class _Http(ThreadingHTTPServer):

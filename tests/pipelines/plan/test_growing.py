@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from support.misbehaving import Fault, completion, serve
+from support.misbehaving import Fault, banned, completion, is_probe, serve
 from support.turns_asked import answer
 
 from anytalk.pipelines import build, check
@@ -29,10 +29,6 @@ def files(folder, *kinds):
     """Bytes of a plan's files, by name."""
     paths = [path for part in ("plan", "rejects") for path in (folder / part).glob("*.arrow")]
     return {path.name: path.read_bytes() for path in paths}
-
-
-def is_probe(body):
-    return body["messages"][-1]["content"].endswith("and nothing else.")
 
 
 def test_a_plan_grows_by_parts_whose_units_follow_each_other(fake_recipe, tmp_path):
@@ -194,15 +190,8 @@ def test_turns_that_stand_apart_are_in_one_part(fake_recipe, write_jsonl, tmp_pa
 
 
 def test_a_mix_asks_for_what_it_takes_and_no_answer_changes_which_rows_follow(fake_recipe, write_jsonl, tmp_path):
-    out, banned = tmp_path / "out", set()
-
-    def says_nothing(number, body):
-        if is_probe(body) or (len(banned) == 1 and body["seed"] not in banned):
-            return None
-        banned.add(body["seed"])
-        return Fault(502, "broken")
-
-    with serve(answer, says_nothing) as server:
+    out = tmp_path / "out"
+    with serve(answer, banned(1, times=99)[0]) as server:
         recipe = fake_recipe(source=mix_of(server, 500, 8, table(write_jsonl, 500), limit=16))
         plan = load_or_make(load_recipe(recipe), Store(out))
         assert len({body["seed"] for body in server.bodies if not is_probe(body)}) == 8
@@ -265,15 +254,7 @@ def test_rows_of_the_same_name_in_two_parts_are_repeats(fake_recipe, tmp_path):
 
 
 def test_a_rewriting_goes_in_parts_and_costs_of_each_its_own(fake_recipe, write_jsonl, tmp_path):
-    banned = set()
-
-    def says_nothing(number, body):
-        if is_probe(body) or (len(banned) == 1 and body["seed"] not in banned):
-            return None
-        banned.add(body["seed"])
-        return Fault(502, "broken")
-
-    with serve(answer, says_nothing) as server:
+    with serve(answer, banned(1, times=99)[0]) as server:
         endpoint = source(server, 1, 1)["endpoint"]
         recipe = fake_recipe(source=table(write_jsonl, 10), rewrite={"endpoint": endpoint, "part": 4})
         plans = list(growing(recipe, tmp_path / "out").parts())

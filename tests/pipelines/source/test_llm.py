@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 from support.command_line import anytalk
-from support.misbehaving import Fault, completion, serve
+from support.misbehaving import Fault, banned, completion, is_probe, serve
 from support.turns_asked import answer
 
 from anytalk.pipelines import build, check
@@ -25,11 +25,6 @@ from anytalk.pipelines.source import cache_of
 from anytalk.synth.errors import EngineError, SetupError
 
 KEY = "sk-very-secret-0123456789"
-PROBE = "and nothing else."
-
-
-def is_probe(body):
-    return body["messages"][-1]["content"].endswith(PROBE) and len(body["messages"]) == 1
 
 
 def asked(server):
@@ -85,19 +80,6 @@ def test_what_a_model_is_asked_for_becomes_rows(fake_recipe, tmp_path):
     assert (bill["answers"], bill["prompt_tokens"], bill["completion_tokens"]) == (4, 400, 80)
     assert bill["cost"] == pytest.approx(0.0016)
     assert check(tmp_path / "out").problems == []
-
-
-def banned(number, times):
-    """Be broken for the first conversations that are asked for, each so many times; and which they are."""
-    failed = collections.Counter()
-
-    def fault(_, body):
-        if is_probe(body) or (len(failed) == number and body["seed"] not in failed) or failed[body["seed"]] == times:
-            return None
-        failed[body["seed"]] += 1
-        return Fault(502, "broken")
-
-    return fault, failed
 
 
 def test_a_conversation_that_is_never_answered_costs_itself_alone(fake_recipe, tmp_path):

@@ -5,7 +5,7 @@ import re
 
 import pyarrow as pa
 import pytest
-from support.misbehaving import Fault, serve
+from support.misbehaving import Fault, is_probe, serve
 
 from anytalk.pipelines import build, check, rejudge
 from anytalk.pipelines.recipe import load_recipe
@@ -17,10 +17,6 @@ LONG = "Would you be so kind as to tell me about thing {}?"
 PAIRS = [{"question": "Tea?", "answer": "Yes."}] + [
     {"question": LONG.format(word), "answer": f"It is {word}."} for word in ("red", "tall", "old", "new", "loud")
 ]
-
-
-def is_probe(body):
-    return body["messages"][-1]["content"].endswith("and nothing else.") and len(body["messages"]) == 1
 
 
 def is_repair(body):
