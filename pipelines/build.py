@@ -166,9 +166,11 @@ def _build(units: Units, run: Run, *, ahead: Ahead | None = None, turns: Iterato
             made, deferred, work_s = made | new, deferred | failed, work_s + spent_s
             if (failed and not new) or units.is_over():
                 break
+        if turns is None:
+            break
         first = len(units)
         release_memory()
-        if (more := next(turns or iter(()), None)) is None:
+        if (more := next(turns, None)) is None:
             break
         units.grow(more)
         todo = [number for number in share.units(len(units)) if number >= first]
