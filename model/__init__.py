@@ -3,6 +3,7 @@
     layout      ids, streams, delays, prompts, answers, labels (standard library only)
     config      the shape of one model
     network     MiniOmni; adapter, cache and checkpoint are its parts
+    codebook    codes that begin alike where the codec's are near each other
     loss        cross-entropy of each stream
     sampling    choosing the next id
     batch       requests, and what each of them said
@@ -25,6 +26,7 @@ if __name__ == "model":
 if TYPE_CHECKING:
     from .batch import End, Request, Step
     from .checkpoint import CONFIG_FILE, LORA, LORA_WEIGHTS, read_config, write_checkpoint
+    from .codebook import draw_from_codebook
     from .config import MiniOmniConfig, backbone_fields
     from .convert import ORIGINAL_WEIGHTS, from_mini_omni, to_mini_omni
     from .decoding import Answer, ContinuousDecoding, Prefix, decode, generate
@@ -75,6 +77,7 @@ __all__ = [
     "backbone_fields",
     "checkpoint_folder",
     "decode",
+    "draw_from_codebook",
     "feature_frames",
     "from_mini_omni",
     "generate",
@@ -106,6 +109,7 @@ _HOME = {
         "read_config",
         "write_checkpoint",
     ),
+    "codebook": ("draw_from_codebook",),
     "config": (
         "MiniOmniConfig",
         "backbone_fields",

@@ -1,6 +1,7 @@
 """Rows of datasets as training samples and batches."""
 
 from .chat import system_chat, template_chat
+from .codec import named_codec
 from .loader import Candidates, Loader, Pool, Shares, Step, candidates, pools_of
 from .rows import MANIFEST, Encode, Encoding, Rows, mapped, read_encoding, shard_paths, texts
 from .sample import Batch, Row, collate
@@ -27,6 +28,7 @@ __all__ = [
     "encoder",
     "load_tokenizer",
     "mapped",
+    "named_codec",
     "pools_of",
     "read_encoding",
     "read_texts",

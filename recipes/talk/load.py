@@ -1,16 +1,15 @@
 """A trained model and the engines that belong to it: found in a folder, loaded by the names in its checkpoint."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anytalk.model import CONFIG_FILE, ORIGINAL_WEIGHTS, MiniOmni, checkpoint_folder, quantise
+from anytalk.recipes.data import named_codec
 from anytalk.recipes.train import BEST
 from anytalk.synth.codec import Codec, load_codec
 from anytalk.synth.device import Dtype, check_dtype, torch_device, torch_dtype
 from anytalk.synth.errors import SetupError
-from anytalk.synth.fingerprint import difference
 from anytalk.synth.hearing import Whisper, load_whisper
 
 
@@ -84,14 +83,8 @@ def load_engines(
 def _named_codec(named: Mapping[str, Any], device: str) -> Codec:
     if "name" not in named:
         raise SetupError("the checkpoint names no codec; give --codec (the original's: hubertsiuzdak/snac_24khz)")
-    bundled = load_codec("bundled", device=device)
-    if not difference(named, bundled.fingerprint):
-        return bundled
-    # On the hub, the very commit: weights that were changed since would be another codec.
-    commit = str(named.get("revision", ""))
-    pinned = f"{named['name']}@{commit}" if re.fullmatch("[0-9a-f]{40}", commit) else named["name"]
     try:
-        return load_codec(pinned, device=device)
+        return named_codec(named, device)
     except SetupError as error:
         raise SetupError(f"the checkpoint's codec {named['name']} cannot be loaded; give --codec: {error}") from error
 

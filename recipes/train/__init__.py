@@ -4,7 +4,7 @@ from .checkpoint import BEST, TrainingState
 from .dry_run import Expected, dry_run
 from .recipe import TrainingRecipe, load_training_recipe
 from .run import train
-from .speed import matmul_rate
+from .speed import can_compile_for_cpu, matmul_rate
 from .stage import StageTrainer, TrainingStopped
 from .workers import ProcessGroup
 
@@ -16,6 +16,7 @@ __all__ = [
     "TrainingRecipe",
     "TrainingState",
     "TrainingStopped",
+    "can_compile_for_cpu",
     "dry_run",
     "load_training_recipe",
     "matmul_rate",

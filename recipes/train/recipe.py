@@ -150,6 +150,9 @@ class Model(Section):
     stack: int = Field(1, ge=1, le=100, description="Whisper frames in one position")
     tts_adapter_layers: int = Field(0, ge=0)
     tie_audio_head: bool = False
+    codes: Literal["random", "codebook"] = Field(
+        "random", description="how new codes begin: unlike each other, or alike where they are near in the codebook"
+    )
     backbone_reads: Literal["streams", "text"] = Field(
         "streams", description="all streams, as Mini-Omni; or text and what it hears, the TTS adapter the rest"
     )

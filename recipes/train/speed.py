@@ -6,8 +6,12 @@ Counted as in https://arxiv.org/abs/2204.02311, appendix B: only what the model 
 computed a second time counts, and a frozen weight needs no gradient of its own.
 """
 
+import os
+import shutil
+import sysconfig
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -49,6 +53,12 @@ def compiles(wanted: bool | None, device: torch.device) -> bool:
     if wanted is not None:
         return wanted
     return device.type == "cuda" and has_triton()
+
+
+def can_compile_for_cpu() -> bool:
+    """Say whether torch.compile finds what it takes on a processor: a C++ compiler, and Python's headers."""
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
 
 
 def residual_dtype(optim: Optim, device: torch.device) -> torch.dtype | None:

@@ -8,12 +8,30 @@ from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from anytalk.model import Chat, Layout, MiniOmni, MiniOmniConfig, backbone_fields, checkpoint_folder, read_config
+from anytalk.model import (
+    Chat,
+    Layout,
+    MiniOmni,
+    MiniOmniConfig,
+    backbone_fields,
+    checkpoint_folder,
+    draw_from_codebook,
+    read_config,
+)
 from anytalk.pipelines.dataset import CODE_LAYERS
-from anytalk.recipes.data import TOKENIZER, Encoding, system_chat, template_chat, tokenizer_files, train_tokenizer
+from anytalk.recipes.data import (
+    TOKENIZER,
+    Encoding,
+    named_codec,
+    system_chat,
+    template_chat,
+    tokenizer_files,
+    train_tokenizer,
+)
+from anytalk.synth.codec.order import LAYERS, LAYERS_PER_LEVEL
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
 
@@ -109,10 +127,16 @@ def start_model(recipe: Model, encoding: Encoding, tokenizer: Tokenizer, seed: i
         if recipe.checkpoint is not None:
             return _go_on(recipe.checkpoint, encoding, merged)
         if recipe.backbone is not None:
-            return _build_on(recipe, recipe.backbone, encoding, _chat(recipe, tokenizer))
-        assert recipe.shape is not None
-        layout = Layout(tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS, chat=_chat(recipe, tokenizer))
-        return _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), encoding))
+            model = _build_on(recipe, recipe.backbone, encoding, _chat(recipe, tokenizer))
+        else:
+            assert recipe.shape is not None
+            layout = Layout(
+                tokenizer.get_vocab_size(), recipe.codebook_size, CODE_LAYERS, chat=_chat(recipe, tokenizer)
+            )
+            model = _from_nothing(_config(recipe, layout, _shape(recipe.shape, layout), encoding))
+        if recipe.codes == "codebook":
+            draw_from_codebook(model, _codebooks_of_layers(encoding))
+        return model
     except (ValueError, TypeError, OSError) as error:
         raise SetupError(f"the model cannot be built: {_first_line(error)}") from error
 
@@ -130,6 +154,22 @@ def _from_nothing(config: MiniOmniConfig) -> MiniOmni:
     if not config.tie_audio_head:
         nn.init.normal_(model.audio_embedding.weight)
     return model
+
+
+def _codebooks_of_layers(encoding: Encoding) -> list[Tensor]:
+    """Vectors of the codes of each layer, (codebook size, V), from the codec that the datasets were encoded with.
+
+    Raises:
+        SetupError: they have no codes, or their codec cannot be loaded.
+    """
+    if encoding.codec is None:
+        raise SetupError("model.codes is codebook, and no dataset has answer_codes; set it to random")
+    try:
+        codec = named_codec(encoding.codec)
+    except SetupError as error:
+        raise SetupError(f"model.codes is codebook, which takes the datasets' codec; or set random: {error}") from error
+    levels = {layer: level for level, layers in enumerate(LAYERS_PER_LEVEL) for layer in layers}
+    return [torch.from_numpy(codec.codebooks[levels[layer]].copy()) for layer in range(LAYERS)]
 
 
 def _go_on(folder: str, encoding: Encoding, merged: bool) -> MiniOmni:

@@ -86,6 +86,11 @@ class BundledCodec:
         return self.config.codebook_size
 
     @property
+    def codebooks(self) -> Sequence[np.ndarray]:
+        """Unit vectors of each level's codes."""
+        return [quantiser.codebook.cpu().numpy() for quantiser in self.network.levels()]
+
+    @property
     def decode_left_frames(self) -> int:
         """Frames of left context after which decoded samples no longer change."""
         return self.config.decoder_left_frames

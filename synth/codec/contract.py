@@ -33,6 +33,10 @@ class Codec(Protocol):
         """Codes are below this."""
 
     @property
+    def codebooks(self) -> Sequence[np.ndarray]:
+        """Vectors of the codes of each of the three levels, (`codebook_size`, V) float32; near ones sound alike."""
+
+    @property
     def decode_left_frames(self) -> int:
         """Frames of left context after which decoded samples no longer change, but for noise that SNAC adds."""
 

@@ -12,7 +12,7 @@ from anytalk.synth.fingerprint import Fingerprint
 
 from .contract import CodecEngine
 from .framing import decode_good, encode_good
-from .order import LAYERS
+from .order import LAYERS, LEVEL_STRIDES
 
 
 class FakeCodec:
@@ -27,6 +27,11 @@ class FakeCodec:
     decode_grid_frames = 1
     weights_bytes = 0
     fingerprint: ClassVar[Fingerprint] = {"name": "fake", "revision": "1", "sha256": "0" * 64}
+
+    @property
+    def codebooks(self) -> Sequence[np.ndarray]:
+        """Levels, one number each."""
+        return [np.linspace(0.0, 1.0, self.codebook_size, dtype=np.float32)[:, None]] * len(LEVEL_STRIDES)
 
     def encode(
         self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None

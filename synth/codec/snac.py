@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from anytalk.synth.audio import Waveform
 from anytalk.synth.device import Dtype, gpu_fingerprint, torch_device, torch_dtype
@@ -172,6 +173,12 @@ class SnacCodec:
         steps = np.cumprod(network.decoder_rates) * LEVEL_STRIDES[0]
         self._noise_steps = [int(step) for step in steps] if noisy else []
         """For each block of the decoder, the noise samples of one frame."""
+
+    @property
+    def codebooks(self) -> Sequence[np.ndarray]:
+        """Unit vectors of each level's codes, which are what the encoder compares."""
+        tables = [quantiser.codebook.weight for quantiser in self.network.quantizer.quantizers]
+        return [functional.normalize(table.float()).cpu().numpy() for table in tables]
 
     def encode(
         self, waveforms: Sequence[Waveform], sample_rate_hz: int | None = None

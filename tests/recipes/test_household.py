@@ -26,6 +26,7 @@ TRAINING = {
     "stages": [{"name": "all", "train": "all", "tasks": {"A1A2": 1, "T1A2": 1}, "steps": 1, "learning_rate": 1e-3}],
     "loader.positions": 128,
     "loader.max_positions": 128,
+    "optim.compile": False,
 }
 
 

@@ -70,6 +70,29 @@ def test_a_codec_says_what_it_is(names, codec):
     assert "/" not in codec.fingerprint["name"]
 
 
+def test_each_level_has_a_vector_for_each_code(codec):
+    assert len(codec.codebooks) == 3
+    for vectors in codec.codebooks:
+        assert (vectors.dtype, len(vectors), vectors.ndim) == (np.float32, codec.codebook_size, 2)
+        assert len(np.unique(vectors, axis=0)) == codec.codebook_size
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="a build without weights")
+def test_codes_that_are_near_in_the_codebook_sound_alike(level):
+    codec = load_codec("bundled")
+    whole = to_levels(codec.encode([sound(20 * FRAME)])[0])
+    vectors = codec.codebooks[level]
+    nearest = np.argsort(vectors[whole[level]] @ -vectors.T, axis=1)
+    heard = []
+    for rank in (5, 2000):
+        changed = [nearest[:, rank] if number == level else codes for number, codes in enumerate(whole)]
+        heard.append(codec.decode([to_frames(changed)])[0])
+    [original] = codec.decode([to_frames(whole)])
+    near, far = (float(np.abs(np.abs(np.fft.rfft(one)) - np.abs(np.fft.rfft(original))).mean()) for one in heard)
+    assert near < 0.6 * far
+
+
 def test_a_name_brings_its_engine(names):
     kinds = {"fake": FakeCodec, "tiny": BundledCodec, "snac": SnacCodec}
     assert {name: type(load_codec(names[name])) for name in kinds} == kinds
