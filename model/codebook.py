@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .network import MiniOmni
 
@@ -23,6 +24,8 @@ BANDWIDTH = 1.0
 @torch.no_grad()
 def draw_from_codebook(model: MiniOmni, vectors_LKV: Sequence[Tensor], bandwidth: float = BANDWIDTH) -> None:
     """Draw a model's embeddings and heads of codes anew; special ids keep theirs, and each table its spread.
+
+    Draws come from torch's own generator.
 
     Args:
         model: is changed.
@@ -50,7 +53,7 @@ def draw_from_codebook(model: MiniOmni, vectors_LKV: Sequence[Tensor], bandwidth
 
 def _features(vectors_KV: Tensor, width: int, bandwidth: float) -> Tensor:
     """Random Fourier features, (K, width), with a mean of 0 over the codes."""
-    distance = torch.nn.functional.pdist(vectors_KV[:: max(1, len(vectors_KV) // 512)].float()).mean()
+    distance = functional.pdist(vectors_KV[:: max(1, len(vectors_KV) // 512)].float()).mean()
     frequencies_VD = torch.randn(vectors_KV.shape[1], width) / (bandwidth * distance)
     features_KD = torch.cos(vectors_KV.float() @ frequencies_VD + 2.0 * math.pi * torch.rand(width))
     return features_KD - features_KD.mean(0)
