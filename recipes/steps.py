@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -92,7 +93,7 @@ def run_steps(steps: Sequence[Step], out: Path, name: str) -> int | Spent:
     for step in steps:
         if step.is_done:
             continue
-        typer.echo(f"\n$ anytalk {' '.join(_quoted(word) for word in step.arguments)}")
+        typer.echo(f"\n$ {shlex.join(('anytalk', *step.arguments))}")
         was_made = step.is_made
         code, took_s, used_gib = _run(step)
         before_s = seconds.get(step.name, 0.0) if step.result else 0.0
@@ -138,10 +139,6 @@ def made(out: Path, spent: Spent) -> dict[str, Any]:
         "seconds": spent.seconds,
         "peak_memory_gib": spent.peak_gib,
     }
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"' if " " in word else word
 
 
 def _earlier(out: Path) -> tuple[dict[str, float], float]:

@@ -128,13 +128,37 @@ def drop_codes(streams_BKT: Tensor, layout: Layout, share: float) -> Tensor:
         layout: of the streams.
         share: probability that a position's codes are dropped, by torch's generator.
     """
-    B, K, T = streams_BKT.shape
-    first_L1 = torch.tensor([layout.shift(0, layer) for layer in range(K - 1)])[:, None]
-    audio_BLT = streams_BKT[:, :-1]
-    local_BLT = audio_BLT - first_L1
-    dropped_BLT = (local_BLT >= 0) & (local_BLT < layout.codebook_size) & (torch.rand(B, 1, T) < share)
+    B, _, T = streams_BKT.shape
+    dropped_BLT = _is_code(streams_BKT, layout) & (torch.rand(B, 1, T) < share)
     padding_L1 = torch.tensor(layout.padding[:-1])[:, None]
-    return torch.cat([torch.where(dropped_BLT, padding_L1, audio_BLT), streams_BKT[:, -1:]], dim=1)
+    return torch.cat([torch.where(dropped_BLT, padding_L1, streams_BKT[:, :-1]), streams_BKT[:, -1:]], dim=1)
+
+
+def replace_codes(streams_BKT: Tensor, layout: Layout, share: float) -> Tensor:
+    """Put another code of the same layer in place of some codes, each by itself.
+
+    Unigram noising (https://arxiv.org/abs/1703.02573, section 3.2), for speech: the codes that a model says itself are
+    not those of a recording, and a model that has only ever read right ones goes astray after its first wrong one.
+
+    Args:
+        streams_BKT: shifted ids, int64, text last.
+        layout: of the streams.
+        share: probability that a code is replaced by one that is drawn from its layer in this batch, by torch's
+            generator.
+    """
+    replaced_BKT, is_code_BLT = streams_BKT.clone(), _is_code(streams_BKT, layout)
+    for layer, is_code_BT in enumerate(is_code_BLT.unbind(1)):
+        codes_N = streams_BKT[:, layer][is_code_BT]
+        if len(codes_N):
+            others_N = codes_N[torch.randint(len(codes_N), codes_N.shape)]
+            replaced_BKT[:, layer][is_code_BT] = torch.where(torch.rand(len(codes_N)) < share, others_N, codes_N)
+    return replaced_BKT
+
+
+def _is_code(streams_BKT: Tensor, layout: Layout) -> Tensor:
+    """Where audio streams hold codes, and no special ids: (B, L, T)."""
+    local_BLT = streams_BKT[:, :-1] - torch.tensor([layout.shift(0, layer) for layer in range(layout.layers)])[:, None]
+    return (local_BLT >= 0) & (local_BLT < layout.codebook_size)
 
 
 def learning_rate(stage: Stage, step: int) -> float:

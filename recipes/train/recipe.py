@@ -255,6 +255,12 @@ class Optim(Section):
         lt=1.0,
         description="share of answer positions whose own codes are not read",
     )
+    code_noise: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of an answer's codes that are read as another code of their layer",
+    )
     activation_checkpointing: bool = Field(False, description="compute activations again in the backward pass")
     compile: bool | None = Field(None, description="torch.compile each block; null: on a GPU that Triton knows")
     sharding: Literal["none", "fsdp"] = Field("none", description="with several workers: copies, or FSDP2 shards")

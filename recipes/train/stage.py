@@ -28,7 +28,7 @@ from .checkpoint import TrainingState
 from .logs import LateNumbers, by_stream
 from .lora import add_lora
 from .order import shares_of, stage_loader
-from .parts import choose, clipped_step, drop_codes, learning_rate, make_optimiser
+from .parts import choose, clipped_step, drop_codes, learning_rate, make_optimiser, replace_codes
 from .recipe import Model, TrainingRecipe
 from .speed import StepCost, compiles, residual_dtype
 from .start import start_model
@@ -264,9 +264,11 @@ class StageTrainer:
         """Summed cross-entropy of each stream over one batch."""
         device = self.group.device
         features = [[(start, x.to(device, non_blocking=True)) for start, x in entry] for entry in batch.features]
-        streams_BKT, share = batch.streams, self.recipe.optim.code_dropout
-        if share and self.model.training:
-            streams_BKT = drop_codes(streams_BKT, self.model.layout, share)
+        streams_BKT, layout = batch.streams, self.model.layout
+        if self.model.training and (share := self.recipe.optim.code_noise):
+            streams_BKT = replace_codes(streams_BKT, layout, share)
+        if self.model.training and (share := self.recipe.optim.code_dropout):
+            streams_BKT = drop_codes(streams_BKT, layout, share)
         bfloat16 = self.recipe.optim.precision == "bfloat16"
         # Fused attention of short rows takes four times as long in bfloat16 as in float32 on a CPU; products do not.
         attention = sdpa_kernel(SDPBackend.MATH) if bfloat16 and device.type == "cpu" else nullcontext()
