@@ -465,13 +465,15 @@ def test_a_model_talks_in_the_precision_that_is_asked_for(anytalk, checkpoint, m
     )
     assert read == [(torch.bfloat16, "cpu")]
     pretend_gpus(monkeypatch, 2)
-    monkeypatch.setattr(talk_load, "load_codec", lambda name, device: read.append((name, device)) or load_codec(name))
+    monkeypatch.setattr(
+        talk_load, "named_codec", lambda named, device: read.append(("codec", device)) or load_codec("bundled")
+    )
     monkeypatch.setattr(
         talk_load, "load_whisper", lambda name, device, **_: read.append((name, device)) or FakeWhisper()
     )
     model = talk_load.load_model(checkpoint, "cuda:1", "float16")
     talk_load.load_engines(model, device="cuda:1")
-    assert read[1:] == [(torch.float16, "cuda:1"), ("bundled", "cuda:1"), ("fake", "cuda:1")]
+    assert read[1:] == [(torch.float16, "cuda:1"), ("codec", "cuda:1"), ("fake", "cuda:1")]
 
 
 def test_a_checkpoint_without_its_parts_is_one_line(anytalk, checkpoint, question, tmp_path):
