@@ -18,7 +18,7 @@ from torch.nn import functional
 from .network import MiniOmni
 
 BANDWIDTH = 1.0
-"""Of the kernel, as a share of the mean distance between two codes."""
+"""Of the kernel, as a share of the mean distance between two codes; docs/decisions/0016 has what was tried."""
 
 
 @torch.no_grad()
