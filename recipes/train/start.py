@@ -31,7 +31,7 @@ from anytalk.recipes.data import (
     tokenizer_files,
     train_tokenizer,
 )
-from anytalk.synth.codec.order import LAYERS, LAYERS_PER_LEVEL
+from anytalk.synth.codec.order import LAYERS_PER_LEVEL
 from anytalk.synth.errors import SetupError
 from anytalk.synth.fingerprint import difference
 
@@ -169,7 +169,7 @@ def _codebooks_of_layers(encoding: Encoding) -> list[Tensor]:
     except SetupError as error:
         raise SetupError(f"model.codes is codebook, which takes the datasets' codec; or set random: {error}") from error
     levels = {layer: level for level, layers in enumerate(LAYERS_PER_LEVEL) for layer in layers}
-    return [torch.from_numpy(codec.codebooks[levels[layer]].copy()) for layer in range(LAYERS)]
+    return [torch.from_numpy(codec.codebooks[levels[layer]].copy()) for layer in range(CODE_LAYERS)]
 
 
 def _go_on(folder: str, encoding: Encoding, merged: bool) -> MiniOmni:
