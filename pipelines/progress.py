@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TextIO, TypeVar
 
@@ -101,10 +102,11 @@ class Bar:
 
 
 class Lines:
-    """A line now and then, for logs."""
+    """A line now and then, for logs; what is left is told at the pace of the last 30 lines, as stages differ."""
 
     def __init__(self, stream: TextIO, every_s: float = 10.0) -> None:
         self.stream, self.every_s = stream, every_s
+        self.told: deque[tuple[float, int]] = deque(maxlen=30)
         self.what, self.last = "", 0.0
 
     def phase(self, what: str, count: int | None = None, note: str = "") -> None:
@@ -117,8 +119,10 @@ class Lines:
 
     def start(self, what: str, total: int, done: int = 0) -> None:
         """Begin to count."""
-        self.what, self.total, self.done, self.first = what, total, done, done
-        self.started, self.last = time.monotonic(), -self.every_s
+        self.what, self.total, self.done = what, total, done
+        self.last = -self.every_s
+        self.told.clear()
+        self.told.append((time.monotonic(), done))
 
     def advance(self, steps: int, note: str = "") -> None:
         """Count, and print a line at once for the first steps, and then when the last line is old."""
@@ -128,9 +132,11 @@ class Lines:
             return
         self.last = now
         parts = [f"{self.what}: {self.done}/{self.total}"]
-        if self.done > self.first:
-            pace_s = (now - self.started) / (self.done - self.first)
+        then, done = self.told[0]
+        if self.done > done:
+            pace_s = (now - then) / (self.done - done)
             parts.append(f"{pace_s * (self.total - self.done):.0f} s left")
+        self.told.append((now, self.done))
         self.say(", ".join([*parts, note] if note else parts))
 
     def say(self, line: str) -> None:

@@ -160,8 +160,8 @@ def test_whoever_knows_less_of_a_plan_takes_units_of_later_parts_for_its_own(fak
     assert (len(units), units.plan.is_whole) == (3, True)
 
 
-def test_parts_lie_in_an_object_store_as_well(fake_recipe, tmp_path):
-    url = f"memory://{tmp_path.name}"
+def test_parts_lie_in_an_object_store_as_well(fake_recipe, bucket):
+    url = str(bucket)
     with serve(answer, after(5, lambda body: Fault(502, "broken"))) as server:
         recipe = fake_recipe(source=source(server))
         with pytest.raises(EngineError, match="part 2 of 3"):

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 from rich.console import Console
 
-from anytalk.pipelines import build
+from anytalk.pipelines import build, progress
 from anytalk.pipelines.progress import Bar, Lines, counted, measured
 from anytalk.pipelines.recipe import Recordings
 from anytalk.pipelines.source import read_pairs
@@ -68,6 +68,17 @@ def test_the_first_steps_are_told_at_once_and_others_now_and_then():
         lines.advance(9, "1 rejected")
     lines.advance(10, "1 rejected")
     assert out.getvalue().splitlines() == ["rows: 0/100, 16 utterances spoken", "rows: 100/100, 0 s left, 1 rejected"]
+
+
+def test_what_is_left_is_told_at_the_pace_of_late(monkeypatch):
+    out, now_s = io.StringIO(), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now_s[0])
+    lines = Lines(out)
+    lines.start("training", 1000)
+    for step_s in [1.0] * 500 + [10.0] * 400:
+        now_s[0] += step_s
+        lines.advance(1)
+    assert out.getvalue().splitlines()[-1] == "training: 900/1000, 1000 s left"
 
 
 def test_what_a_bar_says_may_hold_any_brackets():

@@ -34,7 +34,7 @@ TRAINING = {
 def cheaply(monkeypatch, fake_sections):
     """Run each command in this process, on fake engines and few rows."""
     fakes = {
-        "source.limit": 40,
+        "source.limit": 160,
         "split.test": 0.35,
         "split.held_out_voices": ["fake:bob"],
         "voices.question": fake_sections["voices"]["question"],
