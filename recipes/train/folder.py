@@ -24,7 +24,7 @@ from .start import make_tokenizer
 RECIPE, SUMMARY, TOKENIZER, LOCK = "recipe.json", "summary.json", "tokenizer", ".lock"
 
 CHANGEABLE = re.compile(
-    r"stages\.(\d+)(?:\.(?:steps|epochs|learning_rate|minimum|warmup_steps))?|optim\.(?:clip|weight_decay)"
+    r"stages\.(\d+)(?:\.(?:steps|epochs|learning_rate|minimum|warmup_steps|weight_decay))?|optim\.(?:clip|weight_decay)"
 )
 """Keys that a run may go on with another value of, where its user says so."""
 

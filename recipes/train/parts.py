@@ -103,13 +103,14 @@ def _zero_rows(grad: Tensor, end: int) -> None:
         grad[:end] = 0.0
 
 
-def make_optimiser(model: MiniOmni, trainable: Trainable, optim: Optim) -> torch.optim.AdamW:
+def make_optimiser(model: MiniOmni, trainable: Trainable, optim: Optim, stage: Stage) -> torch.optim.AdamW:
     """Make AdamW, fused where the device has it; matrices of blocks and adapters decay, tables and norms do not."""
+    decay = optim.weight_decay if stage.weight_decay is None else stage.weight_decay
     tables = (text_table(model), text_head(model), model.audio_embedding.weight, model.audio_head.weight)
     undecayed = {id(x) for x in tables}
     decayed = [x for x in trainable.named.values() if x.ndim >= 2 and id(x) not in undecayed]
     others = [x for x in trainable.named.values() if x.ndim < 2 or id(x) in undecayed]
-    groups = [{"params": decayed, "weight_decay": optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     try:
         return torch.optim.AdamW(groups, betas=optim.betas, eps=optim.epsilon, fused=True)

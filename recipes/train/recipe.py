@@ -202,6 +202,7 @@ class Stage(Section):
     learning_rate: float = Field(gt=0.0)
     minimum: float = Field(0.0, ge=0.0, description="learning rate at the end of the cosine")
     warmup_steps: int = Field(0, ge=0)
+    weight_decay: float | None = Field(None, ge=0.0, description="instead of optim.weight_decay")
 
     @model_validator(mode="after")
     def is_consistent(self) -> "Stage":

@@ -100,7 +100,7 @@ class StageTrainer:
         self.reads_late = group.device.type != "cpu"
         """Whether a step's figures are best asked for when the device has been given the next one."""
         self._ended = 0.0
-        self.optimiser = make_optimiser(self.model, self.trainable, recipe.optim)
+        self.optimiser = make_optimiser(self.model, self.trainable, recipe.optim, self.stage)
         self.sums = None if self.sharded else GradientSums([*self.trainable.named.values()], group)
         if folder and at.stage_step:
             checkpoint.load_optimiser(folder, self.optimiser, self.trainable.named)

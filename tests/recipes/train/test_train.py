@@ -77,6 +77,18 @@ def test_frozen_parts_stay_as_they_are_and_new_rows_move(write_dataset, tmp_path
             assert value.equal(after[name]) != name.startswith(learns), name
 
 
+def test_a_stage_may_have_a_weight_decay_of_its_own(write_dataset, tmp_path):
+    folder = write_dataset()
+    trained = {}
+    for name, stage, optim in (("own", 0.5, 0.1), ("all", None, 0.5), ("neither", None, 0.1)):
+        recipe = a_recipe(folder, stages=[a_stage(steps=2, weight_decay=stage)], optim={"weight_decay": optim})
+        train(recipe, tmp_path / name)
+        trained[name] = weights(tmp_path / name)
+    matrix = "backbone.model.layers.0.mlp.up_proj.weight"
+    assert trained["own"][matrix].equal(trained["all"][matrix])
+    assert trained["own"][matrix].norm() < trained["neither"][matrix].norm()
+
+
 def test_adapters_can_rest_while_the_backbone_learns(write_dataset, tmp_path):
     stage = a_stage(train=["backbone", "text_embedding", "text_head"], tasks={"A1T1": 1, "T1T2": 1}, steps=2)
     recipe = a_recipe(write_dataset(), stages=[stage])
