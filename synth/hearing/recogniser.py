@@ -202,7 +202,13 @@ class Recogniser:
         return heard
 
     def _features(self, sounds: Sequence[Waveform]) -> list[np.ndarray]:
-        """Features of waveforms that fit into the context."""
+        """Features of waveforms that fit into the context; one that comes several times is encoded once."""
+        names = [sound.tobytes() for sound in sounds]
+        different = dict(zip(names, sounds, strict=True))
+        encoded = dict(zip(different, self._features_of_different([*different.values()]), strict=True))
+        return [encoded[name] for name in names]
+
+    def _features_of_different(self, sounds: Sequence[Waveform]) -> list[np.ndarray]:
         utterances = [_Utterance(sound, self.language) for sound in sounds]
         features: list[np.ndarray] = [np.empty(0)] * len(sounds)
         for batch in self._batches(utterances, self._shown):

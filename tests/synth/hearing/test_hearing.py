@@ -140,6 +140,14 @@ def test_each_utterance_passes_the_encoder_once(small_pt: Path, spoken: list[Wav
     assert recogniser.encoder_passes == 2
 
 
+def test_a_sound_that_comes_several_times_is_encoded_once_for_its_features(small_pt: Path, spoken: list[Waveform]):
+    recogniser = load_whisper(str(small_pt))
+    first, second, again = recogniser.features([spoken[0], spoken[1], spoken[0].copy()])
+    assert recogniser.encoder_passes == 2
+    assert np.array_equal(first, again)
+    assert np.array_equal(second, recogniser.features([spoken[1]])[0])
+
+
 def test_transcribing_hears_what_listening_hears(
     tiny_en: Recogniser, spoken: list[Waveform], heard_by_tiny_en: list[Heard]
 ):
