@@ -205,18 +205,15 @@ class Recogniser:
         """Features of waveforms that fit into the context; one that comes several times is encoded once."""
         names = [sound.tobytes() for sound in sounds]
         different = dict(zip(names, sounds, strict=True))
-        encoded = dict(zip(different, self._features_of_different([*different.values()]), strict=True))
-        return [encoded[name] for name in names]
-
-    def _features_of_different(self, sounds: Sequence[Waveform]) -> list[np.ndarray]:
-        utterances = [_Utterance(sound, self.language) for sound in sounds]
-        features: list[np.ndarray] = [np.empty(0)] * len(sounds)
+        utterances = [_Utterance(sound, self.language) for sound in different.values()]
+        features: list[np.ndarray] = [np.empty(0)] * len(utterances)
         for batch in self._batches(utterances, self._shown):
             some = [utterances[place] for place in batch.places]
             states_BTD = self._encode(some, self._shown(batch.frames), self._network.encode)
             for place, features_TD in zip(batch.places, _stored(states_BTD, some), strict=True):
                 features[place] = features_TD
-        return features
+        encoded = dict(zip(different, features, strict=True))
+        return [encoded[name] for name in names]
 
     def _transcribe(self, utterances: Sequence[_Utterance]) -> list[Heard]:
         """Transcripts of utterances of any length."""

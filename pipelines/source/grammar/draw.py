@@ -14,7 +14,7 @@ from anytalk.pipelines.source.pair import Pair
 from anytalk.synth.errors import SetupError
 from anytalk.synth.seed import derive_seed, digest
 
-from .file import SLOT, Grammar, Kind, grammar_path, list_of, slots_of
+from .file import SLOT, Grammar, Kind, grammar_path, list_of
 
 DRAWS_PER_COMBINATION = 1000
 """A kind of which so many draws in a row give nothing new has no more combinations."""
@@ -85,8 +85,10 @@ class _Filling:
         return text[:1].upper() + text[1:]
 
     def _value(self, found: re.Match[str]) -> str:
-        slots = slots_of(found)
-        return str(self._word(slots[0]) if len(slots) == 1 else sum(self._number(slot) for slot in slots))
+        first, second = found.groups()
+        if second is None:
+            return str(self._word(first))
+        return str(self._number(first) + self._number(second))
 
     def _number(self, slot: str) -> int:
         word = self._word(slot)

@@ -12,8 +12,8 @@ from anytalk.synth.remote import brought
 SHIPPED = ("household", "household-sums")
 """The grammars that ship with the package."""
 
-SLOT = re.compile(r"\{([a-z_]+\d?(?: \+ [a-z_]+\d?)*)\}")
-"""A slot, or a sum of several."""
+SLOT = re.compile(r"\{([a-z_]+\d?)(?: \+ ([a-z_]+\d?))?\}")
+"""A slot, or a sum of two."""
 
 
 class Kind(Section):
@@ -44,7 +44,7 @@ class Grammar(Section):
         """Every slot is filled from a list of words."""
         patterns = [text for kind in self.kinds.values() for text in (*kind.questions, kind.answer)]
         patterns += [str(word) for words in self.words.values() for word in words]
-        slots = {slot for text in patterns for found in SLOT.finditer(text) for slot in slots_of(found)}
+        slots = {slot for text in patterns for found in SLOT.finditer(text) for slot in found.groups() if slot}
         if missing := sorted(slot for slot in slots if not self.words.get(list_of(slot))):
             raise ValueError(f"no words for the slots {', '.join(missing)}")
         return self
@@ -59,11 +59,6 @@ def grammar_path(source: GrammarSource) -> Path:
     if source.path in SHIPPED:
         return Path(str(resources.files("anytalk.synth") / "corpus" / f"{source.path}.yaml"))
     return Path(brought(source.path))
-
-
-def slots_of(found: re.Match[str]) -> list[str]:
-    """The slots in one pair of braces: one, or those that are added."""
-    return found[1].split(" + ")
 
 
 def list_of(slot: str) -> str:

@@ -51,14 +51,6 @@ def test_slots_hold_the_same_word_in_question_and_answer(tmp_path):
     }
 
 
-def test_a_sum_may_add_any_number_of_slots(tmp_path):
-    kind = {"combinations": 8, "questions": ["Sum of {number}, {number2}, {number3}?"]}
-    kind["answer"] = "{number}, {number2}, {number3}: {number + number2 + number3}."
-    assert {(pair.question, pair.answer) for pair in drawn(tmp_path, SMALL | {"kinds": {"sums": kind}})} == {
-        (f"Sum of {a}, {b}, {c}?", f"{a}, {b}, {c}: {a + b + c}.") for a in (1, 2) for b in (1, 2) for c in (1, 2)
-    }
-
-
 def test_each_combination_is_asked_in_different_wordings_and_two_draws_of_a_word_differ(tmp_path):
     grammar = SMALL | {"kinds": {"switches": SMALL["kinds"]["switches"] | {"combinations": 4}}}
     answers = collections.defaultdict(set)
